@@ -1,0 +1,37 @@
+"""`python -m bundle VERB ...`: the verbs, each one call into the packages. Arguments by fire: `python -m bundle VERB --help`."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+from bundle.errors import UserError
+
+# verb -> ("module:function", what it does in one line)
+VERBS: dict[str, tuple[str, str]] = {}
+
+
+def main() -> int:
+    """Run one verb; a user's mistake ends with one readable line and exit code 2."""
+    verb = sys.argv[1] if len(sys.argv) > 1 else "--help"
+    if verb in ("-h", "--help", "help"):
+        print("usage: python -m bundle VERB [ARGUMENTS]   (python -m bundle VERB --help tells the arguments)\n")
+        for name, (_, summary) in VERBS.items():
+            print(f"  {name:18s} {summary}")
+        return 0
+    if verb not in VERBS:
+        print(f"'{verb}' is no verb of this bundle. There are: {', '.join(VERBS)}", file=sys.stderr)
+        return 2
+    import fire
+
+    module, function = VERBS[verb][0].split(":")
+    try:
+        result = fire.Fire(getattr(import_module(module), function), command=sys.argv[2:], name=f"bundle {verb}", serialize=lambda _: None)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return result if isinstance(result, int) and not isinstance(result, bool) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Which images, which labels, which split; checks; the synthetic abdomen."""

@@ -1,0 +1,19 @@
+"""The error that a user's own input can cause."""
+
+from __future__ import annotations
+
+import os
+
+
+class UserError(ValueError):
+    """Something the user gave is wrong: names the file (or key), what is wrong with its value, and the fix.
+
+    Args:
+        where: the file, folder or config key that is wrong.
+        problem: what is wrong, with the value.
+        fix: what the user can do about it.
+    """
+
+    def __init__(self, where: str | os.PathLike, problem: str, fix: str = "") -> None:
+        self.where, self.problem, self.fix = str(where), problem, fix
+        super().__init__(f"{self.where}: {problem}." + (f" Fix: {fix}." if fix else ""))

@@ -1,0 +1,1 @@
+"""What an engine writes while it runs."""

@@ -1,0 +1,1 @@
+"""Dictionary and array transforms that MONAI lacks."""

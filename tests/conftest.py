@@ -1,0 +1,25 @@
+"""Fixtures shared by all tests: where the repository is, and real CT where it is present."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+SHARED_DATA = Path(os.environ.get("BUNDLE_SHARED_DATA", REPOSITORY.parent / "shared" / "data"))
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """Root of the checkout, which is the root of the bundle."""
+    return REPOSITORY
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder of real CT and expert labels; tests that ask for it skip where it is absent."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip(f"no real data at {SHARED_DATA} (set BUNDLE_SHARED_DATA)")
+    return SHARED_DATA
