@@ -39,7 +39,8 @@ def channel_def(labels: Labels) -> dict[str, str]:
 def check(labels: Labels) -> None:
     """Raise `UserError` unless the background comes first and every value is a whole number in 0..255, used once."""
     if len(labels) < 2:
-        raise UserError("labels", f"{dict(labels)} names fewer than two classes", 'name the background and a structure: {"background": 0, "pancreas": 1}')
+        fix = 'name the background and a structure: {"background": 0, "pancreas": 1}'
+        raise UserError("labels", f"{dict(labels)} names fewer than two classes", fix)
     if next(iter(labels)) != "background":
         raise UserError("labels", f"the first entry is '{next(iter(labels))}'", "put 'background' first")
     seen: dict[int, str] = {}
