@@ -1,0 +1,34 @@
+"""`python -m bundle`: every verb resolves, unknown ones are named, a user's mistake is one line and exit code 2."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib import import_module
+
+import pytest
+
+from bundle.__main__ import VERBS
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_each_verb_points_to_a_documented_function(verb):
+    module, function = VERBS[verb][0].split(":")
+    assert getattr(import_module(module), function).__doc__
+
+
+def test_importing_the_package_imports_nothing_heavy(repository):
+    heavy = "{'torch', 'monai', 'numpy', 'itk', 'ignite', 'scipy', 'matplotlib'}"
+    code = f"import sys, bundle, bundle.labels, bundle.errors, bundle.__main__; print(sorted({heavy} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], cwd=repository, capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_an_unknown_verb_is_named_with_those_that_there_are(repository):
+    run = subprocess.run([sys.executable, "-m", "bundle", "segmnt"], cwd=repository, capture_output=True, text=True)
+    assert run.returncode == 2
+    assert "'segmnt' is no verb" in run.stderr and all(verb in run.stderr for verb in VERBS)
+
+
+def test_help_lists_every_verb(repository):
+    run = subprocess.run([sys.executable, "-m", "bundle"], cwd=repository, capture_output=True, text=True, check=True)
+    assert all(verb in run.stdout for verb in VERBS)
