@@ -1,0 +1,135 @@
+"""Which images, which labels, which split: from the MSD folder layout, its `dataset.json`, or a MONAI datalist JSON.
+
+`datalist` gives what configs need, a list of `{"image": path, "label": path}`; `find_cases` gives all that is there, with
+what is wrong in it, for the checks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bundle.data.splits import SECTIONS, split
+from bundle.errors import UserError
+
+ENDINGS = (".nii.gz", ".nii")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One scan: its name, image, label (None where it has none), section the list puts it in (None: by fold) and fold key."""
+
+    name: str
+    image: str
+    label: str | None = None
+    section: str | None = None
+    fold: int | None = None
+
+    def item(self) -> dict[str, str]:
+        """The case as MONAI's dictionary transforms take it."""
+        return {"image": self.image, "label": self.label} if self.label else {"image": self.image}
+
+
+@dataclass
+class Listing:
+    """What a data set lists: `source` (folder or JSON it came from), cases sorted by name, and problems met while listing."""
+
+    source: str
+    cases: list[Case] = field(default_factory=list)
+    problems: list[UserError] = field(default_factory=list)
+    value_names: dict[int, str] = field(default_factory=dict)  # what dataset.json says the label values mean
+
+    @property
+    def labelled(self) -> list[Case]:
+        """Cases with a label."""
+        return [case for case in self.cases if case.label]
+
+
+def datalist(
+    dataset_dir: str,
+    section: str = "training",
+    datalist_file: str | None = None,
+    *,
+    fold: int = 0,
+    num_folds: int = 5,
+    seed: int = 0,
+    with_test: bool = False,
+    train_size: int | None = None,
+    test_size: int | None = None,
+) -> list[dict[str, str]]:
+    """The cases of one section as `[{"image": path, "label": path}, ...]`, absolute paths, sorted by case name.
+
+    Args:
+        dataset_dir: folder in MSD layout (`imagesTr`, `labelsTr`, `imagesTs`, maybe `labelsTs`, maybe `dataset.json`).
+        section: `training`, `validation` or `test` (with labels), `all` (every case with a label), or `unlabelled` (without).
+        datalist_file: a MONAI datalist JSON (sections `training`, `validation`, `test`, or `fold` keys); relative paths in it
+            start at `dataset_dir`, or at the JSON's own folder. None or "" reads `dataset.json` in `dataset_dir` or the folders.
+        fold, num_folds, seed, with_test, train_size, test_size: see `bundle.data.splits.split`. A section that the JSON
+            itself lists is taken as it is.
+
+    Raises:
+        UserError: no such folder, images without labels, sizes that do not fit; all listing problems in one error.
+    """
+    if section not in (*SECTIONS, "all", "unlabelled"):
+        raise UserError("section", f"'{section}' is no section", f"use one of {', '.join(SECTIONS)}, all, unlabelled")
+    listing = find_cases(dataset_dir, datalist_file)
+    if section == "unlabelled":
+        return [case.item() for case in listing.cases if not case.label]
+    raise_all(listing.problems)
+    if section == "all":
+        return [case.item() for case in listing.labelled]
+    sizes = {"with_test": with_test, "train_size": train_size, "test_size": test_size}
+    return [case.item() for case in sections(listing, fold=fold, num_folds=num_folds, seed=seed, **sizes)[section]]
+
+
+def find_cases(dataset_dir: str, datalist_file: str | None = None) -> Listing:
+    """All cases of a data set, and the problems of its listing; raises `UserError` only where there is nothing to list."""
+    from bundle.data import listing
+
+    if datalist_file:
+        return listing.from_json(Path(datalist_file), Path(dataset_dir) if dataset_dir else None)
+    folder = Path(dataset_dir)
+    if not folder.is_dir():
+        raise UserError(dataset_dir, "no such folder", "give the folder that holds imagesTr and labelsTr")
+    if (folder / "dataset.json").is_file() and listing.has_list(folder / "dataset.json"):
+        return listing.from_json(folder / "dataset.json", folder)
+    return listing.from_folders(folder)
+
+
+def sections(listing: Listing, *, fold: int = 0, num_folds: int = 5, seed: int = 0, **sizes: object) -> dict[str, list[Case]]:
+    """The labelled cases of each section: as the list says where it says so, by `splits.split` for the others."""
+    labelled = {case.name: case for case in listing.labelled}
+    fixed = {name: [case for case in labelled.values() if case.section == name] for name in SECTIONS}
+    free = [case for case in labelled.values() if case.section is None]
+    if any(case.fold is not None for case in free):
+        fixed["training"] += [case for case in free if case.fold != fold]
+        fixed["validation"] += [case for case in free if case.fold == fold]
+        _check_fold_keys(listing.source, free, fixed, fold)
+        return fixed
+    if fixed["validation"] or not free:
+        fixed["training"] += free
+        return fixed
+    if fixed["test"] and not sizes.get("test_size"):
+        sizes = {**sizes, "with_test": False}  # the list brings a test set of its own
+    for name, cases in split(list({case.name for case in free}), fold=fold, num_folds=num_folds, seed=seed, **sizes).items():
+        fixed[name] = sorted(fixed[name] + [labelled[case] for case in cases], key=_by_name)
+    return fixed
+
+
+def raise_all(problems: list[UserError]) -> None:
+    """Raise one `UserError` that lists every problem, or none where there is none."""
+    if len(problems) == 1:
+        raise problems[0]
+    if problems:
+        lines = "".join(f"\n  {number}. {problem}" for number, problem in enumerate(problems, start=1))
+        raise UserError("data set", f"{len(problems)} problems were found{lines}\n", "")
+
+
+def _check_fold_keys(source: str, free: list[Case], fixed: dict[str, list[Case]], fold: int) -> None:
+    if not fixed["validation"] or not fixed["training"]:
+        there = sorted({case.fold for case in free if case.fold is not None})
+        raise UserError("fold", f"fold {fold} is asked for, but {source} has the folds {there}", f"use one of {there}")
+
+
+def _by_name(case: Case) -> str:
+    return case.name

@@ -1,0 +1,160 @@
+"""Which cases a data set lists, in each of its layouts."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bundle.data.datalist import datalist, find_cases
+from bundle.errors import UserError
+
+
+def touch(root: Path, *names: str) -> None:
+    """Empty files: listing opens none."""
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+
+
+def msd(root: Path, cases: int, ending: str = ".nii.gz") -> None:
+    touch(root, *[f"{folder}/case_{number}{ending}" for folder in ("imagesTr", "labelsTr") for number in range(cases)])
+
+
+def write(path: Path, content: object) -> str:
+    path.write_text(json.dumps(content), encoding="utf-8")
+    return str(path)
+
+
+def case_names(items: list[dict[str, str]]) -> list[str]:
+    return [Path(item["image"]).name for item in items]
+
+
+def test_msd_folders_in_any_case_and_packing(tmp_path):
+    touch(tmp_path, "imagesTr/a.nii", "labelsTr/a.nii.gz", "imagesTr/b.NII.GZ", "labelsTr/b.Nii", "imagesTs/u.nii")
+    touch(tmp_path, "imagesTr/._a.nii", "labelsTr/._a.nii.gz", "imagesTr/.DS_Store", "imagesTr/notes.txt")
+    assert datalist(str(tmp_path), "all") == [
+        {"image": str(tmp_path / "imagesTr/a.nii"), "label": str(tmp_path / "labelsTr/a.nii.gz")},
+        {"image": str(tmp_path / "imagesTr/b.NII.GZ"), "label": str(tmp_path / "labelsTr/b.Nii")},
+    ]
+    assert datalist(str(tmp_path), "unlabelled") == [{"image": str(tmp_path / "imagesTs/u.nii")}]
+
+
+def test_folds_come_from_the_names_not_from_the_place(tmp_path):
+    for place in ("one", "two"):
+        msd(tmp_path / place, 10, ending=".nii" if place == "two" else ".nii.gz")
+    one, two = ([datalist(str(tmp_path / place), part, fold=2, seed=4) for part in ("training", "validation")] for place in ("one", "two"))
+    assert [case_names(part) for part in one] == [[name + ".gz" for name in case_names(part)] for part in two]
+    assert [len(part) for part in one] == [8, 2]
+
+
+def test_labelled_test_folder_is_the_test_section(tmp_path):
+    msd(tmp_path, 5)
+    touch(tmp_path, "imagesTs/t.nii.gz", "labelsTs/t.nii.gz", "imagesTs/u.nii.gz")
+    assert case_names(datalist(str(tmp_path), "test", with_test=True)) == ["t.nii.gz"]
+    assert len(datalist(str(tmp_path), "training") + datalist(str(tmp_path), "validation")) == 5
+
+
+def test_channel_suffix_of_nnunet(tmp_path):
+    touch(tmp_path, "imagesTr/FLARE22_Tr_0001_0000.nii.gz", "labelsTr/FLARE22_Tr_0001.nii.gz")
+    (case,) = find_cases(str(tmp_path)).cases
+    assert case.name == "FLARE22_Tr_0001" and case.label.endswith("labelsTr/FLARE22_Tr_0001.nii.gz")
+
+
+def test_msd_dataset_json_with_its_traps(tmp_path):
+    msd(tmp_path, 3)
+    touch(tmp_path, "imagesTr/not_listed.nii.gz", "imagesTs/t.nii.gz", "imagesTr/._case_0.nii.gz")
+    files = [f"{hidden}case_{n}.nii.gz" for n in range(3) for hidden in ("._", "")]
+    entries = [{"image": f"./imagesTr/{name}", "label": f"./labelsTr/{name}"} for name in files]
+    write(tmp_path / "dataset.json", {"labels": {"0": "background", "1": "pancreas"}, "training": entries, "test": ["./imagesTs/t.nii.gz"]})
+    listing = find_cases(str(tmp_path))
+    assert [case.name for case in listing.labelled] == ["case_0", "case_1", "case_2"] and listing.problems == []
+    assert listing.value_names == {0: "background", 1: "pancreas"}
+    assert case_names(datalist(str(tmp_path), "unlabelled")) == ["t.nii.gz"]
+
+
+def test_dataset_json_finds_files_unpacked_since(tmp_path):
+    msd(tmp_path, 2, ending=".nii")
+    entries = [{"image": f"./imagesTr/case_{n}.nii.gz", "label": f"./labelsTr/case_{n}.nii.gz"} for n in range(2)]
+    write(tmp_path / "dataset.json", {"training": entries})
+    assert case_names(datalist(str(tmp_path), "all")) == ["case_0.nii", "case_1.nii"]
+
+
+def test_dataset_json_of_nnunet_lists_nothing_so_folders_count(tmp_path):
+    msd(tmp_path, 2)
+    write(tmp_path / "dataset.json", {"labels": {"background": 0, "pancreas": 1, "kidney": [2, 3]}, "numTraining": 2})
+    assert len(datalist(str(tmp_path), "all")) == 2
+    assert find_cases(str(tmp_path)).value_names == {0: "background", 1: "pancreas", 2: "kidney", 3: "kidney"}
+
+
+def test_datalist_sections_are_taken_as_they_are(tmp_path):
+    touch(tmp_path, *[f"scans/{name}.nii" for name in "abcdef"])
+    entry = {name: {"image": f"scans/{name}.nii", "label": f"scans/{name}.nii"} for name in "abcdef"}
+    content = {"training": [entry["c"], entry["a"]], "validation": [entry["b"]], "testing": [entry["d"], {"image": "scans/e.nii"}]}
+    file = write(tmp_path / "list.json", content)
+    found = {part: case_names(datalist("", part, file)) for part in ("training", "validation", "test", "unlabelled")}
+    assert found == {"training": ["a.nii", "c.nii"], "validation": ["b.nii"], "test": ["d.nii"], "unlabelled": ["e.nii"]}
+
+
+def test_fold_keys_decide(tmp_path):
+    touch(tmp_path, *[f"{name}.nii" for name in "abcd"])
+    folds = {"a": 0, "b": 1, "c": 1, "d": 2}
+    file = write(tmp_path / "l.json", {"training": [{"image": f"{n}.nii", "label": f"{n}.nii", "fold": k} for n, k in folds.items()]})
+    assert case_names(datalist(str(tmp_path), "validation", file, fold=1)) == ["b.nii", "c.nii"]
+    assert case_names(datalist(str(tmp_path), "training", file, fold=1)) == ["a.nii", "d.nii"]
+    with pytest.raises(UserError, match=r"fold 4 .*has the folds \[0, 1, 2\]"):
+        datalist(str(tmp_path), "validation", file, fold=4)
+
+
+def test_equal_file_names_get_their_folder(tmp_path):
+    touch(tmp_path, *[f"{case}/{name}.nii.gz" for case in ("s1", "s2") for name in ("ct", "seg")])
+    entries = [{"image": f"{case}/ct.nii.gz", "label": f"{case}/seg.nii.gz"} for case in ("s2", "s1")]
+    file = write(tmp_path / "l.json", {"training": entries})
+    assert [case.name for case in find_cases("", file).cases] == ["s1_ct", "s2_ct"]
+
+
+def test_every_listing_problem_in_one_error(tmp_path):
+    msd(tmp_path, 2)
+    touch(tmp_path, "imagesTr/alone.nii.gz", "labelsTr/lonely.nii.gz", "imagesTr/case_1.nii")
+    with pytest.raises(UserError) as error:
+        datalist(str(tmp_path))
+    said = str(error.value)
+    assert "3 problems" in said
+    assert "alone.nii.gz: this image has no label" in said and f"add the label as {tmp_path}" in said
+    assert "lonely.nii.gz: this label has no image" in said
+    assert "case_1.nii.gz: case_1.nii is the same case" in said
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("{", "is no valid JSON"),
+        ("[]", "holds a list, not an object"),
+        ("{}", "it lists no case"),
+        ('{"training": [{"image": "no.nii", "label": "no.nii"}]}', "no.nii: .*lists this image, but there is no such file"),
+        ('{"training": [{"image": ["a", "b"], "label": "c"}]}', "names no image file"),
+        ('{"training": [{"image": "list.json"}]}', "this image has no label"),
+    ],
+)
+def test_a_bad_list_is_named(tmp_path, content, said):
+    (tmp_path / "list.json").write_text(content)
+    with pytest.raises(UserError, match=said):
+        datalist(str(tmp_path), "training", str(tmp_path / "list.json"))
+
+
+def test_empty_and_missing_folder_and_section(tmp_path):
+    with pytest.raises(UserError, match="the folder is empty"):
+        datalist(str(tmp_path))
+    with pytest.raises(UserError, match="no such folder"):
+        datalist(str(tmp_path / "not"))
+    with pytest.raises(UserError, match="'train' is no section"):
+        datalist(str(tmp_path), "train")
+
+
+def test_import_stays_light():
+    heavy = "[name for name in ('numpy', 'torch', 'monai', 'nibabel') if name in sys.modules]"
+    code = f"import sys, bundle.data.datalist, bundle.data.listing; print({heavy})"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"

@@ -1,0 +1,91 @@
+"""Splits: the same everywhere, balanced, disjoint."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+
+import pytest
+
+from bundle.data.splits import shuffled, split
+from bundle.errors import UserError
+
+NAMES = [f"case_{number:03d}" for number in range(23)]
+
+
+def test_order_is_that_of_the_hash_written_down_here():
+    by_hand = sorted(["a", "b", "c", "d"], key=lambda name: hashlib.sha256(f"7:{name}".encode()).hexdigest())
+    assert shuffled(["d", "c", "b", "a"], seed=7) == by_hand
+
+
+def test_known_split_never_changes():
+    """Literal names: a change here moves cases between the splits of everybody's experiments."""
+    assert split([f"case_{number}" for number in range(6)], num_folds=3, fold=1, seed=0) == KNOWN
+
+
+KNOWN = {"training": ["case_1", "case_2", "case_3", "case_4"], "validation": ["case_0", "case_5"], "test": []}
+
+
+def test_folds_cover_all_cases_once_and_are_balanced():
+    folds = [split(NAMES, fold=fold, num_folds=5, seed=3) for fold in range(5)]
+    assert sorted(name for fold in folds for name in fold["validation"]) == NAMES
+    assert sorted(len(fold["validation"]) for fold in folds) == [4, 4, 5, 5, 5]
+    for fold in folds:
+        assert sorted(fold["training"] + fold["validation"]) == NAMES
+
+
+def test_independent_of_the_order_of_names_and_of_python_hashing():
+    command = "from bundle.data.splits import split; print(split([f'case_{n:03d}' for n in range(23)], seed=5))"
+    expected = str(split(NAMES[::-1], seed=5))
+    for hash_seed in ("0", "1"):
+        out = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, check=True, env={"PYTHONHASHSEED": hash_seed})
+        assert out.stdout.strip() == expected
+
+
+def test_another_seed_gives_another_split():
+    assert split(NAMES, seed=0)["validation"] != split(NAMES, seed=1)["validation"]
+
+
+def test_protocol_sizes_keep_the_test_set_over_folds():
+    names = [f"{number:04d}" for number in range(150)]
+    folds = [split(names, fold=fold, num_folds=6, train_size=120, test_size=30) for fold in range(6)]
+    assert {tuple(fold["test"]) for fold in folds} == {tuple(folds[0]["test"])}
+    for fold in folds:
+        assert [len(fold[section]) for section in ("training", "validation", "test")] == [100, 20, 30]
+        assert sorted(fold["training"] + fold["validation"] + fold["test"]) == names
+
+
+def test_fewer_training_cases_keep_the_test_set():
+    names = [f"{number:04d}" for number in range(150)]
+    many, few = (split(names, num_folds=5, train_size=size, test_size=30) for size in (120, 30))
+    assert many["test"] == few["test"]
+    assert set(few["training"] + few["validation"]) < set(many["training"] + many["validation"])
+    assert len(few["training"]) == 24 and len(few["validation"]) == 6
+
+
+def test_one_fold_trains_on_the_whole_pool_and_watches_the_test_set():
+    sections = split(NAMES, num_folds=1, test_size=5)
+    assert len(sections["training"]) == 18 and sections["validation"] == sections["test"] and len(sections["test"]) == 5
+
+
+def test_with_test_sets_one_part_aside():
+    sections = split(NAMES[:20], num_folds=5, with_test=True)
+    assert [len(sections[section]) for section in ("training", "validation", "test")] == [12, 4, 4]
+    assert sorted(name for part in sections.values() for name in part) == NAMES[:20]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"num_folds": 30}, "30 folds cannot be made of 23 labelled cases"),
+        ({"fold": 5, "num_folds": 5}, "fold 5 is asked for, of 5 folds"),
+        ({"num_folds": 0}, "its value is 0"),
+        ({"num_folds": 1}, "1 fold leaves no case for validation"),
+        ({"train_size": 20, "test_size": 4}, "20 training and 4 test cases are asked for, but the data set has 23"),
+        ({"fold": True}, "its value is True"),
+    ],
+)
+def test_what_cannot_be_is_refused(arguments, said):
+    with pytest.raises(UserError, match=said):
+        split(NAMES, **arguments)
