@@ -1,1 +1,7 @@
-"""Dictionary and array transforms that MONAI lacks."""
+"""Transforms that MONAI lacks: body crop, body statistics, spacing that survives MONAI Label, labels back to the source grid."""
+
+from bundle.transforms.crop_body import CropBodyd
+from bundle.transforms.normalize_body import NormalizeBodyd
+from bundle.transforms.resample import ResampleSpacingd
+
+__all__ = ["CropBodyd", "NormalizeBodyd", "ResampleSpacingd"]

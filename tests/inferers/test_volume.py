@@ -1,0 +1,74 @@
+"""VolumeInferer: one pass and windows agree, any size works, the budget decides."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from bundle.inferers import VolumeInferer
+from bundle.inferers.memory import choose_window
+
+
+class Recorder(torch.nn.Module):
+    """Two classes from a pointwise function, so windows cannot change the result; notes the sizes it was given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[tuple[int, ...]] = []
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.seen.append(tuple(x.shape[2:]))
+        return torch.cat([x, 2 * x + 1], 1)
+
+
+def test_one_pass_where_it_fits() -> None:
+    network, x = Recorder(), torch.rand(1, 1, 40, 32, 24)
+    logits = VolumeInferer(precision="fp32")(x, network)
+    assert network.seen == [(40, 32, 24)]
+    assert torch.equal(logits, torch.cat([x, 2 * x + 1], 1))
+    logits.add_(1)  # an ordinary tensor, not one locked by inference mode
+
+
+def test_windows_where_the_budget_is_small_with_the_same_result() -> None:
+    network, x = Recorder(), torch.rand(1, 1, 70, 50, 40)
+    logits = VolumeInferer(roi_size=(32, 32, 32), precision="fp32", memory_gb=0.001)(x, network)
+    assert len(network.seen) > 8 and set(network.seen) == {(32, 32, 32)}
+    assert torch.allclose(logits, torch.cat([x, 2 * x + 1], 1), atol=1e-5)
+
+
+def test_tiny_volumes_are_padded_with_air_and_cut_back() -> None:
+    network, x = Recorder(), torch.rand(1, 1, 9, 20, 3)
+    logits = VolumeInferer(precision="fp32")(x, network)
+    assert network.seen == [(16, 20, 16)]
+    assert torch.equal(logits, torch.cat([x, 2 * x + 1], 1))
+
+
+def test_flips_average_the_mirror_image() -> None:
+    def leaning(x: torch.Tensor) -> torch.Tensor:
+        return x * torch.arange(x.shape[2]).view(1, 1, -1, 1, 1)
+
+    x = torch.rand(1, 1, 16, 16, 16)
+    # weight i at index i, and 15 - i from the mirror image: 7.5 everywhere
+    assert torch.allclose(VolumeInferer(precision="fp32", flips=True)(x, leaning), 7.5 * x)
+
+
+def test_bf16_comes_back_as_float32() -> None:
+    logits = VolumeInferer(precision="bf16")(torch.rand(1, 1, 16, 16, 16), torch.nn.Conv3d(1, 2, 3, padding=1))
+    assert logits.dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("voxels", "expected"),
+    [(200 * 150 * 100, (200, 150, 100)), (160 * 150 * 96, (160, 150, 96)), (96 * 96 * 96, (96, 96, 96)), (10, (32, 32, 32))],
+)
+def test_window_follows_from_the_voxels_that_fit(voxels: int, expected: tuple[int, ...]) -> None:
+    assert choose_window((200, 150, 100), (160, 160, 96), voxels) == expected
+
+
+def test_nonsense_is_refused() -> None:
+    with pytest.raises(ValueError, match="overlap"):
+        VolumeInferer(overlap=1.0)
+    with pytest.raises(ValueError, match="precision"):
+        VolumeInferer(precision="fp8")
+    with pytest.raises(ValueError, match="GPU"):
+        VolumeInferer(precision="fp16")(torch.rand(1, 1, 16, 16, 16), Recorder())
