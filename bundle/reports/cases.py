@@ -1,0 +1,218 @@
+"""`cases.csv`: one row per case and structure, with what a person needs to know about it. Interrupted runs keep their rows."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bundle.reports.measure import Structure, measure_structures
+from bundle.reports.quality import Judgement, judge
+
+CSV_NAME = "cases.csv"
+COLUMNS = (
+    "case",
+    "source",
+    "status",
+    "review",
+    "score",
+    "structure",
+    "volume_ml",
+    "mean_hu",
+    "sd_hu",
+    "centroid_x_mm",
+    "centroid_y_mm",
+    "centroid_z_mm",
+    "touches_border",
+    "components",
+    "confidence_mean",
+    "confidence_min",
+    "flip_disagreement",
+    "reasons",
+    "voxels",
+    "spacing_mm",
+    "field_of_view_mm",
+    "seconds",
+    "error",
+)
+
+
+@dataclass(eq=False)
+class CaseResult:
+    """Everything that is known about one case once it has been segmented, or why it was not.
+
+    Args:
+        name: of the case, unique in its folder of results.
+        source: where the scan came from.
+        image: (X, Y, Z) in HU on the source grid; None when the case failed.
+        labels: (X, Y, Z) whole numbers on the same grid; None when the case failed.
+        affine: (4, 4), from voxel indices to RAS+ millimetres.
+        structures: name to value in `labels`; the background may be among them.
+        confidence: structure to (mean, minimum) of the network's probability inside it, if known.
+        flip_disagreement: structure to 1 - Dice against the labels of the flipped scan, if known.
+        seconds: stage to seconds that it took.
+        error: why the case failed; None when it did not.
+        reference_ranges: what is usual for the structures (`bundle.reports.ranges.load_ranges`); None: the literature's.
+    """
+
+    name: str
+    source: str
+    image: np.ndarray | None = None
+    labels: np.ndarray | None = None
+    affine: np.ndarray | None = None
+    structures: Mapping[str, int] = field(default_factory=dict)
+    confidence: Mapping[str, tuple[float, float]] | None = None
+    flip_disagreement: Mapping[str, float] | None = None
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    error: str | None = None
+    reference_ranges: Mapping[str, Any] | None = None
+    _measured: dict[str, Structure] | None = field(default=None, init=False, repr=False)
+    _judgement: Judgement | None = field(default=None, init=False, repr=False)
+
+    @property
+    def measured(self) -> dict[str, Structure]:
+        """Structure to its measurements, taken once."""
+        if self._measured is None:
+            self._measured = measure_structures(self.labels, self.affine, self.structures, image=self.image)
+        return self._measured
+
+    @property
+    def judgement(self) -> Judgement:
+        """Score and reasons for a review, weighed once; a failed case has the score 0."""
+        if self._judgement is None:
+            if self.error is not None:
+                self._judgement = Judgement([f"failed: {self.error}"], 0.0)
+            else:
+                self._judgement = judge(
+                    self.measured,
+                    affine=self.affine,
+                    shape=self.labels.shape,
+                    confidence=self.confidence,
+                    flip_disagreement=self.flip_disagreement,
+                    ranges=self.reference_ranges,
+                )
+        return self._judgement
+
+
+def case_rows(result: CaseResult) -> list[dict[str, Any]]:
+    """Rows of `cases.csv` for one case: one per structure, or a single one with the error of a failed case.
+
+    Values are ready to be written: numbers, "yes" / "no", words; what is unknown is an empty string.
+    `review`, `score` and `reasons` are about the whole case and the same in each of its rows.
+    """
+    judgement = result.judgement
+    common = dict.fromkeys(COLUMNS, "") | {
+        "case": result.name,
+        "source": str(result.source),
+        "status": "ok" if result.error is None else "failed",
+        "review": _word(judgement.review),
+        "score": _number(judgement.score, 3),
+        "reasons": "; ".join(judgement.reasons),
+        "seconds": _number(sum(result.seconds.values()), 2) if result.seconds else "",
+        "error": " ".join(str(result.error).split()) if result.error is not None else "",
+    }
+    if result.error is not None:
+        return [common]
+    spacing = np.linalg.norm(result.affine[:3, :3], axis=0)
+    shape = result.labels.shape
+    common |= {
+        "voxels": "x".join(str(n) for n in shape),
+        "spacing_mm": "x".join(f"{s:.4g}" for s in spacing),
+        "field_of_view_mm": "x".join(f"{s * n:.0f}" for s, n in zip(spacing, shape, strict=True)),
+    }
+    return [common | _structure_columns(structure, result) for structure in result.measured.values()]
+
+
+def _structure_columns(structure: Structure, result: CaseResult) -> dict[str, Any]:
+    mean, minimum = (result.confidence or {}).get(structure.name, (None, None))[:2]
+    x, y, z = structure.centroid_mm or (None, None, None)
+    return {
+        "structure": structure.name,
+        "volume_ml": _number(structure.volume_ml, 3),
+        "mean_hu": _number(structure.mean_hu, 1),
+        "sd_hu": _number(structure.sd_hu, 1),
+        "centroid_x_mm": _number(x, 1),
+        "centroid_y_mm": _number(y, 1),
+        "centroid_z_mm": _number(z, 1),
+        "touches_border": _word(structure.touches_border),
+        "components": 0 if structure.components is None else structure.components,
+        "confidence_mean": _number(mean, 4),
+        "confidence_min": _number(minimum, 4),
+        "flip_disagreement": _number((result.flip_disagreement or {}).get(structure.name), 4),
+    }
+
+
+def write_cases_csv(output_dir: str | os.PathLike, rows: Iterable[Mapping[str, Any]]) -> Path:
+    """Put rows into `cases.csv` of a folder: rows of the same case are replaced, those of other cases stay.
+
+    The file is written aside and then renamed, so it is whole at any moment; cases are sorted by name.
+    """
+    path = Path(output_dir) / CSV_NAME
+    by_case: dict[str, list[Mapping[str, Any]]] = {}
+    for row in read_cases_csv(output_dir):
+        by_case.setdefault(row["case"], []).append(row)
+    fresh: dict[str, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        fresh.setdefault(str(row["case"]), []).append(row)
+    by_case |= fresh
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with open(aside, "w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore", restval="", lineterminator="\n")
+        writer.writeheader()
+        for case in sorted(by_case):
+            writer.writerows(by_case[case])
+    os.replace(aside, path)
+    return path
+
+
+def read_cases_csv(output_dir: str | os.PathLike) -> list[dict[str, str]]:
+    """Rows of a folder's `cases.csv` as text; an empty list where there is none."""
+    path = Path(output_dir) / CSV_NAME
+    if not path.is_file():
+        return []
+    with open(path, newline="", encoding="utf-8") as file:
+        return [row for row in csv.DictReader(file) if row.get("case")]
+
+
+def preview_path(output_dir: str | os.PathLike, name: str) -> Path:
+    """Where the preview of a case lies: `<case>_preview.png` beside its label map; `write_page` looks for it there."""
+    return Path(output_dir) / f"{name}_preview.png"
+
+
+def preview(result: CaseResult, path: str | os.PathLike) -> Path:
+    """Write the preview of a case as PNG: see `bundle.reports.preview.preview`."""
+    from bundle.reports.preview import preview as draw
+
+    return draw(result, path)
+
+
+def write_page(output_dir: str | os.PathLike, **options: Any) -> Path:
+    """Write `index.html` over a folder of results: see `bundle.reports.page.write_page`."""
+    from bundle.reports.page import write_page as write
+
+    return write(output_dir, **options)
+
+
+def _number(value: float | None, digits: int) -> float | str:
+    return "" if value is None or not np.isfinite(value) else round(float(value), digits)
+
+
+def _word(value: bool | None) -> str:
+    return "" if value is None else ("yes" if value else "no")
+
+
+__all__: Sequence[str] = (
+    "CaseResult",
+    "case_rows",
+    "preview",
+    "preview_path",
+    "read_cases_csv",
+    "write_cases_csv",
+    "write_page",
+)

@@ -1,0 +1,127 @@
+"""Drawing with Pillow: grey pictures, smooth contours, text. About ten times faster than a matplotlib figure of the same content."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+from scipy import ndimage
+
+Colour = tuple[int, int, int]
+
+BACKGROUND: Colour = (16, 18, 22)
+TEXT: Colour = (236, 238, 242)
+QUIET: Colour = (160, 166, 176)
+WARNING: Colour = (255, 196, 64)
+# distinct on grey also for the colour-blind: neighbours differ in brightness as well as in hue
+COLOURS: tuple[Colour, ...] = (
+    (255, 176, 32),
+    (88, 196, 255),
+    (110, 230, 110),
+    (255, 120, 200),
+    (250, 240, 90),
+    (178, 140, 255),
+    (255, 104, 84),
+    (60, 220, 200),
+    (214, 168, 120),
+    (150, 180, 255),
+    (190, 220, 60),
+    (255, 160, 160),
+    (0, 170, 255),
+    (230, 230, 230),
+)
+# soft tissue of the abdomen: level 40, width 400
+SOFT_TISSUE_WINDOW = (-160.0, 240.0)
+
+
+def colour(index: int) -> Colour:
+    """The colour of the structure at this position."""
+    return COLOURS[index % len(COLOURS)]
+
+
+@cache
+def font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
+    """DejaVu Sans as matplotlib brings it: it has the letters of most languages that case names are written in."""
+    import matplotlib
+
+    name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
+    return ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / name), size)
+
+
+def grey(values: np.ndarray, size: tuple[int, int], window: tuple[float, float] = SOFT_TISSUE_WINDOW) -> np.ndarray:
+    """(height, width, 3) uint8 picture of (rows, columns) values, `window` from black to white; size is (width, height)."""
+    low, high = window
+    scaled = np.nan_to_num((values.astype(np.float32) - low) * (255.0 / (high - low)), nan=0.0, posinf=255.0, neginf=0.0)
+    picture = Image.fromarray(np.clip(scaled, 0, 255).astype(np.uint8)).resize(size, Image.Resampling.BICUBIC)
+    return np.repeat(np.asarray(picture)[..., None], 3, axis=2)
+
+
+def cover(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """(height, width) float32 in 0..1: a mask of (rows, columns) enlarged smoothly; its border is where it passes 0.5."""
+    enlarged = Image.fromarray(mask.astype(np.float32)).resize(size, Image.Resampling.BILINEAR)
+    smooth = ndimage.gaussian_filter(np.asarray(enlarged), 0.8)
+    top = float(smooth.max(initial=0.0))
+    # a structure of a voxel or two must not vanish when the picture is smaller than the slice
+    return smooth if top == 0 or top > 0.75 else smooth / top
+
+
+def outline(picture: np.ndarray, covered: np.ndarray, colour: Colour, width: float = 1.6) -> None:
+    """Draw the border of what `cover` gives into a (height, width, 3) picture, in place, without jags."""
+    if not covered.any():
+        return
+    rows, columns = np.gradient(covered)
+    distance = np.abs(covered - 0.5) / np.maximum(np.hypot(rows, columns), 1e-3)
+    blend(picture, np.clip(width / 2 + 0.5 - distance, 0.0, 1.0), colour)
+
+
+def blend(picture: np.ndarray, opacity: np.ndarray, colour: Colour | np.ndarray) -> None:
+    """Lay a colour over a (height, width, 3) picture, in place; opacity (height, width) in 0..1."""
+    shown = opacity[..., None]
+    picture[:] = np.round(picture * (1.0 - shown) + np.asarray(colour, dtype=np.float32) * shown).astype(np.uint8)
+
+
+def label(draw: ImageDraw.ImageDraw, position: tuple[float, float], text: str, *, size: int = 14, anchor: str = "la") -> None:
+    """Text that is readable on any picture: with a dark rim."""
+    draw.text(position, text, font=font(size), fill=TEXT, anchor=anchor, stroke_width=2, stroke_fill=BACKGROUND)
+
+
+def fit(text: str, width: float, size: int, *, bold: bool = False) -> str:
+    """The text, shortened with an ellipsis until it is at most `width` pixels wide."""
+    if font(size, bold).getlength(text) <= width:
+        return text
+    while text and font(size, bold).getlength(text + "…") > width:
+        text = text[:-1]
+    return text.rstrip() + "…"
+
+
+def legend(entries: Sequence[tuple[Colour, str]], width: int, *, size: int = 15) -> Image.Image:
+    """A strip with a coloured bar and a text per entry, as many lines as it needs."""
+    height = size + 11
+    places, x, line = [], 0.0, 0
+    for _, text in entries:
+        needed = font(size).getlength(text) + 52
+        if x and x + needed > width:
+            x, line = 0.0, line + 1
+        places.append((x, line))
+        x += needed
+    strip = Image.new("RGB", (width, (line + 1) * height if entries else 0), BACKGROUND)
+    draw = ImageDraw.Draw(strip)
+    for (bar, text), (x, line) in zip(entries, places, strict=True):
+        middle = line * height + height / 2
+        draw.rounded_rectangle((x, middle - 3, x + 22, middle + 3), radius=3, fill=bar)
+        draw.text((x + 30, middle), fit(text, width - x - 32, size), font=font(size), fill=TEXT, anchor="lm")
+    return strip
+
+
+def save(picture: Image.Image, path: str | os.PathLike) -> Path:
+    """Write a PNG: whole or not at all."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    picture.save(aside, format="PNG", compress_level=4)
+    os.replace(aside, path)
+    return path

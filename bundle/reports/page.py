@@ -1,0 +1,150 @@
+"""`index.html` over a folder of results: one self-contained page, sortable, the cases that need a look first."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import os
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from urllib.parse import quote
+
+from PIL import Image
+
+from bundle.reports.cases import CSV_NAME, preview_path, read_cases_csv
+from bundle.reports.page_template import PAGE
+
+PAGE_NAME = "index.html"
+# the embedded previews of all cases together stay below this; many cases get smaller pictures
+MAX_PICTURES_BYTES = 24_000_000
+WIDTHS = (1100, 900, 720, 540, 360)
+
+Rows = Sequence[Mapping[str, str]]
+
+
+def write_page(output_dir: str | os.PathLike, *, title: str | None = None) -> Path:
+    """Write `index.html` over the `cases.csv` and the previews of a folder, atomically, and return its path.
+
+    One file that opens anywhere, offline: previews are embedded as small JPEGs (full size is linked), nothing is loaded
+    from elsewhere. Flagged and failed cases come first, worst score first.
+
+    Args:
+        output_dir: folder with `cases.csv` and, per case, `<case>_preview.png`.
+        title: heading of the page; the folder's name by default.
+    """
+    folder = Path(output_dir)
+    cases: dict[str, list[Mapping[str, str]]] = {}
+    for row in read_cases_csv(folder):
+        cases.setdefault(row["case"], []).append(row)
+    ordered = sorted(cases.values(), key=_urgency)
+    structures = list(dict.fromkeys(row["structure"] for rows in ordered for row in rows if row["structure"]))
+    width = _picture_width(len(ordered))
+    title = title or folder.resolve().name
+    text = PAGE.substitute(
+        title=html.escape(title),
+        summary=html.escape(_summary(ordered)),
+        heads="".join(_head(name) for name in ("Case", "Verdict", "Score", *(f"{name} (ml)" for name in structures), "Seconds")),
+        rows="\n".join(_row(rows, structures, folder, width) for rows in ordered),
+        footer=html.escape(f"{CSV_NAME} holds the figures. Written {time.strftime('%Y-%m-%d %H:%M UTC', time.gmtime())}."),
+    )
+    path = folder / PAGE_NAME
+    folder.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{PAGE_NAME}.{os.getpid()}.tmp")
+    aside.write_text(text, encoding="utf-8")
+    os.replace(aside, path)
+    return path
+
+
+def _urgency(rows: Rows) -> tuple[bool, bool, float, str]:
+    first = rows[0]
+    return first["status"] == "ok", first["review"] != "yes", _float(first["score"], 1.0), first["case"]
+
+
+def _summary(cases: Sequence[Rows]) -> str:
+    failed = sum(rows[0]["status"] != "ok" for rows in cases)
+    flagged = sum(rows[0]["review"] == "yes" and rows[0]["status"] == "ok" for rows in cases)
+    words = [f"{len(cases)} {'case' if len(cases) == 1 else 'cases'}", f"{flagged} to review", f"{failed} failed"]
+    return ", ".join(words)
+
+
+def _head(text: str) -> str:
+    return f'<th scope="col"><button type="button">{html.escape(text)}</button></th>'
+
+
+def _row(rows: Rows, structures: Sequence[str], folder: Path, width: int) -> str:
+    first = rows[0]
+    state = "failed" if first["status"] != "ok" else ("review" if first["review"] == "yes" else "good")
+    by_name = {row["structure"]: row for row in rows}
+    case, source = html.escape(first["case"]), html.escape(first["source"])
+    cells = [
+        f'<td class="picture">{_picture(folder, first["case"], width)}</td>',
+        f'<th scope="row" data-value="{case.lower()}">{case}<small>{source}</small></th>',
+        _verdict(first, state),
+        _cell(first["score"]),
+        *(_structure_cell(by_name.get(name)) for name in structures),
+        _cell(first["seconds"]),
+    ]
+    return f'<tr class="{state}">{"".join(cells)}</tr>'
+
+
+def _verdict(first: Mapping[str, str], state: str) -> str:
+    word = {"failed": "Failed", "review": "Review", "good": "No finding"}[state]
+    reasons = [first["error"]] if state == "failed" else [reason for reason in first["reasons"].split("; ") if reason]
+    items = "".join(f"<li>{html.escape(reason)}</li>" for reason in reasons)
+    rank = {"failed": 0, "review": 1, "good": 2}[state]
+    return f'<td class="verdict" data-value="{rank}"><b>{word}</b>{f"<ul>{items}</ul>" if items else ""}</td>'
+
+
+def _structure_cell(row: Mapping[str, str] | None) -> str:
+    if row is None:
+        return '<td class="number" data-value=""></td>'
+    notes = []
+    if row["mean_hu"]:
+        notes.append(f"{_float(row['mean_hu'], 0):.0f} ± {_float(row['sd_hu'], 0):.0f} HU")
+    if row["components"] not in ("", "0", "1"):
+        notes.append(f"{row['components']} pieces")
+    if row["touches_border"] == "yes":
+        notes.append("at the border")
+    if row["confidence_mean"]:
+        notes.append(f"confidence {_float(row['confidence_mean'], 0):.2f}")
+    small = "".join(f"<small>{html.escape(note)}</small>" for note in notes)
+    return f'<td class="number" data-value="{row["volume_ml"]}">{_float(row["volume_ml"], 0):.1f}{small}</td>'
+
+
+def _cell(value: str) -> str:
+    return f'<td class="number" data-value="{html.escape(value)}">{html.escape(value)}</td>'
+
+
+def _picture(folder: Path, case: str, width: int) -> str:
+    path = preview_path(folder, case)
+    if not path.is_file():
+        return ""
+    with Image.open(path) as source:
+        picture = source.convert("RGB")
+    if picture.width > width:
+        picture = picture.resize((width, round(picture.height * width / picture.width)), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", quality=78, optimize=True)
+    data = base64.b64encode(buffer.getvalue()).decode("ascii")
+    name = html.escape(case)
+    return (
+        f'<a href="{quote(path.name)}"><img loading="lazy" decoding="async" width="{picture.width}" height="{picture.height}" '
+        f'alt="Preview of {name}: axial, coronal, sagittal" src="data:image/jpeg;base64,{data}"></a>'
+    )
+
+
+def _picture_width(cases: int) -> int:
+    """The largest width at which the pictures of all cases stay within the budget, at about 0.11 bytes a squared pixel of width."""
+    for width in WIDTHS:
+        if cases * width * width * 0.11 <= MAX_PICTURES_BYTES:
+            return width
+    return WIDTHS[-1]
+
+
+def _float(text: str, default: float) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return default
