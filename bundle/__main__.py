@@ -8,7 +8,9 @@ from importlib import import_module
 from bundle.errors import UserError
 
 # verb -> ("module:function", what it does in one line)
-VERBS: dict[str, tuple[str, str]] = {}
+VERBS: dict[str, tuple[str, str]] = {
+    "score": ("bundle.reports.score:score", "score label maps against references: metrics.csv, summary.json"),
+}
 
 
 def main() -> int:

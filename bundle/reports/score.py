@@ -1,0 +1,216 @@
+"""Scoring a folder of label maps against references: `metrics.csv`, `summary.json` and a table on the console."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from bundle.errors import UserError
+from bundle.labels import Labels
+from bundle.metrics import COLUMNS, score_case
+from bundle.reports import label_maps
+
+Files = str | os.PathLike | Iterable[str | os.PathLike]
+SHOWN = (("dice", 3), ("precision", 3), ("recall", 3), ("assd_mm", 2), ("hd95_mm", 2))  # columns of the console's table, digits
+BYTES_PER_VOXEL = 12  # of one case while it is scored: two maps as they are stored, two masks, one copy
+
+
+def score(
+    predictions: Files,
+    references: Files,
+    output_dir: str | os.PathLike,
+    labels: Labels | str | None = None,
+    *,
+    cases: Sequence[str] | None = None,
+    strict: bool = False,
+    workers: int | None = None,
+    progress: bool = True,
+) -> dict:
+    """Score label maps, the bundle's or any other tool's, against references; write `metrics.csv` and `summary.json`.
+
+    Files belong together by name: `<case>_seg.nii.gz` or `<case>.nii.gz` on either side. Maps that store the same voxels in
+    another axis order are brought to the reference's; maps on other grids are refused before anything is scored.
+
+    Args:
+        predictions, references: a folder (searched recursively), a file, or a list of files.
+        output_dir: gets the two files.
+        labels: the `labels` block, or a JSON file that has one; without it `dataset.json` beside the references, else the
+            block of `configs/inference.json`.
+        cases: score these only (a validation split); each must be there on both sides.
+        strict: refuse references without prediction and predictions without reference, instead of listing them.
+        workers: cases at a time; as many as cores and memory allow by default.
+        progress: show a progress bar and print the table.
+
+    Returns:
+        what `summary.json` holds: see `summarise`, with the label values and the unmatched files.
+
+    Raises:
+        UserError: nothing to score, unreadable files, different grids (all of them in one message).
+    """
+    predicted, expected = label_maps.find(predictions), label_maps.find(references)
+    folder = Path(references) if isinstance(references, (str, os.PathLike)) and Path(references).is_dir() else None
+    block, origin = label_maps.resolve_labels(labels, folder)
+    if all(isinstance(item, (str, os.PathLike)) and Path(item).is_file() for item in (predictions, references)):
+        predicted = dict(zip(expected, predicted.values(), strict=True))  # two files are one case, whatever their names
+    names = _match(predicted, expected, cases, strict=strict)
+    jobs = _check_grids({name: (predicted[name], expected[name]) for name in names})
+    rows = [row for part in _score_all(jobs, block, workers, progress) for row in part]
+    unmatched = {
+        "references_without_prediction": sorted(expected.keys() - predicted.keys()) if cases is None else [],
+        "predictions_without_reference": sorted(predicted.keys() - expected.keys()) if cases is None else [],
+    }
+    summary = {**summarise(rows), "labels": block, "labels_from": origin, **unmatched}
+    output = Path(output_dir)
+    output.mkdir(parents=True, exist_ok=True)
+    write_metrics(rows, output / "metrics.csv")
+    _write(output / "summary.json", json.dumps(summary, indent=2) + "\n")
+    if progress:
+        print(table(summary))
+        for key, left in unmatched.items():
+            if left:
+                print(f"Not in the table: {len(left)} {key.replace('_', ' ')} ({', '.join(left[:5])}{', ...' if len(left) > 5 else ''})")
+        print(f"Labels from {origin}. Written: {output / 'metrics.csv'}, {output / 'summary.json'}")
+    return summary
+
+
+def summarise(rows: Sequence[Mapping]) -> dict:
+    """Mean, sd (n - 1), median and n per structure and metric; cells that are empty are left out, and counted.
+
+    Returns:
+        `{"cases": n, "structures": {name: {metric: {"mean", "sd", "median", "n"}, ..., "absent", "missed",
+        "false_positive"}}}`: in how many cases the reference lacks the structure, the prediction misses it completely, the
+        prediction has it and the reference does not. No value (n = 0), and the sd of one value, is null.
+    """
+    structures: dict[str, dict] = {}
+    for name in dict.fromkeys(row["structure"] for row in rows):
+        mine = [row for row in rows if row["structure"] == name]
+        entry: dict = {metric: _statistics([row[metric] for row in mine if row[metric] is not None]) for metric in COLUMNS}
+        entry["absent"] = sum(row["reference_ml"] == 0 for row in mine)
+        entry["missed"] = sum(row["reference_ml"] > 0 and row["volume_ml"] == 0 for row in mine)
+        entry["false_positive"] = sum(row["reference_ml"] == 0 and row["volume_ml"] > 0 for row in mine)
+        structures[name] = entry
+    return {"cases": len({row["case"] for row in rows}), "structures": structures}
+
+
+def table(summary: Mapping) -> str:
+    """The summary as a table for the console: mean and sd of each score, with the number of cases behind it."""
+    lines = [f"{'structure':20s} {'n':>4s} {'Dice':>15s} {'precision':>15s} {'recall':>15s} {'ASSD mm':>15s} {'HD95 mm':>15s}"]
+    for name, entry in summary["structures"].items():
+        cells = [_cell(entry[metric], digits) for metric, digits in SHOWN]
+        notes = [f"{what.replace('_', ' ')} in {entry[what]}" for what in ("absent", "missed", "false_positive") if entry[what]]
+        line = f"{name:20s} {entry['dice']['n']:4d} " + " ".join(f"{cell:>15s}" for cell in cells)
+        lines.append(line + (f"  ({', '.join(notes)})" if notes else ""))
+    return "\n".join(lines)
+
+
+def write_metrics(rows: Sequence[Mapping], path: Path) -> None:
+    """`metrics.csv`: a row per case and structure; a score that is not defined is an empty cell."""
+    lines = [["case", "structure", *COLUMNS]]
+    lines += [[row["case"], row["structure"], *("" if row[m] is None else f"{row[m]:.6g}" for m in COLUMNS)] for row in rows]
+    aside = path.with_name(path.name + ".part")
+    with aside.open("w", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows(lines)
+    os.replace(aside, path)
+
+
+def read_metrics(path: Path) -> list[dict]:
+    """The rows of a `metrics.csv`, empty cells as None.
+
+    Raises:
+        UserError: a file that is not there or lacks a column.
+    """
+    try:
+        with path.open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        scores = [{metric: float(row[metric]) if row[metric] else None for metric in COLUMNS} for row in rows]
+        return [{"case": row["case"], "structure": row["structure"], **mine} for row, mine in zip(rows, scores, strict=True)]
+    except (OSError, KeyError, ValueError, TypeError) as error:
+        fix = "write it with: python -m bundle score PREDICTIONS REFERENCES OUT"
+        raise UserError(path, f"is no table of scores ({error!r})", fix) from error
+
+
+def _match(predicted: Mapping, expected: Mapping, cases: Sequence[str] | None, *, strict: bool) -> list[str]:
+    """The names of the cases to score."""
+    both = sorted(predicted.keys() & expected.keys())
+    if isinstance(cases, str):
+        cases = [case.strip() for case in cases.split(",")]
+    if cases is not None:
+        missing = sorted(set(cases) - set(both))
+        if missing:
+            fix = "predict them first, or leave them out of 'cases'"
+            raise UserError(", ".join(missing), "no prediction or no reference for these cases", fix)
+        return sorted(set(cases))
+    if not both:
+        seen = f"predictions such as '{next(iter(predicted))}', references such as '{next(iter(expected))}'"
+        fix = "name them <case>_seg.nii.gz or <case>.nii.gz"
+        raise UserError("predictions and references", f"no file name is on both sides ({seen})", fix)
+    alone = sorted(predicted.keys() ^ expected.keys())
+    if strict and alone:
+        raise UserError(", ".join(alone), "on one side only", "add the missing files, or leave out --strict")
+    return both
+
+
+def _check_grids(pairs: Mapping[str, tuple[Path, Path]]) -> list[tuple]:
+    """(case, prediction, reference, axes, voxels) per case; every case on another grid is named in one error."""
+    jobs, problems = [], []
+    for name, (prediction, reference) in pairs.items():
+        mine, theirs = label_maps.grid(prediction), label_maps.grid(reference)
+        axes = label_maps.axes_onto(*mine, *theirs)
+        if axes is None:
+            text = f"{prediction.name}: {label_maps.describe(*mine)}; its reference: {label_maps.describe(*theirs)}"
+            problems.append((prediction, text))
+        jobs.append((name, prediction, reference, axes, int(np.prod(mine[0]))))
+    if problems:
+        listed = "; ".join(text for _, text in problems[:10]) + (f" (and {len(problems) - 10} more)" if len(problems) > 10 else "")
+        problem = f"{len(problems)} of {len(jobs)} label maps lie on another grid than the reference: {listed}"
+        fix = "bring the predictions back to the source grid, as inference.json does; scoring does not resample"
+        raise UserError(problems[0][0].parent, problem, fix)
+    return jobs
+
+
+def _score_all(jobs: list[tuple], labels: Labels, workers: int | None, progress: bool) -> list[list[dict]]:
+    """Rows per case. Threads are enough: nearly all the time goes into gzip, numpy and trees, which release the GIL."""
+    from tqdm import tqdm
+
+    if workers is None:
+        import psutil
+
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        fit = psutil.virtual_memory().available // (2 * BYTES_PER_VOXEL * max(job[-1] for job in jobs))
+        workers = max(1, min(cores, fit, len(jobs)))
+    with ThreadPoolExecutor(workers) as pool:
+        results = pool.map(_score_one, jobs, [labels] * len(jobs))
+        return list(tqdm(results, total=len(jobs), desc="scoring", unit="case", disable=not progress))
+
+
+def _score_one(job: tuple, labels: Labels) -> list[dict]:
+    name, prediction, reference, axes, _ = job
+    predicted, _ = label_maps.read(prediction)
+    expected, affine = label_maps.read(reference)
+    return [{"case": name, **row} for row in score_case(label_maps.reorder(predicted, axes), expected, affine[:3, :3], labels)]
+
+
+def _statistics(values: Sequence[float]) -> dict[str, float | int | None]:
+    if not values:
+        return {"mean": None, "sd": None, "median": None, "n": 0}
+    sd = float(np.std(values, ddof=1)) if len(values) > 1 else None
+    return {"mean": float(np.mean(values)), "sd": sd, "median": float(np.median(values)), "n": len(values)}
+
+
+def _cell(statistics: Mapping, digits: int) -> str:
+    if statistics["mean"] is None:
+        return "-"
+    sd = "" if statistics["sd"] is None else f" ± {statistics['sd']:.{digits}f}"
+    return f"{statistics['mean']:.{digits}f}{sd}"
+
+
+def _write(path: Path, text: str) -> None:
+    aside = path.with_name(path.name + ".part")
+    aside.write_text(text)
+    os.replace(aside, path)
