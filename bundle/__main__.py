@@ -10,6 +10,7 @@ from bundle.errors import UserError
 # verb -> ("module:function", what it does in one line)
 VERBS: dict[str, tuple[str, str]] = {
     "score": ("bundle.reports.score:score", "score label maps against references: metrics.csv, summary.json"),
+    "convert-authors": ("bundle.networks.authors:convert_authors", "weights of the authors' own code, for this bundle"),
 }
 
 

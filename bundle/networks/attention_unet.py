@@ -1,0 +1,145 @@
+"""Attention U-Net as published and as in the authors' public code."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from bundle.networks.blocks import ConvNormAct, TwoConvs, UpBlock, crop, pad_to_multiple, resize
+from bundle.networks.grid_gate import GridAttentionGate
+from bundle.networks.heads import FusedHeads
+from bundle.networks.initialise import initialise
+from bundle.networks.skips import GatedSkip, OpenSkip
+
+
+class AttentionMaps(NamedTuple):
+    """The coefficients of the gates of one level: on the gates' own grid, and resampled to that of the input.
+
+    Both are (B, num_gates, *spatial) in [0, 1]; `own` has the grid of the level's skip.
+    """
+
+    own: Tensor
+    resampled: Tensor
+
+
+class AttentionUnet(nn.Module):
+    """U-Net whose skip connections pass attention gates; `num_gates=0` is its plain U-Net twin.
+
+    `unet_CT_multi_att_dsv_3D` (two gates), `unet_CT_single_att_dsv_3D` (one) and `unet_CT_dsv_3D` (none) of
+    https://github.com/ozan-oktay/Attention-Gated-Networks, from the description in https://arxiv.org/abs/1804.03999.
+    Unlike there, spatial sizes need not be multiples of 16, and gates start by letting everything pass, as the paper says.
+
+    Args:
+        spatial_dims: 2 or 3.
+        in_channels: channels of the image.
+        out_channels: number of classes, the background included.
+        channels: channels of the levels, the finest first; the last is the centre.
+        num_gates: gates side by side on each skip but the finest, which has none.
+        gating_conv: whether the centre goes through a 1x1x1 convolution before it gates the coarsest skip.
+        align_corners: how corners are treated in up-sampling: True in the torch of the authors' time, False in today's.
+        dropout: probability of dropping a value after each convolution block and gate.
+        init: "open" (gates let everything pass at first) or "authors" (their initialisation).
+
+    Raises:
+        ValueError: an argument is none of these.
+    """
+
+    def __init__(
+        self,
+        spatial_dims: int = 3,
+        in_channels: int = 1,
+        out_channels: int = 4,
+        channels: Sequence[int] = (16, 32, 64, 128, 256),
+        num_gates: int = 2,
+        gating_conv: bool = True,
+        align_corners: bool = False,
+        dropout: float = 0.0,
+        *,
+        init: str = "open",
+    ) -> None:
+        super().__init__()
+        _check(spatial_dims, in_channels, out_channels, channels, num_gates, dropout, init)
+        *widths, centre = (int(width) for width in channels)
+        self.spatial_dims, self.in_channels, self.out_channels = spatial_dims, in_channels, out_channels
+        self.num_gates, self.align_corners = num_gates, align_corners
+        self.multiple = 2 ** len(widths)
+        self.encoder = nn.ModuleList(
+            TwoConvs(spatial_dims, before, after, dropout=dropout) for before, after in zip([in_channels, *widths], widths, strict=False)
+        )
+        self.centre = TwoConvs(spatial_dims, widths[-1], centre, dropout=dropout)
+        has_gating = num_gates > 0 and gating_conv
+        self.gating = ConvNormAct(spatial_dims, centre, centre, kernel_size=1, dropout=dropout) if has_gating else nn.Identity()
+        # from here on the coarsest level comes first, the order in which they are used
+        self.skips, self.decoder = nn.ModuleList(), nn.ModuleList()
+        for level in reversed(range(len(widths))):
+            skip, coarse = widths[level], int(channels[level + 1])
+            gates = [
+                GridAttentionGate(spatial_dims, skip, coarse, align_corners=align_corners, dropout=dropout)
+                for _ in range(num_gates if level else 0)
+            ]
+            self.skips.append(GatedSkip(gates, spatial_dims, skip, dropout=dropout) if gates else OpenSkip())
+            self.decoder.append(UpBlock(spatial_dims, skip, coarse, align_corners=align_corners, dropout=dropout))
+        self.heads = FusedHeads(spatial_dims, widths, out_channels, align_corners=align_corners)
+        initialise(self, init)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Image (B, in_channels, *spatial), every spatial size at least 16, to logits (B, out_channels, *spatial)."""
+        features, _ = self._features(pad_to_multiple(x, self.multiple))
+        return crop(self.heads(features), list(x.shape[2:]))
+
+    @torch.jit.ignore
+    def attention(self, x: Tensor) -> tuple[Tensor, dict[int, AttentionMaps]]:
+        """Logits as from `forward`, and the coefficients of all gates, by level (2 is the finest that has gates)."""
+        size = list(x.shape[2:])
+        features, coefficients = self._features(pad_to_multiple(x, self.multiple))
+        padded = list(features[0].shape[2:])
+        maps: dict[int, AttentionMaps] = {}
+        for i, alphas in enumerate(coefficients):
+            if alphas:
+                level = len(features) - i
+                alpha = torch.cat(alphas, dim=1)
+                grid = [-(-length // 2 ** (level - 1)) for length in size]
+                maps[level] = AttentionMaps(crop(alpha, grid), crop(resize(alpha, padded, self.align_corners), size))
+        return crop(self.heads(features), size), maps
+
+    def _features(self, x: Tensor) -> tuple[list[Tensor], list[list[Tensor]]]:
+        """The decoder's features, the finest first, and the coefficients of each skip's gates, the coarsest first."""
+        encoded: list[Tensor] = []
+        for block in self.encoder:
+            x = block(x)
+            encoded.append(x)
+            x = F.max_pool2d(x, 2) if self.spatial_dims == 2 else F.max_pool3d(x, 2)
+        x = self.centre(x)
+        g = self.gating(x)
+        features: list[Tensor] = []
+        coefficients: list[list[Tensor]] = []
+        for i, (skip, up) in enumerate(zip(self.skips, self.decoder)):  # noqa: B905  TorchScript knows no strict
+            gated, alphas = skip(encoded[-1 - i], g)
+            x = up(gated, x)
+            g = x
+            features.insert(0, x)
+            coefficients.append(alphas)
+        return features, coefficients
+
+
+def _check(
+    spatial_dims: int, in_channels: int, out_channels: int, channels: Sequence[int], num_gates: int, dropout: float, init: str
+) -> None:
+    """Raise `ValueError` that names the first argument that is wrong, its value, and what it may be."""
+    if spatial_dims not in (2, 3):
+        raise ValueError(f"spatial_dims is {spatial_dims!r}, it must be 2 or 3")
+    for name, value in (("in_channels", in_channels), ("out_channels", out_channels), *((f"channels {channels!r}", c) for c in channels)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise ValueError(f"{name} has the value {value!r}, it must be a whole number from 1 up")
+    if len(channels) < 2:
+        raise ValueError(f"channels is {channels!r}, it must name at least two levels")
+    if isinstance(num_gates, bool) or not isinstance(num_gates, int) or num_gates < 0:
+        raise ValueError(f"num_gates is {num_gates!r}, it must be 0 (plain U-Net), 1, 2 or more")
+    if not 0 <= dropout < 1:
+        raise ValueError(f"dropout is {dropout!r}, it must be a probability, at least 0 and less than 1")
+    if init not in ("open", "authors"):
+        raise ValueError(f"init is {init!r}, it must be 'open' or 'authors'")

@@ -1,0 +1,106 @@
+"""What the network is built of: convolutions with batch norm, resizing, and bringing a volume to a size that halves evenly."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def convolution(
+    spatial_dims: int, in_channels: int, out_channels: int, kernel_size: int, *, stride: int = 1, bias: bool = True
+) -> nn.Module:
+    """A 2-D or 3-D convolution that keeps the size of odd kernels' inputs."""
+    kind = nn.Conv2d if spatial_dims == 2 else nn.Conv3d
+    padding = kernel_size // 2 if kernel_size % 2 else 0
+    return kind(in_channels, out_channels, kernel_size, stride=stride, padding=padding, bias=bias)
+
+
+def batch_norm(spatial_dims: int, channels: int) -> nn.Module:
+    """A 2-D or 3-D batch norm."""
+    return nn.BatchNorm2d(channels) if spatial_dims == 2 else nn.BatchNorm3d(channels)
+
+
+def dropout_layer(probability: float) -> nn.Module:
+    """Dropout of single values; nothing at all for 0, which would still cost a pass over the tensor while training."""
+    return nn.Dropout(probability) if probability > 0 else nn.Identity()
+
+
+def resize(x: Tensor, size: list[int], align_corners: bool) -> Tensor:
+    """Bi- or trilinear resampling of (B, C, *spatial) to the spatial `size`; x itself where it has that size already."""
+    if list(x.shape[2:]) == size:
+        return x
+    return F.interpolate(x, size=size, mode="bilinear" if x.dim() == 4 else "trilinear", align_corners=align_corners)
+
+
+def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
+    """Repeat the last voxels of each axis until every spatial size is a multiple; x itself where it already is."""
+    padding: list[int] = []
+    for axis in range(x.dim() - 1, 1, -1):
+        padding += [0, (multiple - x.shape[axis] % multiple) % multiple]
+    if sum(padding) == 0:
+        return x
+    return F.pad(x, padding, mode="replicate")
+
+
+def crop(x: Tensor, size: list[int]) -> Tensor:
+    """The first `size` voxels of each spatial axis, the counterpart of `pad_to_multiple`."""
+    for axis in range(len(size)):
+        if x.shape[axis + 2] != size[axis]:
+            x = x.narrow(axis + 2, 0, size[axis])
+    return x
+
+
+class ConvNormAct(nn.Module):
+    """Convolution, batch norm, ReLU, dropout, in this order as in the authors' code (MONAI's blocks norm before or after both).
+
+    Args:
+        spatial_dims: 2 or 3.
+        in_channels: channels of the input.
+        out_channels: channels of the output.
+        kernel_size: odd size of the kernel.
+        dropout: probability of dropping a value.
+    """
+
+    def __init__(self, spatial_dims: int, in_channels: int, out_channels: int, kernel_size: int = 3, *, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.conv = convolution(spatial_dims, in_channels, out_channels, kernel_size)
+        self.norm = batch_norm(spatial_dims, out_channels)
+        self.dropout = dropout_layer(dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, in_channels, *spatial) to (B, out_channels, *spatial)."""
+        return self.dropout(torch.relu_(self.norm(self.conv(x))))
+
+
+class TwoConvs(nn.Sequential):
+    """The two convolutions of each level of the U-Net, 3x3x3 with batch norm and ReLU."""
+
+    def __init__(self, spatial_dims: int, in_channels: int, out_channels: int, *, dropout: float = 0.0) -> None:
+        super().__init__(
+            ConvNormAct(spatial_dims, in_channels, out_channels, dropout=dropout),
+            ConvNormAct(spatial_dims, out_channels, out_channels, dropout=dropout),
+        )
+
+
+class UpBlock(nn.Module):
+    """A level of the decoder: the coarser features are resized to the skip's grid, appended to it, and convolved twice.
+
+    Args:
+        spatial_dims: 2 or 3.
+        skip_channels: channels of the skip, and of the output.
+        coarse_channels: channels of the coarser level's features.
+        align_corners: how corners are treated when resizing.
+        dropout: probability of dropping a value.
+    """
+
+    def __init__(
+        self, spatial_dims: int, skip_channels: int, coarse_channels: int, *, align_corners: bool = False, dropout: float = 0.0
+    ) -> None:
+        super().__init__()
+        self.align_corners = align_corners
+        self.convs = TwoConvs(spatial_dims, skip_channels + coarse_channels, skip_channels, dropout=dropout)
+
+    def forward(self, skip: Tensor, coarse: Tensor) -> Tensor:
+        """(B, skip_channels, *spatial) and (B, coarse_channels, *smaller) to (B, skip_channels, *spatial)."""
+        return self.convs(torch.cat([skip, resize(coarse, list(skip.shape[2:]), self.align_corners)], dim=1))

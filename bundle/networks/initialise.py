@@ -1,0 +1,88 @@
+"""How the network starts: the authors' initialisation, and gates that let everything pass."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from bundle.networks.skips import GatedSkip
+
+if TYPE_CHECKING:
+    from bundle.networks.attention_unet import AttentionUnet
+
+OPEN_LOGIT = 5.0  # sigmoid(5) = 0.9933: open, and still far enough from flat to learn to close
+
+
+def initialise(network: AttentionUnet, init: str) -> None:
+    """Initialise all weights: "authors" as in their code, "open" with gates that let everything pass besides.
+
+    Authors: convolutions Kaiming normal by fan-in, the weights of batch norms from N(1, 0.02).
+    """
+    for module in network.modules():
+        if isinstance(module, (nn.Conv2d, nn.Conv3d)):
+            nn.init.kaiming_normal_(module.weight, a=0, mode="fan_in")
+        elif isinstance(module, (nn.BatchNorm2d, nn.BatchNorm3d)):
+            nn.init.normal_(module.weight, 1.0, 0.02)
+            nn.init.zeros_(module.bias)
+    if init == "open":
+        open_gates(network)
+
+
+@torch.no_grad()
+def open_gates(network: AttentionUnet) -> None:
+    """Set the gates so that each skip passes unchanged and alpha is sigmoid(5) everywhere, whatever the other weights.
+
+    psi starts at zero but for its bias, W and the convolution that combines the gates at the identity. The batch norms
+    of a gate are given the running statistics of the skip, and the weight and bias that undo them: so the gate is the
+    identity in evaluation. While training, batch norms use the batch's own statistics instead; the ones set here are
+    what the skip has if the batch norm before its ReLU gives a normal distribution (weight and bias are its standard
+    deviation and mean), so that training starts near the identity as well.
+    """
+    for skip, block in zip(network.skips, reversed(network.encoder), strict=True):
+        if isinstance(skip, GatedSkip):
+            before = block[-1].norm
+            _open_skip(skip, *rectified_moments(before.bias, before.weight))
+
+
+def rectified_moments(mean: Tensor, sd: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and variance of max(0, z), z normal with the mean and the standard deviation given (elementwise)."""
+    sd = sd.abs().clamp_min(1e-6)
+    ratio = mean / sd
+    density = torch.exp(-0.5 * ratio**2) / math.sqrt(2 * math.pi)
+    below = 0.5 * (1 + torch.erf(ratio / math.sqrt(2)))
+    first = mean * below + sd * density
+    second = (mean**2 + sd**2) * below + mean * sd * density
+    return first, (second - first**2).clamp_min(0)
+
+
+def _open_skip(skip: GatedSkip, mean: Tensor, variance: Tensor) -> None:
+    """Make one skip the identity for features with the mean and variance given, per channel."""
+    alpha = torch.sigmoid(torch.tensor(OPEN_LOGIT)).item()
+    channels, count = len(mean), len(skip.gates)
+    for gate in skip.gates:
+        nn.init.zeros_(gate.psi.weight)
+        nn.init.constant_(gate.psi.bias, OPEN_LOGIT)
+        _identity(gate.W, 1.0)
+        _undo(gate.norm, alpha * mean, alpha**2 * variance)
+    _identity(skip.combine.conv, 1 / (alpha * count))
+    _undo(skip.combine.norm, mean, variance)
+    assert skip.combine.conv.weight.shape[:2] == (channels, channels * count)
+
+
+def _identity(conv: nn.Module, scale: float) -> None:
+    """Make a 1x1x1 convolution the sum, times `scale`, of the groups of channels that stand side by side in its input."""
+    width = conv.weight.shape[0]
+    eye = torch.eye(width).repeat(1, conv.weight.shape[1] // width) * scale
+    conv.weight.copy_(eye.reshape(conv.weight.shape))
+    nn.init.zeros_(conv.bias)
+
+
+def _undo(norm: nn.Module, mean: Tensor, variance: Tensor) -> None:
+    """Give a batch norm these running statistics, and the weight and bias that undo them."""
+    norm.running_mean.copy_(mean)
+    norm.running_var.copy_(variance)
+    norm.weight.copy_((variance + norm.eps).sqrt())
+    norm.bias.copy_(mean)

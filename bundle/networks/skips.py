@@ -1,0 +1,47 @@
+"""What a skip connection passes through on its way to the decoder: nothing, or one or more attention gates."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from bundle.networks.blocks import ConvNormAct
+
+
+class OpenSkip(nn.Module):
+    """A skip connection without a gate, as in the plain U-Net."""
+
+    def forward(self, x: Tensor, g: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """x itself whatever g, and no coefficients."""
+        coefficients: list[Tensor] = []
+        return x, coefficients
+
+
+class GatedSkip(nn.Module):
+    """A skip connection through gates side by side, brought back to the skip's channels by a 1x1x1 convolution.
+
+    Args:
+        gates: each `gate(x, g) -> (gated, alpha)`, for instance `GridAttentionGate`.
+        spatial_dims: 2 or 3.
+        channels: channels of the skip, and of what each gate returns.
+        dropout: probability of dropping a value.
+    """
+
+    def __init__(self, gates: list[nn.Module], spatial_dims: int, channels: int, *, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.gates = nn.ModuleList(gates)
+        self.combine = ConvNormAct(spatial_dims, channels * len(gates), channels, kernel_size=1, dropout=dropout)
+
+    def forward(self, x: Tensor, g: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Gate the skip x (B, channels, *spatial) by g (B, gating_channels, *coarser).
+
+        Returns:
+            The gated skip (B, channels, *spatial), and alpha (B, 1, *spatial) of each gate.
+        """
+        gated: list[Tensor] = []
+        coefficients: list[Tensor] = []
+        for gate in self.gates:
+            y, alpha = gate(x, g)
+            gated.append(y)
+            coefficients.append(alpha)
+        return self.combine(torch.cat(gated, dim=1)), coefficients
