@@ -11,6 +11,7 @@ from bundle.errors import UserError
 VERBS: dict[str, tuple[str, str]] = {
     "score": ("bundle.reports.score:score", "score label maps against references: metrics.csv, summary.json"),
     "convert-authors": ("bundle.networks.authors:convert_authors", "weights of the authors' own code, for this bundle"),
+    "compare": ("bundle.reports.compare:compare", "compare scored runs: Table 1, paired tests, effect per case"),
 }
 
 

@@ -1,0 +1,60 @@
+"""The effect per case as a picture: one panel per structure, one row per run that is compared."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bundle.reports.compare import Effect
+
+BETTER, WORSE, GREY = "#1b7837", "#b2182b", "#808080"
+
+
+def draw_effects(effects: Sequence[Effect], title: str, path: Path) -> None:
+    """Difference of each case, sorted, with the mean and its 95 % bootstrap interval as a band; written as PNG.
+
+    Args:
+        effects: of one metric.
+        title: the metric's name for the axis.
+        path: the PNG to write.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    structures = list(dict.fromkeys(effect.structure for effect in effects))
+    others = list(dict.fromkeys(effect.other for effect in effects))
+    figure = Figure(figsize=(3.4 * len(structures) + 0.8, 3.0 * len(others) + 0.4), layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = figure.subplots(len(others), len(structures), squeeze=False, sharey="row")
+    for effect in effects:
+        panel = panels[others.index(effect.other), structures.index(effect.structure)]
+        _panel(panel, effect, lower_is_better=effect.metric.endswith("_mm"))
+        if effect.structure == structures[0]:
+            panel.set_ylabel(f"{title}\n{effect.other} - {effect.base}", fontsize=9)
+    figure.suptitle(f"{title}: difference per case, sorted; line and band: mean and its 95 % interval", fontsize=10)
+    aside = path.with_name(path.name + ".part")
+    figure.savefig(aside, dpi=110, format="png")
+    os.replace(aside, path)
+
+
+def _panel(panel, effect: Effect, *, lower_is_better: bool) -> None:
+    values = sorted(effect.differences.values())
+    found = effect.statistics
+    good = [(value < 0) if lower_is_better else (value > 0) for value in values]
+    colours = [GREY if value == 0 else BETTER if fine else WORSE for value, fine in zip(values, good, strict=True)]
+    panel.bar(range(len(values)), values, color=colours, width=0.85)
+    panel.axhline(0, color="black", linewidth=0.8)
+    if found.mean_difference is not None:
+        panel.axhline(found.mean_difference, color="#2166ac", linewidth=1.5)
+        if found.low is not None:
+            panel.axhspan(found.low, found.high, color="#2166ac", alpha=0.2, linewidth=0)
+    p = "" if found.wilcoxon_p is None else f", Wilcoxon p = {found.wilcoxon_p:.2g}"
+    mean = "" if found.mean_difference is None else f": {found.mean_difference:+.3f}"
+    panel.set_title(f"{effect.structure}{mean} (n = {found.n}{p})", fontsize=9)
+    panel.set_xticks([])
+    panel.set_xlabel("cases", fontsize=8)
+    panel.tick_params(labelsize=8)
+    panel.spines[["top", "right"]].set_visible(False)

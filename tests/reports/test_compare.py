@@ -1,0 +1,96 @@
+"""Comparing runs: the tables, the figure, the refusals."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from bundle.errors import UserError
+from bundle.metrics import COLUMNS
+from bundle.reports.compare import compare
+from bundle.reports.score import write_metrics
+
+
+def _run(folder: Path, dice: dict[str, list[float | None]], reference_ml: float = 20.0) -> Path:
+    """A scored run: Dice per structure and case, the other scores made up."""
+    folder.mkdir(parents=True)
+    rows = []
+    for structure, values in dice.items():
+        for index, value in enumerate(values):
+            scores = dict.fromkeys(COLUMNS, None if value is None else 0.5)
+            if value is not None:
+                scores |= {"dice": value, "assd_mm": 3 * (1 - value), "hd95_mm": 10 * (1 - value)}
+            reference = reference_ml if value is not None else 0.0
+            rows.append({"case": f"case_{index}", "structure": structure, **scores, "volume_ml": 20.0, "reference_ml": reference})
+    write_metrics(rows, folder / "metrics.csv")
+    return folder
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> list[str]:
+    base = {"pancreas": [0.5, 0.6, 0.7, 0.4], "spleen": [0.9, None, 0.8, 0.9]}
+    gated = {"pancreas": [0.6, 0.7, 0.7, 0.5], "spleen": [0.9, None, 0.9, 0.8]}
+    return [str(_run(tmp_path / "unet", base)), str(_run(tmp_path / "gates", gated))]
+
+
+def test_tables_and_figure(runs: list[str], tmp_path: Path) -> None:
+    (tmp_path / "gates" / "experiment.json").write_text(json.dumps({"parameters": 6473322, "seconds_per_case": 1.25}))
+    compare(*runs, output_dir=tmp_path / "out", names="U-Net, Attention U-Net", resamples=500)
+    text = (tmp_path / "out" / "comparison.md").read_text()
+    assert "| pancreas Dice | 0.550 ± 0.129 (n 4) | 0.625 ± 0.096 (n 4) |" in text
+    assert "| spleen Dice | 0.867 ± 0.058 (n 3) | 0.867 ± 0.058 (n 3) |" in text
+    assert "| parameters |  | 6.47 M |" in text and "| inference time per case |  | 1.25 s |" in text
+    assert "| pancreas Dice: Attention U-Net | U-Net | 4 | +0.0750 [" in text and "| 3 / 0 |" in text
+    with (tmp_path / "out" / "comparison.csv").open() as file:
+        rows = {(row["structure"], row["metric"]): row for row in csv.DictReader(file)}
+    assert len(rows) == 2 * 5
+    assert float(rows["pancreas", "dice"]["wilcoxon_p"]) == pytest.approx(0.25)  # W = 0 of three differences: 2 / 8
+    assert float(rows["spleen", "dice"]["mean_difference"]) == pytest.approx(0) and rows["spleen", "dice"]["n"] == "3"
+    assert float(rows["pancreas", "assd_mm"]["mean_difference"]) == pytest.approx(-0.225)
+    from matplotlib.image import imread
+
+    picture = imread(tmp_path / "out" / "comparison.png")
+    assert picture.shape[0] > 200 and picture.std() > 0.05
+
+
+def test_same_files_for_the_same_seed(runs: list[str], tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        compare(*runs, output_dir=tmp_path / name, resamples=300)
+    for file in ("comparison.md", "comparison.csv"):
+        assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
+
+
+def test_unequal_case_lists_are_refused(runs: list[str], tmp_path: Path) -> None:
+    short = _run(tmp_path / "short", {"pancreas": [0.5, 0.6, 0.7], "spleen": [0.9, None, 0.8]})
+    with pytest.raises(UserError, match=r"only in unet: case_3 \(1\)"):
+        compare(runs[0], str(short), output_dir=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_other_references_are_refused(runs: list[str], tmp_path: Path) -> None:
+    other = _run(tmp_path / "other", {"pancreas": [0.5, 0.6, 0.7, 0.4], "spleen": [0.9, None, 0.8, 0.9]}, reference_ml=25.0)
+    with pytest.raises(UserError, match="25 ml, in unet 20 ml"):
+        compare(runs[0], str(other), output_dir=tmp_path / "out")
+
+
+def test_only_common_structures_are_compared(runs: list[str], tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    alone = _run(tmp_path / "alone", {"pancreas": [0.5, 0.6, 0.7, 0.5]})
+    effects = compare(runs[0], str(alone), output_dir=tmp_path / "out", resamples=100)
+    assert {effect.structure for effect in effects} == {"pancreas"}
+    assert "Not compared, because not every run has them: spleen" in capsys.readouterr().out
+    with pytest.raises(UserError, match="spleen"):
+        compare(runs[0], str(alone), output_dir=tmp_path / "out", structures="spleen")
+
+
+def test_wrong_arguments(runs: list[str], tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="got 1 runs"):
+        compare(runs[0])
+    with pytest.raises(UserError, match="none of dice"):
+        compare(*runs, metric="jaccard")
+    with pytest.raises(UserError, match="3 names for 2 runs"):
+        compare(*runs, names="a,b,c")
+    with pytest.raises(UserError, match=r"no table of scores"):
+        compare(runs[0], str(tmp_path / "nothing"))
