@@ -95,10 +95,12 @@ def compare(
 def markdown(runs: Sequence[Run], structures: Sequence[str], effects: Sequence[Effect]) -> str:
     """Table 1 (mean ± sd per run) and the paired tests, in Markdown."""
     lines = ["| | " + " | ".join(run.name for run in runs) + " |", "| --- |" + " ---: |" * len(runs)]
+    cases = len({case for case, _ in runs[0].rows})
     summaries = [summarise(list(run.rows.values()))["structures"] for run in runs]
     for structure in structures:
         for key, title in METRICS.items():
-            cells = [_cell(summary[structure][key], 3 if key in ("dice", "precision", "recall") else 2) for summary in summaries]
+            digits = 2 if key.endswith("_mm") else 3
+            cells = [_cell(summary[structure][key], digits, cases) for summary in summaries]
             lines.append(f"| {structure} {title} | " + " | ".join(cells) + " |")
     if any(run.parameters for run in runs):
         cells = [f"{run.parameters / 1e6:.2f} M" if run.parameters else "" for run in runs]
@@ -106,7 +108,6 @@ def markdown(runs: Sequence[Run], structures: Sequence[str], effects: Sequence[E
     if any(run.seconds for run in runs):
         cells = [f"{run.seconds:.2f} s" if run.seconds else "" for run in runs]
         lines.append("| inference time per case | " + " | ".join(cells) + " |")
-    cases = len({case for case, _ in runs[0].rows})
     lines += ["", f"Mean ± standard deviation over {cases} cases; n where a structure is not in all of them.", ""]
     lines += ["| | against | n | mean difference [95 % interval] | better / worse | Wilcoxon p (Holm) | t test p |"]
     lines += ["| --- | --- | ---: | --- | ---: | --- | --- |"]
@@ -205,11 +206,11 @@ def _write_csv(effects: Sequence[Effect], path: Path) -> None:
     os.replace(aside, path)
 
 
-def _cell(statistics: dict, digits: int) -> str:
+def _cell(statistics: dict, digits: int, cases: int) -> str:
     if statistics["mean"] is None:
         return "- (n 0)"
     sd = "" if statistics["sd"] is None else f" ± {statistics['sd']:.{digits}f}"
-    return f"{statistics['mean']:.{digits}f}{sd} (n {statistics['n']})"
+    return f"{statistics['mean']:.{digits}f}{sd}" + (f" (n {statistics['n']})" if statistics["n"] != cases else "")
 
 
 def _p(value: float | None) -> str:
