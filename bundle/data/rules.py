@@ -1,0 +1,246 @@
+"""What the facts of a data set say is wrong: one finding a mistake, each with file, problem and fix.
+
+Errors stop a training before it starts; warnings are what a person should look at.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from bundle import labels as label_block
+from bundle.data.datalist import Case
+from bundle.errors import UserError
+
+GRID_TOLERANCE = 0.1  # of a voxel's shortest edge: how far the corners of two grids may lie apart
+RIGHT_ANGLE_TOLERANCE = 0.5  # degrees
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the doctor: `level` is "error" or "warning", `code` a short name that does not change."""
+
+    level: str
+    code: str
+    case: str
+    file: str
+    problem: str
+    fix: str
+
+    def error(self) -> UserError:
+        """The finding as the error that a training is stopped with."""
+        return UserError(self.file, self.problem, self.fix)
+
+    def row(self) -> dict[str, str]:
+        """The finding as a row of a table."""
+        return asdict(self)
+
+
+def case_findings(case: Case, image: Mapping, label: Mapping | None, labels: label_block.Labels) -> list[Finding]:
+    """Everything that is wrong with one case: its image, its label, and the two together."""
+    found = _readable(case, case.image, image) or [*_grid(case, case.image, image), *_intensities(case, image)]
+    if label is None:
+        return found
+    found += _readable(case, case.label, label) or [*_grid(case, case.label, label), *_values(case, label, labels)]
+    if not any(finding.code in ("unreadable", "not 3D", "affine") for finding in found):
+        found += _same_grid(case, image, label)
+    return found
+
+
+def duplicate_findings(cases: list[Case], images: Mapping[str, Mapping], sections: Mapping[str, str]) -> list[Finding]:
+    """The same image more than once, also stored flipped or under another name; an error where it crosses the splits."""
+    first: dict[str, Case] = {}
+    found = []
+    for case in cases:
+        facts = images[case.name]
+        if not facts.get("fingerprint") or facts["minimum"] == facts["maximum"]:
+            continue
+        other = first.setdefault(facts["fingerprint"], case)
+        if other is case:
+            continue
+        parts = {sections.get(other.name), sections.get(case.name)} - {None}
+        where = f", and they are in different splits ({', '.join(sorted(parts))})" if len(parts) > 1 else ""
+        fix = "keep one of the two: a scan in two splits makes the scores of the second worthless" if where else "keep one of the two"
+        level = "error" if where else "warning"
+        found.append(Finding(level, "duplicate", case.name, case.image, f"holds the same scan as {other.image}{where}", fix))
+    return found
+
+
+def label_findings(source: str, cases: list[Case], facts: Mapping[str, Mapping], labels: Mapping, meaning: Mapping) -> list[Finding]:
+    """What the labels of all cases say together: structures nowhere to be found, and names that `dataset.json` gives otherwise."""
+    found = []
+    counts = [facts[case.name].get("counts", {}) for case in cases if case.label]
+    for name, values in zip(label_block.names(labels), label_block.values(labels), strict=True):
+        if counts and not any(str(value) in count for count in counts for value in values):
+            problem = f"'{name}' (value {_some(values)}) is in no label map of the data set"
+            found.append(Finding("warning", "absent", "", source, problem, "correct its value in labels, or take it out of labels"))
+    for name, values in zip(label_block.names(labels), label_block.values(labels), strict=True):
+        named = {value for value, word in meaning.items() if word.lower() == name.lower()}
+        if named and not named & set(values):
+            problem = f"labels says that '{name}' is {_some(values)}, dataset.json says that it is {_some(sorted(named))}"
+            found.append(Finding("error", "names", "", source, problem, f'write "{name}": {_some(sorted(named))} in labels'))
+            continue
+        for value in values if name != "background" else ():
+            if value in meaning and not named:
+                problem = f"labels calls the value {value} '{name}', dataset.json calls it '{meaning[value]}'"
+                found.append(Finding("warning", "names", "", source, problem, "make sure that the two are the same structure"))
+    return found
+
+
+def missing_findings(case: Case, label: Mapping, labels: label_block.Labels) -> list[Finding]:
+    """Structures that one case does not have."""
+    counts = label.get("counts")
+    if counts is None:
+        return []
+    block = zip(label_block.names(labels), label_block.values(labels), strict=True)
+    absent = [name for name, values in block if not any(str(value) in counts for value in values)]
+    if not absent:
+        return []
+    problem = f"has no {', '.join(absent)}"
+    fix = "look whether it was forgotten; a structure that was removed or lies outside the scan may stay absent"
+    return [Finding("warning", "structure", case.name, case.label, problem, fix)]
+
+
+def patch_findings(case: Case, image: Mapping, patch_mm: tuple[float, float, float]) -> list[Finding]:
+    """Scans smaller than the training patch along an axis (x, y, z in mm)."""
+    if "error" in image or len(image.get("shape", ())) != 3:
+        return []
+    extent = extent_mm(image)
+    short = [f"{axis} {have:.0f} of {want:.0f} mm" for axis, have, want in zip("xyz", extent, patch_mm, strict=True) if have < want]
+    if not short:
+        return []
+    fix = "nothing, the patch is padded there; with many such scans take a smaller patch_size"
+    return [Finding("warning", "patch", case.name, case.image, f"is smaller than the patch: {', '.join(short)}", fix)]
+
+
+def spacing(facts: Mapping) -> list[float]:
+    """Voxel edges in mm, in the order of the array's axes."""
+    return np.linalg.norm(np.array(facts["affine"])[:3, :3], axis=0).tolist()
+
+
+def extent_mm(facts: Mapping) -> list[float]:
+    """Size of the scan along the body's axes (right-left, back-front, feet-head) in mm."""
+    axes = np.abs(np.array(facts["affine"])[:3, :3])
+    return (axes @ np.array(facts["shape"][:3])).tolist()
+
+
+def _readable(case: Case, file: str, facts: Mapping) -> list[Finding]:
+    if "error" in facts:
+        fix = "copy or download it again, or take the case out"
+        return [Finding("error", "unreadable", case.name, file, f"cannot be read ({facts['error']})", fix)]
+    if len(facts["shape"]) != 3 or min(facts["shape"]) < 1:
+        size = "x".join(map(str, facts["shape"]))
+        return [Finding("error", "not 3D", case.name, file, f"is no 3D volume (size {size})", "give one volume a file")]
+    if "minimum" not in facts and "counts" not in facts:
+        return [Finding("error", "not 3D", case.name, file, f"has voxels of the type {facts['dtype']}", "store one number a voxel")]
+    return []
+
+
+def _grid(case: Case, file: str, facts: Mapping) -> list[Finding]:
+    affine = np.array(facts["affine"])
+    if not np.isfinite(affine).all():
+        row = next(row for row in affine.tolist() if not np.isfinite(row).all())
+        return [Finding("error", "affine", case.name, file, f"its affine is not finite ({row})", "write it again with a valid affine")]
+    edges = np.linalg.norm(affine[:3, :3], axis=0)
+    if edges.min() < 1e-3 or abs(np.linalg.det(affine[:3, :3] / edges)) < 1e-3:
+        problem = f"its affine is singular (voxel edges {_mm(edges)})"
+        return [Finding("error", "affine", case.name, file, problem, "write it again with a valid affine")]
+    found = []
+    cosines = (affine[:3, :3] / edges).T @ (affine[:3, :3] / edges)
+    tilt = float(np.degrees(np.arcsin(min(1.0, np.abs(cosines - np.eye(3)).max()))))
+    if tilt > RIGHT_ANGLE_TOLERANCE:
+        problem = f"its axes are {tilt:.1f} degrees off a right angle (sheared affine, as of a tilted gantry)"
+        fix = "nothing where the tilt is real: it is resampled upright before the network; else correct the affine"
+        found.append(Finding("warning", "sheared", case.name, file, problem, fix))
+    if edges.max() > 12 or edges.min() < 0.2:
+        problem = f"its voxels measure {_mm(edges)}"
+        found.append(Finding("warning", "spacing", case.name, file, problem, "make sure that the affine is in mm"))
+    if facts.get("no_orientation"):
+        problem = "its header has neither qform nor sform, so which side is left is a guess"
+        found.append(Finding("warning", "orientation", case.name, file, problem, "convert it again from its source"))
+    if (facts.get("forms_gap_mm") or 0) > GRID_TOLERANCE * edges.min():
+        problem = f"its qform and sform disagree by {facts['forms_gap_mm']:.1f} mm; the sform is used"
+        found.append(Finding("warning", "qform", case.name, file, problem, "other tools may use the other: make them the same"))
+    return found
+
+
+def _intensities(case: Case, facts: Mapping) -> list[Finding]:
+    def finding(level: str, code: str, problem: str, fix: str) -> list[Finding]:
+        return [Finding(level, code, case.name, case.image, problem, fix)]
+
+    if facts["nonfinite"]:
+        fix = "replace them by air (-1024), or convert the scan again"
+        return finding("error", "NaN", f"has {facts['nonfinite']} voxels that are NaN or infinite", fix)
+    low, high = facts["minimum"], facts["maximum"]
+    if low == high:
+        return finding("error", "constant", f"has the one value {low:g} everywhere", "convert the scan again")
+    span = f"values from {low:g} to {high:g}"
+    if high - low <= 20:
+        return finding("warning", "HU", f"{span} are no Hounsfield units: it looks normalised", "give the scan in HU, not rescaled")
+    if 0 <= low and high <= 255:
+        return finding("warning", "HU", f"{span} are no Hounsfield units: it looks windowed to 8 bits", "give the scan in HU")
+    if low >= 0:
+        fix = "where it is a CT without its rescale intercept, add it (most often -1024); an MRI does not belong here"
+        return finding("warning", "HU", f"{span} are no Hounsfield units: nothing lies under 0", fix)
+    if facts["soft_share"] < 0.02:
+        problem = f"{span}, but only {100 * facts['soft_share']:.1f} % of the voxels are soft tissue (-200 to 300 HU)"
+        return finding("warning", "HU", problem, "make sure that it is a CT of a body in HU")
+    return []
+
+
+def _values(case: Case, facts: Mapping, labels: label_block.Labels) -> list[Finding]:
+    found = []
+    if facts["nonfinite"]:
+        problem = f"has {facts['nonfinite']} voxels that are NaN or infinite"
+        found.append(Finding("error", "label NaN", case.name, case.label, problem, "write the label map again, as whole numbers"))
+    if facts["fractions"]:
+        problem = f"has {facts['fractions']} voxels that are no whole number (such as {facts['fraction_example']:g})"
+        fix = "write the label map again with nearest-neighbour interpolation, as whole numbers"
+        found.append(Finding("error", "fraction", case.name, case.label, problem, fix))
+    known = {value for values in label_block.values(labels) for value in values}
+    strange = {int(value): number for value, number in facts["counts"].items() if int(value) not in known}
+    if strange:
+        shown = ", ".join(f"{value} ({number} voxels)" for value, number in list(strange.items())[:8])
+        problem = f"holds values that are not in labels: {shown}{', ...' if len(strange) > 8 else ''}"
+        found.append(Finding("error", "values", case.name, case.label, problem, _fix_values(sorted(strange), labels)))
+    if set(map(int, facts["counts"])) <= {0} and not facts["fractions"]:
+        found.append(Finding("warning", "empty", case.name, case.label, "is empty, all background", "label the case, or take it out"))
+    return found
+
+
+def _fix_values(strange: list[int], labels: label_block.Labels) -> str:
+    if any(not 0 <= value <= 255 for value in strange):
+        return "write the label map again with values from 0 to 255"
+    background = label_block.values(labels)[0] + strange
+    return f'name them in labels, or count them as background: "background": {json.dumps(background)}'
+
+
+def _same_grid(case: Case, image: Mapping, label: Mapping) -> list[Finding]:
+    if image["shape"] != label["shape"]:
+        sizes = ["x".join(map(str, facts["shape"])) for facts in (label, image)]
+        problem = f"its grid is {sizes[0]}, that of {case.image} is {sizes[1]}"
+        return [Finding("error", "grid", case.name, case.label, problem, "resample the label onto the image's grid (nearest neighbour)")]
+    gap = _corner_gap(image, label)
+    if gap <= GRID_TOLERANCE * min(spacing(image)):
+        return []
+    problem = f"it has the size of {case.image}, but another affine: the corners lie up to {gap:.2f} mm apart"
+    fix = "resample the label onto the image's grid, or give it the image's affine where only the header is wrong"
+    return [Finding("error", "grid", case.name, case.label, problem, fix)]
+
+
+def _corner_gap(one: Mapping, other: Mapping) -> float:
+    """Largest distance in mm between the same corners of two grids of one shape."""
+    ends = [(0, size - 1) for size in one["shape"]]
+    corners = np.array([[x, y, z, 1] for x in ends[0] for y in ends[1] for z in ends[2]], dtype=float)
+    return float(np.linalg.norm(corners @ (np.array(one["affine"]) - np.array(other["affine"])).T, axis=1).max())
+
+
+def _mm(edges: np.ndarray) -> str:
+    return "x".join(f"{edge:.3g}" for edge in edges) + " mm"
+
+
+def _some(values: list[int]) -> str:
+    return str(values[0]) if len(values) == 1 else json.dumps(values)
