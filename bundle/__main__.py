@@ -9,6 +9,7 @@ from bundle.errors import UserError
 
 # verb -> ("module:function", what it does in one line)
 VERBS: dict[str, tuple[str, str]] = {
+    "phantom": ("bundle.data.phantom:phantom", "write a data set of synthetic abdominal CT with labels"),
     "score": ("bundle.reports.score:score", "score label maps against references: metrics.csv, summary.json"),
     "convert-authors": ("bundle.networks.authors:convert_authors", "weights of the authors' own code, for this bundle"),
     "compare": ("bundle.reports.compare:compare", "compare scored runs: Table 1, paired tests, effect per case"),

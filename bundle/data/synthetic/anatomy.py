@@ -1,0 +1,29 @@
+"""The procedural abdomen, layer by layer: a tissue map of one made-up patient."""
+
+from __future__ import annotations
+
+from bundle.data.synthetic import gut, organs, trunk
+from bundle.data.synthetic.canvas import Canvas
+from bundle.data.synthetic.physique import Physique
+
+
+def paint_abdomen(canvas: Canvas, body: Physique, *, arms: bool = False) -> None:
+    """Paint a whole abdomen into `canvas.tissues`; later structures push earlier ones aside where they may."""
+    cavity = trunk.paint_trunk(canvas, body)
+    abdomen = trunk.paint_lungs_and_heart(canvas, body, cavity)
+    trunk.paint_back(canvas, body)
+    trunk.paint_ribs(canvas, body)
+    trunk.paint_pelvis(canvas, body)
+    if arms:
+        trunk.paint_arms(canvas, body)
+    organs.paint_liver(canvas, body, abdomen)
+    gut.paint_stomach(canvas, body, abdomen)
+    gut.paint_small_bowel(canvas, body, abdomen)
+    gut.paint_colon(canvas, body, abdomen)
+    gut.paint_duodenum(canvas, body, abdomen)
+    gut.paint_mesentery(canvas, body)
+    organs.paint_spleen(canvas, body, abdomen)
+    organs.paint_kidneys(canvas, body)
+    organs.paint_pancreas(canvas, body)
+    trunk.paint_spine(canvas, body)
+    organs.paint_great_vessels(canvas, body)

@@ -1,0 +1,64 @@
+import json
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from bundle.data.phantom import write_phantom
+from bundle.errors import UserError
+
+SMALL = {"max_voxels": 1.2e5, "progress": False}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return write_phantom(tmp_path_factory.mktemp("phantom") / "one", cases=2, seed=4, unlabelled=1, jobs=1, **SMALL)
+
+
+def test_layout_and_dataset_json(folder):
+    names = sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
+    assert names == [
+        "dataset.json",
+        "imagesTr/abdomen_000.nii.gz",
+        "imagesTr/abdomen_001.nii.gz",
+        "imagesTs/unlabelled_000.nii.gz",
+        "labelsTr/abdomen_000.nii.gz",
+        "labelsTr/abdomen_001.nii.gz",
+    ]
+    content = json.loads((folder / "dataset.json").read_text())
+    assert content["labels"] == {"0": "background", "1": "pancreas", "2": "spleen", "3": "kidney"}
+    for pair in content["training"]:
+        image, label = (nib.load(folder / pair[key]) for key in ("image", "label"))
+        assert image.shape == label.shape
+        np.testing.assert_array_equal(image.affine, label.affine)
+        assert image.get_data_dtype() == np.int16 and label.get_data_dtype() == np.uint8
+
+
+def test_same_bytes_with_other_processes_and_more_cases(folder, tmp_path):
+    other = write_phantom(tmp_path, cases=2, seed=4, jobs=2, **SMALL)
+    for name in ("imagesTr/abdomen_000.nii.gz", "labelsTr/abdomen_000.nii.gz", "imagesTr/abdomen_001.nii.gz"):
+        assert (folder / name).read_bytes() == (other / name).read_bytes()
+
+
+def test_stands_already_so_is_kept_and_a_missing_one_is_made_again(folder):
+    kept, lost = folder / "imagesTr/abdomen_000.nii.gz", folder / "imagesTr/abdomen_001.nii.gz"
+    before, content = kept.stat().st_mtime_ns, lost.read_bytes()
+    lost.unlink()
+    write_phantom(folder, cases=2, seed=4, unlabelled=1, jobs=1, **SMALL)
+    assert kept.stat().st_mtime_ns == before
+    assert lost.read_bytes() == content
+    assert not list(folder.rglob("*.part"))
+
+
+def test_another_seed_or_another_data_set_is_not_mixed_in(folder, tmp_path):
+    with pytest.raises(UserError, match=r"dataset\.json.*another data set"):
+        write_phantom(folder, cases=1, seed=5, **SMALL)
+    (tmp_path / "dataset.json").write_text('{"name": "mine"}')
+    with pytest.raises(UserError, match="another data set"):
+        write_phantom(tmp_path, cases=1, seed=5, **SMALL)
+
+
+@pytest.mark.parametrize("wrong", [{"cases": -1}, {"seed": 1.5}, {"unlabelled": "two"}])
+def test_counts_are_whole_numbers(wrong, tmp_path):
+    with pytest.raises(UserError, match=f"--{next(iter(wrong))}"):
+        write_phantom(tmp_path, **wrong)
