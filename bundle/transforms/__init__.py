@@ -3,5 +3,6 @@
 from bundle.transforms.crop_body import CropBodyd
 from bundle.transforms.normalize_body import NormalizeBodyd
 from bundle.transforms.resample import ResampleSpacingd
+from bundle.transforms.restore_labels import RestoreLabelsd
 
-__all__ = ["CropBodyd", "NormalizeBodyd", "ResampleSpacingd"]
+__all__ = ["CropBodyd", "NormalizeBodyd", "ResampleSpacingd", "RestoreLabelsd"]

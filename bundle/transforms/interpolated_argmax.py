@@ -1,0 +1,169 @@
+"""Argmax of linearly interpolated logits on a finer grid, without ever holding the interpolated logits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+# cells whose eight corners do not agree on the class
+MIXED = 255
+# voxels that are worked on at once: what bounds the memory
+CHUNK = 1 << 20
+# above this share of mixed voxels whole slices are cheaper than picking single voxels
+DENSE_SHARE = 0.3
+
+
+def interpolated_argmax(logits: Tensor, matrix: np.ndarray, shape: Sequence[int], slab_axis: int = 2) -> Iterator[tuple[slice, np.ndarray]]:
+    """Labels on a grid, slab by slab: the argmax of the logits interpolated linearly, values outside being those of the border.
+
+    Where the eight voxels around a point agree on the class, so does every convex combination of them; logits are
+    interpolated for all other points only. Extra memory is some 30 bytes for each voxel of the logits' grid and a few
+    hundred MB at most for slabs, however many voxels and classes there are.
+
+    Args:
+        logits: (K, X, Y, Z), at most 255 classes.
+        matrix: (4, 4), from indices of the wanted grid to indices of the logits' grid.
+        shape: three sizes of the wanted grid.
+        slab_axis: axis of the wanted grid along which slabs are cut.
+
+    Yields:
+        The slice along `slab_axis`, and its labels, uint8, with the wanted grid's other sizes.
+    """
+    logits = logits.float()
+    cells = agreeing_cells(_labels(logits))
+    linear = np.asarray(matrix, dtype=np.float64)
+    diagonal = np.diag(np.diag(linear[:3, :3]))
+    # off-diagonal entries that move no point of the grid by more than a thousandth of a voxel are rounding
+    if np.abs((linear[:3, :3] - diagonal) @ np.diag(shape)).max() < 1e-3:
+        axes = [_Axis.along(n, linear[i, i], linear[i, 3], logits.shape[i + 1], logits.device) for i, n in enumerate(shape)]
+        yield from _upright(logits, cells, axes, slab_axis)
+    else:
+        yield from _oblique(logits, cells, linear, shape, slab_axis)
+
+
+def agreeing_cells(labels: Tensor) -> Tensor:
+    """For each cell between voxels i and i + 1 of every axis, the class its eight corners agree on, or `MIXED`.
+
+    Args:
+        labels: (X, Y, Z) uint8; the last cell of an axis has voxel n - 1 on both sides.
+    """
+    low = high = labels
+    for axis in range(3):
+        following = torch.arange(1, labels.shape[axis] + 1, device=labels.device).clamp_(max=labels.shape[axis] - 1)
+        low = torch.minimum(low, low.index_select(axis, following))
+        high = torch.maximum(high, high.index_select(axis, following))
+    return torch.where(low == high, low, MIXED)
+
+
+def _labels(logits: Tensor) -> Tensor:
+    """Argmax over the first axis as uint8, in slabs (argmax gives 8 bytes a voxel)."""
+    found = torch.empty(logits.shape[1:], dtype=torch.uint8, device=logits.device)
+    for start in range(0, logits.shape[1], 8):
+        found[start : start + 8] = logits[:, start : start + 8].argmax(0)
+    return found
+
+
+@dataclass(frozen=True)
+class _Axis:
+    """Where the points of one axis of the wanted grid lie between the voxels of the logits' grid."""
+
+    before: Tensor  # index of the voxel before, int64
+    after: Tensor
+    weight: Tensor  # of the voxel after, float32
+
+    @classmethod
+    def along(cls, n: int, scale: float, offset: float, size: int, device: torch.device) -> _Axis:
+        """For points at `scale * i + offset`, i < n, on an axis of `size` voxels."""
+        return cls.at(np.arange(n) * scale + offset, size, device)
+
+    @classmethod
+    def at(cls, position: np.ndarray, size: int, device: torch.device) -> _Axis:
+        """For points at any positions on an axis of `size` voxels; those outside count as lying on its ends."""
+        position = np.clip(position, 0, size - 1)
+        before = np.floor(position).astype(np.int64)
+        weight = torch.as_tensor((position - before).astype(np.float32), device=device)
+        return cls(*(torch.as_tensor(i, device=device) for i in (before, np.minimum(before + 1, size - 1))), weight)
+
+    def part(self, where: slice) -> _Axis:
+        """The points of a slice of the axis."""
+        return _Axis(self.before[where], self.after[where], self.weight[where])
+
+    def blend(self, values: Tensor, dim: int) -> Tensor:
+        """Interpolate along one dimension of `values`."""
+        before, after = values.index_select(dim, self.before), values.index_select(dim, self.after)
+        return torch.lerp(before, after, self.weight.view([-1 if d == dim else 1 for d in range(values.ndim)]))
+
+
+def _upright(logits: Tensor, cells: Tensor, axes: list[_Axis], slab_axis: int) -> Iterator[tuple[slice, np.ndarray]]:
+    """Slabs of a grid whose axes are those of the logits' grid."""
+    rest = [axis for axis in range(3) if axis != slab_axis]
+    n, face = len(axes[slab_axis].before), len(axes[rest[0]].before) * len(axes[rest[1]].before)
+    depth = max(1, CHUNK // max(1, face))
+    for start in range(0, n, depth):
+        where = slice(start, min(n, start + depth))
+        slab = [axis.part(where) if i == slab_axis else axis for i, axis in enumerate(axes)]
+        labels = cells
+        # the slab's own axis first: it makes the array small before the others make it large
+        for axis in (slab_axis, *rest):
+            labels = labels.index_select(axis, slab[axis].before)
+        mixed = labels == MIXED
+        count = int(mixed.sum())
+        if count > DENSE_SHARE * labels.numel():
+            labels = _dense(logits, slab, slab_axis, rest)
+        elif count:
+            points = [axis.part(i) for axis, i in zip(slab, mixed.nonzero(as_tuple=True), strict=True)]
+            labels[mixed] = _pick(logits, points)
+        yield where, labels.cpu().numpy()
+
+
+def _dense(logits: Tensor, slab: list[_Axis], slab_axis: int, rest: list[int]) -> Tensor:
+    """Labels of a whole slab, one slice after the other, separably."""
+    slices = []
+    for i in range(len(slab[slab_axis].before)):
+        blended = slab[slab_axis].part(slice(i, i + 1)).blend(logits, slab_axis + 1)
+        for axis in rest:
+            blended = slab[axis].blend(blended, axis + 1)
+        slices.append(_labels(blended))
+    return torch.cat(slices, slab_axis)
+
+
+def _pick(logits: Tensor, points: list[_Axis]) -> Tensor:
+    """Labels of single points, each given by its place along the three axes."""
+    flat = logits.flatten(1)
+    strides = (logits.shape[2] * logits.shape[3], logits.shape[3], 1)
+    labels = torch.empty(len(points[0].before), dtype=torch.uint8, device=logits.device)
+    for start in range(0, len(labels), CHUNK // 4):
+        x, y, z = (axis.part(slice(start, start + CHUNK // 4)) for axis in points)
+        total = torch.zeros((len(logits), len(x.before)), device=logits.device)
+        for corner in range(8):
+            index, weight = 0, 1.0
+            for bit, axis, stride in zip((4, 2, 1), (x, y, z), strides, strict=True):
+                index = index + (axis.after if corner & bit else axis.before) * stride
+                weight = weight * (axis.weight if corner & bit else 1 - axis.weight)
+            total.addcmul_(flat.index_select(1, index), weight)
+        labels[start : start + CHUNK // 4] = total.argmax(0)
+    return labels
+
+
+def _oblique(logits: Tensor, cells: Tensor, matrix: np.ndarray, shape: Sequence[int], slab_axis: int) -> Iterator[tuple[slice, np.ndarray]]:
+    """Slabs of a grid whose axes are at any angle to those of the logits' grid."""
+    other = [n for axis, n in enumerate(shape) if axis != slab_axis]
+    depth = max(1, CHUNK // 4 // max(1, int(np.prod(other))))
+    for start in range(0, shape[slab_axis], depth):
+        where = slice(start, min(shape[slab_axis], start + depth))
+        ranges = [np.arange(n) if axis != slab_axis else np.arange(where.start, where.stop) for axis, n in enumerate(shape)]
+        points = []
+        for axis, size in enumerate(logits.shape[1:]):
+            along = [matrix[axis, i] * r.reshape([-1 if d == i else 1 for d in range(3)]) for i, r in enumerate(ranges)]
+            points.append(_Axis.at((along[0] + along[1] + along[2] + matrix[axis, 3]).ravel(), size, logits.device))
+        x, y, z = (axis.before for axis in points)
+        labels = cells[x, y, z]
+        mixed = (labels == MIXED).nonzero().flatten()
+        if len(mixed):
+            labels[mixed] = _pick(logits, [axis.part(mixed) for axis in points])
+        yield where, labels.reshape([len(r) for r in ranges]).cpu().numpy()
+

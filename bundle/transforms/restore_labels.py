@@ -1,0 +1,108 @@
+"""From logits on the network's grid to a label map on the source's own grid."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from monai.config import KeysCollection
+from monai.data.meta_tensor import MetaTensor
+from monai.transforms import MapTransform
+
+from bundle.transforms.interpolated_argmax import interpolated_argmax
+
+
+class RestoreLabelsd(MapTransform):
+    """Logits to a label map on the grid of the scan as it was stored: same shape, same affine, same order of axes.
+
+    Gives, voxel for voxel, what MONAI's `Invertd` of all classes followed by `AsDiscreted(argmax=True)` gives, which holds
+    every class at full resolution (9.4 GB for 14 classes of a 512x512x200 scan); here that never exists. Voxels that the
+    crop to the body took away are background. Keeps no state.
+
+    Args:
+        keys: logits (K, X, Y, Z), on the grid of `source_key`.
+        source_key: the preprocessed image, a `MetaTensor` that knows where it came from.
+        values: value that each channel gets in the label map; channel numbers by default.
+        allow_missing_keys: do not raise where a key is missing.
+
+    Raises:
+        ValueError: the image does not know the grid it came from.
+    """
+
+    def __init__(
+        self, keys: KeysCollection, source_key: str = "image", values: Sequence[int] | None = None, allow_missing_keys: bool = False
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.source_key, self.values = source_key, None if values is None else [int(value) for value in values]
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Replace every key by its label map (1, X, Y, Z), uint8, with the source's affine."""
+        d = dict(data)
+        for key in self.key_iterator(d):
+            labels = restore_labels(d[key], d[self.source_key], self.values)
+            affine = torch.as_tensor(d[self.source_key].meta["original_affine"])
+            restored = MetaTensor(torch.from_numpy(labels)[None], affine=affine)
+            name = d[self.source_key].meta.get("filename_or_obj")
+            restored.meta.update({"original_affine": affine, **({"filename_or_obj": name} if name else {})})
+            d[key] = restored
+        return d
+
+
+def restore_labels(logits: torch.Tensor, image: MetaTensor, values: Sequence[int] | None = None) -> np.ndarray:
+    """Label map (X, Y, Z), uint8, on the source's grid, from logits on the grid of the preprocessed image.
+
+    Args:
+        logits: (K, X, Y, Z).
+        image: the preprocessed image (C, X, Y, Z).
+        values: value that each channel gets; channel numbers by default.
+
+    Returns:
+        An array whose first axis varies fastest in memory, as NIfTI stores it.
+    """
+    if not isinstance(image, MetaTensor) or "original_affine" not in image.meta or "spatial_shape" not in image.meta:
+        raise ValueError("the preprocessed image must be a MetaTensor loaded by MONAI: it does not know the grid it came from.")
+    logits = logits.as_tensor() if isinstance(logits, MetaTensor) else logits
+    if logits.shape[1:] != image.shape[1:]:
+        raise ValueError(f"logits {tuple(logits.shape[1:])} and image {tuple(image.shape[1:])} must have one grid.")
+    source_shape = [int(n) for n in np.asarray(image.meta["spatial_shape"]).ravel()[:3]]
+    source_affine = np.asarray(image.meta["original_affine"], dtype=np.float64)
+    labels = np.zeros(source_shape[::-1], dtype=np.uint8).T
+    target, region_affine = _region(labels, source_affine, image)
+    matrix = np.linalg.solve(np.asarray(image.affine, dtype=np.float64), region_affine)
+    table = None if values is None or list(values) == list(range(len(logits))) else np.asarray(values, dtype=np.uint8)
+    if table is not None and table[0]:
+        labels.fill(table[0])
+    # slabs along the axis that is slowest in memory
+    slab_axis = int(np.argmax(np.abs(target.strides)))
+    for where, slab in interpolated_argmax(logits, matrix, target.shape, slab_axis):
+        index = [slice(None)] * 3
+        index[slab_axis] = where
+        target[tuple(index)] = slab if table is None else table[slab]
+    return labels
+
+
+def _region(labels: np.ndarray, source_affine: np.ndarray, image: MetaTensor) -> tuple[np.ndarray, np.ndarray]:
+    """The part of the source that went into resampling, as a view with its axes, and that part's affine.
+
+    MONAI notes in `applied_operations` which grid was resampled: the source turned to RAS and cropped. Without such a note
+    every source voxel belongs to it.
+    """
+    resampled = [op for op in image.applied_operations if "src_affine" in op.get("extra_info", {})]
+    if not resampled:
+        return labels, source_affine
+    # the first: there may be several steps, all between this grid and that of the image
+    affine = np.asarray(resampled[0]["extra_info"]["src_affine"], dtype=np.float64)
+    shape = [int(n) for n in resampled[0]["orig_size"]]
+    # from indices of the resampled grid to those of the source: axes swapped and turned round, and shifted by the crop
+    step = np.linalg.solve(source_affine, affine)
+    order = [int(np.argmax(np.abs(step[:3, axis]))) for axis in range(3)]
+    start = np.rint(step[:3, 3]).astype(int)
+    view = labels.transpose(order)
+    index = []
+    for axis, source_axis in enumerate(order):
+        first, backwards = int(start[source_axis]), step[source_axis, axis] < 0
+        last = first - shape[axis] if backwards else first + shape[axis]
+        index.append(slice(first, last if last >= 0 else None, -1 if backwards else 1))
+    return view[tuple(index)], affine
