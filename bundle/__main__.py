@@ -13,6 +13,8 @@ VERBS: dict[str, tuple[str, str]] = {
     "score": ("bundle.reports.score:score", "score label maps against references: metrics.csv, summary.json"),
     "convert-authors": ("bundle.networks.authors:convert_authors", "weights of the authors' own code, for this bundle"),
     "compare": ("bundle.reports.compare:compare", "compare scored runs: Table 1, paired tests, effect per case"),
+    "misses": ("bundle.reports.misses:misses", "picture of predictions against a reference, misses marked"),
+    "experiment": ("bundle.reports.experiment:experiment", "train, predict and score all folds of a configuration"),
 }
 
 
