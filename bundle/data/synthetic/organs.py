@@ -34,14 +34,14 @@ def paint_liver(canvas: Canvas, body: Physique, abdomen: np.ndarray) -> None:
     left = body.place([-2 - 18 * rng.random(), 44, 78]) + rng.normal(0, 5, 3)
     inner = (body.half_width - body.fat - body.wall) / 130
     lobes = [
-        canvas.ellipsoid(right, np.array([74 * inner, 84, 76]) * size, angles=(0, 12 + rng.normal(0, 6), 8), margin=10),
-        canvas.ellipsoid(left, np.array([62, 34, 34]) * size, angles=(0, -14, -12 + rng.normal(0, 8)), margin=10),
+        canvas.ellipsoid(right, np.array([70 * inner, 82, 78]) * size, angles=(0, 12 + rng.normal(0, 6), 8), margin=10),
+        canvas.ellipsoid(left, np.array([56, 31, 32]) * size, angles=(0, -14, -12 + rng.normal(0, 8)), margin=10),
     ]
     # The concave lower face: everything below an oblique plane is cut away.
-    floor = rng.uniform(-18, 6) * body.stretch
+    floor = rng.uniform(-22, 2) * body.stretch
     for box, distance in lobes:
         shape = distance + 1.4 * canvas.wavy[box]
-        low = canvas.z[box] - floor + 0.5 * (canvas.x[box] - right[0]) - 0.12 * canvas.y[box]
+        low = canvas.z[box] - floor + 0.5 * (canvas.x[box] - right[0]) + 0.45 * (canvas.y[box] - right[1])
         shape = np.maximum(shape, -0.8 * low) if distance is lobes[0][1] else shape
         canvas.paint(box, (shape < 0) & abdomen[box], Tissue.LIVER, over=ROOM)
     hilum = body.place([30, 24, 44])
@@ -101,7 +101,7 @@ def paint_kidneys(canvas: Canvas, body: Physique) -> None:
             for f, c, s in zip((canvas.x, canvas.y, canvas.z), hilum, (17, 13, 23), strict=True)
         ]
         sinus = (np.sqrt(q[0] ** 2 + q[1] ** 2 + q[2] ** 2) - 1) * 13 + 2.2 * canvas.wavy[box]
-        canvas.paint(box, outer < 9, Tissue.VISCERAL_FAT, over=SOFT)
+        canvas.paint(box, outer < 2.5 + 5 * body.visceral + 2.5 * canvas.wavy[box], Tissue.VISCERAL_FAT, over=SOFT)
         canvas.paint(box, (outer < 0) & (sinus > 0), Tissue.KIDNEY_CORTEX, over=SOFT)
         pyramids = (outer < -6.5) & (sinus > 1.5) & (canvas.wavy[box] < 0.75)
         canvas.paint(box, pyramids, Tissue.KIDNEY_MEDULLA, over=tissue_set(Tissue.KIDNEY_CORTEX))
@@ -133,7 +133,7 @@ def paint_pancreas(canvas: Canvas, body: Physique) -> None:
     box, distance = canvas.tube(np.column_stack([path, radius]), margin=8)
     lobules = rng.uniform(1.6, 3.0)
     shape = distance + lobules * canvas.rough[box] + 1.6 * canvas.wavy[box]
-    canvas.paint(box, distance < 4, Tissue.VISCERAL_FAT, over=SOFT)
+    canvas.paint(box, distance < 1.5 + 3 * body.visceral + 1.5 * canvas.wavy[box], Tissue.VISCERAL_FAT, over=SOFT)
     canvas.paint(box, shape < 0, Tissue.PANCREAS, over=SOFT)
     # The splenic vein runs along the back of body and tail into the portal vein behind the neck.
     vein = path[2:] + np.array([2, -11, 2.0]) * size

@@ -70,10 +70,10 @@ _HU: dict[Tissue, tuple[float, float, float, float, float, float]] = {
     Tissue.AIR: (-1000, -1000, -1000, -1000, 0, 0),
     Tissue.SKIN: (10, 15, 25, 25, 15, 15),
     Tissue.FAT: (-106, -105, -103, -103, 4, 7),
-    Tissue.VISCERAL_FAT: (-102, -98, -94, -95, 7, 11),
+    Tissue.VISCERAL_FAT: (-102, -99, -96, -97, 7, 13),
     Tissue.MUSCLE: (48, 54, 60, 60, 6, 11),
-    Tissue.CORTICAL_BONE: (720, 720, 730, 730, 120, 110),
-    Tissue.SPONGY_BONE: (170, 180, 195, 190, 45, 55),
+    Tissue.CORTICAL_BONE: (620, 620, 630, 630, 110, 80),
+    Tissue.SPONGY_BONE: (165, 172, 185, 182, 45, 30),
     Tissue.DISC: (85, 88, 92, 92, 12, 10),
     Tissue.CARTILAGE: (95, 95, 100, 100, 20, 35),
     Tissue.SPINAL_CANAL: (28, 30, 34, 34, 6, 6),
@@ -108,7 +108,7 @@ _HU: dict[Tissue, tuple[float, float, float, float, float, float]] = {
 }
 
 # Tissues of coarse texture (mm): marbled muscle, lobules of the pancreas, mottled faeces; all others use _FINE_MM.
-_COARSE = (Tissue.FAECES, Tissue.PANCREAS, Tissue.MUSCLE, Tissue.SOFT_CONTENT, Tissue.CORTICAL_BONE, Tissue.SPONGY_BONE)
+_COARSE = (Tissue.FAECES, Tissue.PANCREAS, Tissue.MUSCLE, Tissue.SOFT_CONTENT, Tissue.CORTICAL_BONE, Tissue.SPONGY_BONE, Tissue.VISCERAL_FAT)
 _COARSE_MM, _FINE_MM = 3.2, 1.8
 
 

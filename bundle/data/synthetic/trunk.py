@@ -31,9 +31,13 @@ def paint_trunk(canvas: Canvas, body: Physique) -> np.ndarray:
     tissues[depth > 2.2] = Tissue.FAT
     tissues[depth > fat] = Tissue.MUSCLE
     # A thin layer of fat between the muscles of the flank, as real walls show.
-    seam = (np.abs(depth - fat - 0.55 * wall) < 0.7) & (np.abs(np.cos(angle)) > 0.5) & (canvas.rough > -0.3)
+    seam = (np.abs(depth - fat - 0.55 * wall) < 0.7) & (np.abs(np.cos(angle)) > 0.5) & (canvas.wavy > -0.6)
     tissues[seam] = Tissue.FAT
     cavity = depth > fat + wall
+    # Between the ribs' angle and the spine the back is all muscle.
+    spine_x, spine_y = body.spine(canvas.z)
+    u, v = np.abs(canvas.x - spine_x.astype(np.float32)), canvas.y - spine_y.astype(np.float32)
+    cavity &= ~((v < -20 + 0.05 * u) & (u < 62 - 0.15 * np.abs(v)))
     tissues[cavity] = Tissue.VISCERAL_FAT
     return cavity
 
@@ -108,7 +112,7 @@ def paint_spine(canvas: Canvas, body: Physique) -> None:
     paint(box, inside & (radius < 0.93 + 0.02 * rough) & (np.abs(phase) < 12), Tissue.SPONGY_BONE, over=_BODY)
     upper = np.abs(phase - 4) < 8
     pedicle = (np.abs(np.abs(u) - 15) < 4.5) & (v < -11) & (v > -30) & upper
-    transverse = (np.abs(v + 30 + 0.12 * np.abs(u)) < 4.5) & (np.abs(u) < 40) & (np.abs(phase - 3) < 6)
+    transverse = (np.abs(v + 26 + 0.3 * np.abs(u)) < 4.2 - 0.04 * np.abs(u)) & (np.abs(u) < 38) & (np.abs(phase - 3) < 5.5)
     lamina = (np.abs(v + 36 - 0.45 * np.abs(u)) < 4) & (np.abs(u) < 19) & (np.abs(phase + 3) < 11)
     facet = (np.abs(u) - 18) ** 2 + (v + 33) ** 2 < 72
     spinous = (np.abs(u) < 3.6) & (v < -36) & (v > -64) & (np.abs(phase + 5 + 0.12 * (v + 40)) < 10)
@@ -122,9 +126,9 @@ def paint_spine(canvas: Canvas, body: Physique) -> None:
 def paint_ribs(canvas: Canvas, body: Physique) -> None:
     """Paint the lower ribs within the wall, each falling from the spine to the front, with cartilage in front."""
     rng = canvas.rng
-    slope = rng.uniform(45, 70)
+    slope = rng.uniform(80, 125)
     for k in range(8):  # 0 is the twelfth rib
-        z_spine = (26 + 31 * k) * body.stretch
+        z_spine = (54 + 33 * k) * body.stretch
         extent = (0.30, 0.5, 0.78, 0.86, 0.92, 0.95, 0.97, 0.98)[k]
         t = np.linspace(0.08, extent, 22)
         angle = -np.pi / 2 + np.pi * t  # from the back, over the flank, to the front
@@ -178,7 +182,7 @@ def paint_lungs_and_heart(canvas: Canvas, body: Physique, cavity: np.ndarray) ->
         (X, Y, Z) bool: the abdominal side of the diaphragm within the cavity.
     """
     rng = canvas.rng
-    top = np.array([118, 108]) * body.stretch + rng.normal(0, 9)
+    top = np.array([130, 119]) * body.stretch + rng.normal(0, 9)
     inner = np.float32(body.half_width - body.fat - body.wall)
     dome = np.full(canvas.shape, -1e3, np.float32)
     for side, apex in zip((1, -1), top, strict=True):
