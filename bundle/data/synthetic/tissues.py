@@ -108,7 +108,15 @@ _HU: dict[Tissue, tuple[float, float, float, float, float, float]] = {
 }
 
 # Tissues of coarse texture (mm): marbled muscle, lobules of the pancreas, mottled faeces; all others use _FINE_MM.
-_COARSE = (Tissue.FAECES, Tissue.PANCREAS, Tissue.MUSCLE, Tissue.SOFT_CONTENT, Tissue.CORTICAL_BONE, Tissue.SPONGY_BONE, Tissue.VISCERAL_FAT)
+_COARSE = (
+    Tissue.FAECES,
+    Tissue.PANCREAS,
+    Tissue.MUSCLE,
+    Tissue.SOFT_CONTENT,
+    Tissue.CORTICAL_BONE,
+    Tissue.SPONGY_BONE,
+    Tissue.VISCERAL_FAT,
+)
 _COARSE_MM, _FINE_MM = 3.2, 1.8
 
 
