@@ -1,0 +1,1 @@
+"""The bundle behind a MONAI Label server: its environment, its app, and the verb that starts it."""

@@ -1,0 +1,111 @@
+"""The app that `python -m bundle monai-label` serves: MONAI Label's own `monaibundle`, and what active learning lacks there.
+
+Imported by the server only (it needs monailabel). Everything else in the bundle works with the plain `monaibundle` app.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from typing import Any
+
+import monailabel
+from monailabel.interfaces.app import MONAILabelApp
+from monailabel.interfaces.datastore import Datastore
+from monailabel.interfaces.tasks.scoring import ScoringMethod
+from monailabel.interfaces.tasks.strategy import Strategy
+from monailabel.interfaces.tasks.train import TrainTask
+from monailabel.tasks.activelearning.epistemic import Epistemic
+from monailabel.tasks.infer.bundle import BundleInferTask
+from monailabel.tasks.train.bundle import BundleTrainTask
+
+logger = logging.getLogger(__name__)
+
+
+def sample_app() -> Path:
+    """The `monaibundle` app that came with the installed MONAI Label."""
+    roots = (Path(monailabel.__file__).parent.parent, Path(sys.prefix) / "monailabel", Path.home() / ".local" / "monailabel")
+    for root in roots:
+        folder = root / "sample-apps" / "monaibundle"
+        if (folder / "main.py").exists():
+            return folder
+    raise FileNotFoundError(f"no sample-apps/monaibundle in {', '.join(map(str, roots))}")
+
+
+def _sample_class() -> type[MONAILabelApp]:
+    spec = spec_from_file_location("monaibundle_main", sample_app() / "main.py")
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.MyApp
+
+
+class BundleTrainer(BundleTrainTask):
+    """MONAI Label's training task, where `pretrained: false` trains from scratch.
+
+    0.8.5 asks `os.path.exists(None)` then and ends with "stat: path should be string, bytes, os.PathLike or integer".
+    """
+
+    def _load_checkpoint(self, model_pytorch: str, pretrained: bool, train_handlers: list[dict[str, Any]]) -> None:
+        if pretrained:
+            super()._load_checkpoint(model_pytorch, pretrained, train_handlers)
+
+
+class Doubt(ScoringMethod):
+    """Scores every unlabelled scan by the quality record that inference makes: 1 - the least confidence of a structure.
+
+    Stored with the scan as `doubt`, with the time stamp of the weights, so that a scan is scored again only after training.
+    """
+
+    KEY = "doubt"
+
+    def __init__(self, infer_task: BundleInferTask) -> None:
+        super().__init__("Score by the quality record: the less sure the model is of a structure, the higher")
+        self.infer_task = infer_task
+
+    def __call__(self, request: dict[str, Any], datastore: Datastore) -> dict[str, Any]:
+        """Score; the numbers of scans that were scored and skipped."""
+        model = Path(self.infer_task.get_path())
+        stamp, start, executed = int(model.stat().st_mtime), time.time(), 0
+        images = datastore.get_unlabeled_images()
+        for image in images:
+            if datastore.get_image_info(image).get("doubt_ts") == stamp:
+                continue
+            wanted = {"image": datastore.get_image_uri(image), "device": request.get("device", "cpu")}
+            _, data = self.infer_task(request=wanted | {"skip_writer": True})
+            record = data.get("result", {})
+            datastore.update_image_info(image, {self.KEY: _doubt(record), "doubt_ts": stamp})
+            executed += 1
+        return {"total": len(images), "skipped": len(images) - executed, "executed": executed, "latency": round(time.time() - start, 3)}
+
+
+def _doubt(record: dict[str, Any]) -> float:
+    """0 for a record without a doubt, towards 1 the less sure; 1 where there is no confidence at all."""
+    confidences = [structure.get("confidence") for structure in record.get("structures", {}).values()]
+    known = [c for c in confidences if c is not None]
+    return round(1.0 - min(known), 4) if known else 1.0
+
+
+class BundleApp(_sample_class(), MONAILabelApp):
+    """`monaibundle` with training from scratch, the scoring method `doubt`, and strategies that use the scores."""
+
+    def init_trainers(self) -> dict[str, TrainTask]:
+        """One trainer for each bundle that can be trained."""
+        trainers = super().init_trainers()
+        return {name: BundleTrainer(self.models[name], self.conf) for name in trainers}
+
+    def init_scoring_methods(self) -> dict[str, ScoringMethod]:
+        """The epistemic method where it is configured, and `doubt` where `--conf doubt true` asks for it."""
+        methods = dict(super().init_scoring_methods())
+        if str(self.conf.get("doubt", "false")).lower() == "true":
+            methods[Doubt.KEY] = Doubt(next(iter(self._infers.values())))
+        return methods
+
+    def init_strategies(self) -> dict[str, Strategy]:
+        """`random` and `first` of the sample app, and the highest score first."""
+        strategies = dict(super().init_strategies())
+        strategies["epistemic"] = Epistemic()
+        strategies[Doubt.KEY] = Epistemic(key=Doubt.KEY, desc="Get the scan that the model is least sure of")
+        return strategies

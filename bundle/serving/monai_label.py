@@ -1,0 +1,130 @@
+"""The verb `monai-label`: a MONAI Label server with this bundle, with the flags it needs."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import bundle
+from bundle.errors import UserError
+from bundle.serving.environment import DEFAULT, interpreter
+
+# must not contain deepedit, deepgrow, detection or classification: the server takes these for other kinds of models
+MODEL = "attention_unet_abdomen"
+# what training changed in the served copy; everything else follows the bundle
+KEPT = "models"
+NOT_SERVED = ("tests", "benchmarks", "runs", "eval", "data", "__pycache__", ".*")
+MAIN = '''"""Written by `python -m bundle monai-label`: the app that the server loads."""
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent / "model" / "{model}"))
+from bundle.serving.app import BundleApp  # noqa: E402,F401
+'''
+
+
+def start(
+    studies: str,
+    *,
+    port: int = 8000,
+    host: str = "127.0.0.1",
+    app: str = "",
+    python: str = "",
+    scoring: str = "",
+    samples: int = 0,
+    dry_run: bool = False,
+) -> int:
+    """Serve this bundle to 3D Slicer or OHIF: segmentation, training on the labels that come back, choice of the next scan.
+
+    The bundle is copied into the app's folder, and training changes that copy only. A later start brings configs and code
+    up to date and keeps the weights that were trained there.
+
+    Args:
+        studies: folder of scans (NIfTI, NRRD), or the address of a DICOMweb server.
+        port: TCP port.
+        host: 127.0.0.1 serves this machine only, 0.0.0.0 everyone who can reach it.
+        app: folder of the app; by default `runs/monai-label` in the bundle's folder.
+        python: interpreter of the server's environment; by default this one if it has MONAI Label, else that of
+            `.venv-monai-label` in the bundle's folder (the verb `monai-label-install` builds it).
+        scoring: "epistemic" (dropout) or "doubt" (the quality record) scores unlabelled scans for active learning.
+        samples: with epistemic scoring, how many scans at most in one round; 0 means all.
+        dry_run: prepare the app and print the command, but do not start it.
+
+    Returns:
+        the server's exit code.
+
+    Raises:
+        UserError: no MONAI Label, no such folder of scans, no weights, or an unknown scoring method.
+    """
+    if "://" not in studies and not Path(studies).is_dir():
+        raise UserError(studies, "is no folder", "name the folder that holds the scans")
+    server = find_python(python)
+    folder = prepare(Path(app or Path(bundle.root()) / "runs" / "monai-label").resolve())
+    where = studies if "://" in studies else str(Path(studies).resolve())
+    command = server_command(server, folder, where, scoring=scoring, samples=samples)
+    command += ["--host", host, "--port", str(port)]
+    print(" ".join(command), flush=True)
+    if dry_run:
+        return 0
+    try:
+        # from the app's folder: a folder with a `bundle` of its own in the working directory would hide the served copy
+        return subprocess.run(command, cwd=folder, env=server_environment(), check=False).returncode
+    except KeyboardInterrupt:
+        return 0
+
+
+def server_command(python: str, app: Path, studies: str, *, model: str = MODEL, scoring: str = "", samples: int = 0) -> list[str]:
+    """The command that starts the server, without host and port."""
+    conf = {"models": model, "zoo_source": "ngc", "sam2": "false"}
+    if scoring == "epistemic":
+        conf |= {"epistemic_model": model, "epistemic_max_samples": str(samples)}
+    elif scoring == "doubt":
+        conf["doubt"] = "true"
+    elif scoring:
+        raise UserError("--scoring", f"'{scoring}' is no method", "use epistemic or doubt")
+    command = [python, "-m", "monailabel.main", "start_server", "--app", str(app), "--studies", studies]
+    return command + [word for key, value in conf.items() for word in ("--conf", key, value)]
+
+
+def server_environment() -> dict[str, str]:
+    """The environment variables of the server: nothing of another Python's, no reports of use to anyone."""
+    inherited = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "PYTHONHOME")}
+    return inherited | {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
+
+
+def find_python(python: str = "") -> str:
+    """An interpreter that has MONAI Label: the one given, this one, or that of the environment beside the bundle."""
+    if python:
+        return python
+    if importlib.util.find_spec("monailabel"):
+        return sys.executable
+    beside = interpreter(Path(bundle.root()) / DEFAULT)
+    if beside.exists():
+        return str(beside)
+    raise UserError(beside, "there is no environment with MONAI Label", "python -m bundle monai-label-install (about 4 minutes)")
+
+
+def prepare(app: Path, *, model: str = MODEL) -> Path:
+    """Lay out the app: `main.py` and a copy of the bundle at `model/<name>`, whose trained weights stay.
+
+    Raises:
+        UserError: the bundle has no `models/model.pt`.
+    """
+    source, target = Path(bundle.root()), app / "model" / model
+    if not (source / "models" / "model.pt").exists() and not (target / "models" / "model.pt").exists():
+        raise UserError(source / "models" / "model.pt", "there are no weights", "make weights, or make train")
+    target.mkdir(parents=True, exist_ok=True)
+    for name in ("configs", "bundle", "docs"):
+        shutil.rmtree(target / name, ignore_errors=True)
+        shutil.copytree(source / name, target / name, ignore=shutil.ignore_patterns(*NOT_SERVED))
+    shutil.copy2(source / "LICENSE", target / "LICENSE")
+    if (target / KEPT / "model.pt").exists():
+        print(f"weights: those in {target / KEPT} stay; delete that folder to start from the bundle's own")
+    else:
+        shutil.copytree(source / KEPT, target / KEPT, dirs_exist_ok=True)
+    (app / "main.py").write_text(MAIN.format(model=model))
+    return app

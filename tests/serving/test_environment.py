@@ -1,0 +1,61 @@
+"""`bundle.serving.environment` and the cure for a torchvision of another build."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bundle.errors import UserError
+from bundle.serving import environment
+
+# a torchvision that needs its operators declared, as the CUDA build does beside a CPU torch
+NEEDS_OPERATORS = """
+import torch
+for name in ("nms", "qnms"):
+    torch._C._dispatch_has_kernel_for_dispatch_key(f"torchvision::{name}", "Meta")
+"""
+
+
+def test_every_step_is_pinned(repository: Path) -> None:
+    lines = (repository / "constraints-monai-label.txt").read_text().split()
+    pins = dict(line.split("==") for line in lines)
+    assert {"torch", "monai", "monailabel", "numpy", "pydicom"} <= {name.lower() for name in pins}
+    assert int(pins["numpy"].split(".")[0]) < 2 and int(pins["pydicom"].split(".")[0]) < 3
+    for package in environment.STEPS[-1]:
+        if "==" in package:
+            name, version = package.split("==")
+            assert pins[name] == version
+
+
+def test_a_standing_environment_is_not_built_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ran: list[list[str]] = []
+    monkeypatch.setattr(environment, "_run", lambda command, folder: ran.append(command))
+    monkeypatch.setattr(environment, "_cure_torchvision", lambda python: None)
+
+    def create(folder: Path, with_pip: bool) -> None:
+        environment.interpreter(folder).parent.mkdir(parents=True, exist_ok=True)
+        environment.interpreter(folder).write_text("")
+
+    monkeypatch.setattr(environment.venv, "create", create)
+    python = environment.install(str(tmp_path / "env"))
+    assert python == str(environment.interpreter(tmp_path / "env")) and len(ran) == 3
+    assert environment.install(str(tmp_path / "env")) == python and len(ran) == 3
+
+
+def test_a_folder_with_other_things_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(UserError, match="no environment"):
+        environment.install(str(tmp_path))
+
+
+def test_cure_declares_the_operators_before_the_import(tmp_path: Path, repository: Path) -> None:
+    (tmp_path / "torchvision").mkdir()
+    (tmp_path / "torchvision" / "__init__.py").write_text(NEEDS_OPERATORS)
+    (tmp_path / "cure.py").write_text((repository / "bundle" / "serving" / "torchvision_cure.py").read_text())
+    without = subprocess.run([sys.executable, "-c", "import torchvision"], cwd=tmp_path, capture_output=True, text=True)
+    assert without.returncode != 0 and "nms does not exist" in without.stderr
+    done = subprocess.run([sys.executable, "-c", "import cure, torchvision"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,98 @@
+"""`bundle.serving.monai_label`: how the app is laid out and with which flags the server starts."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import bundle
+from bundle.errors import UserError
+from bundle.serving import monai_label
+
+
+@pytest.fixture
+def small_bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A bundle of a few files, in place of the repository."""
+    root = tmp_path / "checkout"
+    for name in ("configs/inference.json", "bundle/__init__.py", "docs/README.md", "models/model.pt", "LICENSE", "tests/test_x.py"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(name)
+    monkeypatch.setattr(bundle, "root", lambda: str(root))
+    return root
+
+
+def test_command_has_the_flags_that_keep_the_server_at_home() -> None:
+    command = monai_label.server_command("python", Path("/app"), "/scans", model="net")
+    assert command[:8] == ["python", "-m", "monailabel.main", "start_server", "--app", "/app", "--studies", "/scans"]
+    pairs = [tuple(command[i + 1 : i + 3]) for i, word in enumerate(command) if word == "--conf"]
+    # without zoo_source ngc the server asks GitHub, without sam2 false it downloads a model
+    assert pairs == [("models", "net"), ("zoo_source", "ngc"), ("sam2", "false")]
+
+
+def test_scoring_is_configured_by_name() -> None:
+    epistemic = monai_label.server_command("python", Path("/app"), "/scans", model="net", scoring="epistemic", samples=5)
+    assert epistemic[-6:] == ["--conf", "epistemic_model", "net", "--conf", "epistemic_max_samples", "5"]
+    assert monai_label.server_command("python", Path("/app"), "/scans", scoring="doubt")[-3:] == ["--conf", "doubt", "true"]
+    with pytest.raises(UserError, match=r"'guess' is no method.*epistemic or doubt"):
+        monai_label.server_command("python", Path("/app"), "/scans", scoring="guess")
+
+
+def test_prepare_copies_what_the_server_reads(small_bundle: Path, tmp_path: Path) -> None:
+    app = monai_label.prepare(tmp_path / "app", model="net")
+    served = sorted(str(file.relative_to(app)) for file in app.rglob("*") if file.is_file())
+    files = ["LICENSE", "bundle/__init__.py", "configs/inference.json", "docs/README.md", "models/model.pt"]
+    assert served == ["main.py", *(f"model/net/{file}" for file in files)]
+    assert '"model" / "net"' in (app / "main.py").read_text()
+
+
+def test_prepare_again_brings_code_up_to_date_and_keeps_trained_weights(small_bundle: Path, tmp_path: Path) -> None:
+    app = monai_label.prepare(tmp_path / "app", model="net")
+    served = app / "model" / "net"
+    (served / "models" / "model.pt").write_text("trained here")
+    (served / "bundle" / "gone.py").write_text("no longer in the checkout")
+    (small_bundle / "configs" / "inference.json").write_text("newer")
+    monai_label.prepare(app, model="net")
+    assert (served / "models" / "model.pt").read_text() == "trained here"
+    assert (served / "configs" / "inference.json").read_text() == "newer"
+    assert not (served / "bundle" / "gone.py").exists()
+
+
+def test_missing_weights_and_folders_are_named(small_bundle: Path, tmp_path: Path) -> None:
+    (small_bundle / "models" / "model.pt").unlink()
+    with pytest.raises(UserError, match=r"model\.pt: there are no weights"):
+        monai_label.prepare(tmp_path / "app")
+    with pytest.raises(UserError, match=r"nowhere: is no folder"):
+        monai_label.start(str(tmp_path / "nowhere"))
+
+
+def test_python_is_the_one_given_or_the_one_beside(small_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert monai_label.find_python("/some/python") == "/some/python"
+    monkeypatch.setattr(monai_label.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"no environment with MONAI Label.*monai-label-install"):
+        monai_label.find_python()
+    beside = monai_label.interpreter(small_bundle / ".venv-monai-label")
+    beside.parent.mkdir(parents=True)
+    beside.write_text("")
+    assert monai_label.find_python() == str(beside)
+
+
+def test_other_pythons_paths_do_not_reach_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", "/elsewhere")
+    environment = monai_label.server_environment()
+    assert "PYTHONPATH" not in environment and environment["DO_NOT_TRACK"] == "true"
+
+
+def test_dry_run_prints_the_command(small_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "scans").mkdir()
+    code = monai_label.start(str(tmp_path / "scans"), app=str(tmp_path / "app"), python="py", port=8123, dry_run=True)
+    assert code == 0
+    assert capsys.readouterr().out.splitlines()[-1].endswith("--host 127.0.0.1 --port 8123")
+
+
+def test_verb_reports_a_wrong_folder(tmp_path: Path, repository: Path) -> None:
+    command = [sys.executable, "-m", "bundle", "monai-label", "--studies", str(tmp_path / "none")]
+    done = subprocess.run(command, cwd=repository, capture_output=True, text=True)
+    assert done.returncode == 2 and "is no folder" in done.stderr
