@@ -93,8 +93,10 @@ class Views:
     def picture(self, volume: np.ndarray, window: Window) -> np.ndarray:
         """(rows, columns) of a volume (X, Y, Z): one slice, as it is shown."""
         cut, down, along, _ = PLANES[window.plane]
-        plane = np.take(apply_orientation(volume, self.orientation), window.index, axis=cut)
-        # `take` dropped the cut axis; what is left keeps its order, so rows come second unless `down` is the first
+        # plain indexing gives a view; np.take would first copy the whole reoriented volume
+        chosen = [slice(None)] * 3
+        chosen[cut] = window.index
+        plane = apply_orientation(volume, self.orientation)[tuple(chosen)]
         plane = plane if down < along else plane.T
         return plane[::-1, ::-1][window.rows[0] : window.rows[1], window.columns[0] : window.columns[1]]
 
