@@ -12,6 +12,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "phantom": ("bundle.data.phantom:phantom", "write a data set of synthetic abdominal CT with labels"),
     "score": ("bundle.reports.score:score", "score label maps against references: metrics.csv, summary.json"),
     "convert-authors": ("bundle.networks.authors:convert_authors", "weights of the authors' own code, for this bundle"),
+    "ranges": ("bundle.reports.learn_ranges:ranges", "what is usual in a labelled data set: volumes, HU, positions"),
     "compare": ("bundle.reports.compare:compare", "compare scored runs: Table 1, paired tests, effect per case"),
     "misses": ("bundle.reports.misses:misses", "picture of predictions against a reference, misses marked"),
     "experiment": ("bundle.reports.experiment:experiment", "train, predict and score all folds of a configuration"),

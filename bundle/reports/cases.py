@@ -13,6 +13,7 @@ import numpy as np
 
 from bundle.reports.measure import Structure, measure_structures
 from bundle.reports.quality import Judgement, judge
+from bundle.reports.scan_check import check_scan
 
 CSV_NAME = "cases.csv"
 COLUMNS = (
@@ -32,6 +33,7 @@ COLUMNS = (
     "components",
     "confidence_mean",
     "confidence_min",
+    "expected_dice",
     "flip_disagreement",
     "reasons",
     "voxels",
@@ -53,7 +55,8 @@ class CaseResult:
         labels: (X, Y, Z) whole numbers on the same grid; None when the case failed.
         affine: (4, 4), from voxel indices to RAS+ millimetres.
         structures: name to value in `labels`; the background may be among them.
-        confidence: structure to (mean, minimum) of the network's probability inside it, if known.
+        confidence: structure to (mean, minimum) of the network's probability inside it, or to a
+            `bundle.reports.confidence.Confidence`, if known (`structure_confidence` takes them from logits).
         flip_disagreement: structure to 1 - Dice against the labels of the flipped scan, if known.
         seconds: stage to seconds that it took.
         error: why the case failed; None when it did not.
@@ -66,7 +69,7 @@ class CaseResult:
     labels: np.ndarray | None = None
     affine: np.ndarray | None = None
     structures: Mapping[str, int] = field(default_factory=dict)
-    confidence: Mapping[str, tuple[float, float]] | None = None
+    confidence: Mapping[str, Sequence[float]] | None = None
     flip_disagreement: Mapping[str, float] | None = None
     seconds: Mapping[str, float] = field(default_factory=dict)
     error: str | None = None
@@ -90,11 +93,10 @@ class CaseResult:
             else:
                 self._judgement = judge(
                     self.measured,
-                    affine=self.affine,
-                    shape=self.labels.shape,
                     confidence=self.confidence,
                     flip_disagreement=self.flip_disagreement,
                     ranges=self.reference_ranges,
+                    scan=() if self.image is None else check_scan(self.image, self.affine),
                 )
         return self._judgement
 
@@ -129,7 +131,8 @@ def case_rows(result: CaseResult) -> list[dict[str, Any]]:
 
 
 def _structure_columns(structure: Structure, result: CaseResult) -> dict[str, Any]:
-    mean, minimum = (result.confidence or {}).get(structure.name, (None, None))[:2]
+    # (mean, minimum) or a Confidence, which also has the expected Dice
+    mean, minimum, expected = (*(result.confidence or {}).get(structure.name, ()), None, None, None)[:3]
     x, y, z = structure.centroid_mm or (None, None, None)
     return {
         "structure": structure.name,
@@ -143,6 +146,7 @@ def _structure_columns(structure: Structure, result: CaseResult) -> dict[str, An
         "components": 0 if structure.components is None else structure.components,
         "confidence_mean": _number(mean, 4),
         "confidence_min": _number(minimum, 4),
+        "expected_dice": _number(expected, 4),
         "flip_disagreement": _number((result.flip_disagreement or {}).get(structure.name), 4),
     }
 

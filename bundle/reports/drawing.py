@@ -98,8 +98,8 @@ def fit(text: str, width: float, size: int, *, bold: bool = False) -> str:
     return text.rstrip() + "…"
 
 
-def legend(entries: Sequence[tuple[Colour, str]], width: int, *, size: int = 15) -> Image.Image:
-    """A strip with a coloured bar and a text per entry, as many lines as it needs."""
+def legend(entries: Sequence[tuple[Colour | None, str]], width: int, *, size: int = 15) -> Image.Image:
+    """A strip with a coloured bar and a text per entry, as many lines as it needs; an empty bar where there is no colour."""
     height = size + 11
     places, x, line = [], 0.0, 0
     for _, text in entries:
@@ -112,7 +112,7 @@ def legend(entries: Sequence[tuple[Colour, str]], width: int, *, size: int = 15)
     draw = ImageDraw.Draw(strip)
     for (bar, text), (x, line) in zip(entries, places, strict=True):
         middle = line * height + height / 2
-        draw.rounded_rectangle((x, middle - 3, x + 22, middle + 3), radius=3, fill=bar)
+        draw.rounded_rectangle((x, middle - 3, x + 22, middle + 3), radius=3, fill=bar, outline=bar or QUIET)
         draw.text((x + 30, middle), fit(text, width - x - 32, size), font=font(size), fill=TEXT, anchor="lm")
     return strip
 

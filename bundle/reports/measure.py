@@ -58,7 +58,7 @@ def measure_structures(
     if image is not None and image.shape != labels.shape:
         raise ValueError(f"image {image.shape} and labels {labels.shape} have different shapes")
     wanted = {name: int(value) for name, value in structures.items() if int(value) != 0}
-    boxes = ndimage.find_objects(labels, max_label=max(wanted.values(), default=0))
+    boxes = _boxes(labels, max(wanted.values(), default=0))
     measured = {}
     for name, value in wanted.items():
         box = boxes[value - 1] if value - 1 < len(boxes) else None
@@ -66,9 +66,17 @@ def measure_structures(
     return measured
 
 
+def _boxes(labels: np.ndarray, highest: int) -> list[tuple[slice, ...] | None]:
+    # three times faster along the order in which the voxels lie in memory, and NIfTI has the first axis fastest
+    if labels.flags.f_contiguous:
+        return [box and box[::-1] for box in ndimage.find_objects(labels.T, max_label=highest)]
+    return ndimage.find_objects(labels, max_label=highest)
+
+
 def _measure(name: str, labels: np.ndarray, affine: np.ndarray, value: int, box: tuple[slice, ...], image: np.ndarray | None) -> Structure:
     mask = labels[box] == value
-    profiles = [mask.sum(axis=others) for others in ((1, 2), (0, 2), (0, 1))]
+    flat = mask.sum(axis=2)
+    profiles = [flat.sum(axis=1), flat.sum(axis=0), mask.sum(axis=(0, 1))]
     voxels = int(profiles[0].sum())
     index = [start.start + float(profile @ np.arange(len(profile))) / voxels for start, profile in zip(box, profiles, strict=True)]
     voxel_ml = abs(float(np.linalg.det(affine[:3, :3]))) / 1000.0
@@ -94,3 +102,8 @@ def _intensity(values: np.ndarray) -> tuple[float | None, float | None]:
     if not values.size:
         return None, None
     return float(values.mean(dtype=np.float64)), float(values.std(dtype=np.float64))
+
+
+def amount(value: float) -> str:
+    """A measurement in words: about three digits, never with an exponent: 1395, 66.2, 2.53."""
+    return f"{value:.0f}" if abs(value) >= 99.95 else f"{value:.1f}" if abs(value) >= 9.995 else f"{value:.2f}"

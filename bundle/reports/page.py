@@ -14,6 +14,7 @@ from urllib.parse import quote
 from PIL import Image
 
 from bundle.reports.cases import CSV_NAME, preview_path, read_cases_csv
+from bundle.reports.measure import amount
 from bundle.reports.page_template import PAGE
 
 PAGE_NAME = "index.html"
@@ -39,7 +40,8 @@ def write_page(output_dir: str | os.PathLike, *, title: str | None = None) -> Pa
     for row in read_cases_csv(folder):
         cases.setdefault(row["case"], []).append(row)
     ordered = sorted(cases.values(), key=_urgency)
-    structures = list(dict.fromkeys(row["structure"] for rows in ordered for row in rows if row["structure"]))
+    fullest_first = sorted(ordered, key=len, reverse=True)
+    structures = list(dict.fromkeys(row["structure"] for rows in fullest_first for row in rows if row["structure"]))
     width = _picture_width(len(ordered))
     title = title or folder.resolve().name
     text = PAGE.substitute(
@@ -110,7 +112,7 @@ def _structure_cell(row: Mapping[str, str] | None) -> str:
     if row["confidence_mean"]:
         notes.append(f"confidence {_float(row['confidence_mean'], 0):.2f}")
     small = "".join(f"<small>{html.escape(note)}</small>" for note in notes)
-    return f'<td class="number" data-value="{row["volume_ml"]}">{_float(row["volume_ml"], 0):.1f}{small}</td>'
+    return f'<td class="number" data-value="{row["volume_ml"]}">{amount(_float(row["volume_ml"], 0))}{small}</td>'
 
 
 def _cell(value: str) -> str:
@@ -130,7 +132,7 @@ def _picture(folder: Path, case: str, width: int) -> str:
     data = base64.b64encode(buffer.getvalue()).decode("ascii")
     name = html.escape(case)
     return (
-        f'<a href="{quote(path.name)}"><img loading="lazy" decoding="async" width="{picture.width}" height="{picture.height}" '
+        f'<a href="{quote(path.name)}"><img width="{picture.width}" height="{picture.height}" '
         f'alt="Preview of {name}: axial, coronal, sagittal" src="data:image/jpeg;base64,{data}"></a>'
     )
 

@@ -36,7 +36,7 @@ thead th[aria-sort=descending] button::after { content: " \\25BC"; }
 tbody th { min-width: 9rem; max-width: 18rem; overflow-wrap: anywhere; }
 small { display: block; font-weight: 400; font-size: .8rem; color: var(--quiet); }
 td.number { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
-td.picture { width: 330px; min-width: 330px; padding: .4rem; }
+td.picture { width: 400px; min-width: 400px; padding: .4rem; }
 td.picture img { display: block; width: 100%; height: auto; border-radius: 4px; }
 td.verdict { min-width: 15rem; }
 td.verdict ul { margin: .25rem 0 0; padding-left: 1.1rem; overflow-wrap: anywhere; }

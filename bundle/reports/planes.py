@@ -26,13 +26,15 @@ MARGIN_MM = 10.0
 
 @dataclass(frozen=True)
 class Window:
-    """A rectangle of one plane: `plane` of PLANES, the slice `index` along the axis it cuts, and row and column ranges in its picture."""
+    """A rectangle of one plane: `plane` of PLANES, the slice `index` along the RAS axis it cuts, row and column ranges in its
+    picture, and a caption that counts the slice as the file does."""
 
     plane: str
     index: int
     rows: tuple[int, int]
     columns: tuple[int, int]
     pixel_mm: tuple[float, float]
+    caption: str
 
     @property
     def size_mm(self) -> tuple[float, float]:
@@ -53,7 +55,7 @@ class Views:
         orientation = io_orientation(affine)
         # a degenerate affine leaves axes without a direction: show the array as it lies
         self.orientation = np.array([[0, 1], [1, 1], [2, 1]]) if np.isnan(orientation).any() else orientation.astype(int)
-        source = np.argsort(self.orientation[:, 0])
+        self.source = source = np.argsort(self.orientation[:, 0])
         self.shape = tuple(int(shape[axis]) for axis in source)
         spacing = np.linalg.norm(affine[:3, :3], axis=0)[source]
         self.spacing = tuple(float(step) if np.isfinite(step) and step > 0 else 1.0 for step in spacing)
@@ -73,7 +75,11 @@ class Views:
         """The whole picture of one plane through `centre`."""
         cut, down, along, _ = PLANES[plane]
         size = (0, self.shape[down]), (0, self.shape[along])
-        return Window(plane, int(centre[cut]), *size, (self.spacing[down], self.spacing[along]))
+        # the file's own count, from 1, whichever way its axis runs: that is where a viewer finds the slice
+        backwards = self.orientation[self.source[cut], 1] < 0
+        number = self.shape[cut] - int(centre[cut]) if backwards else int(centre[cut]) + 1
+        caption = f"{plane}, slice {number} of {self.shape[cut]}"
+        return Window(plane, int(centre[cut]), *size, (self.spacing[down], self.spacing[along]), caption)
 
     def body(self, image: np.ndarray, plane: str, centre: Sequence[int]) -> Window:
         """The picture of one plane, cropped to the body and to at most MAX_EXTENT_MM around `centre`."""
@@ -88,7 +94,7 @@ class Views:
             middle = self.shape[ras] - 1 - int(centre[ras])
             half = max(1, round(MAX_EXTENT_MM / 2 / step))
             ranges.append((max(start, min(middle - half, stop - 2 * half)), min(stop, max(middle + half, start + 2 * half))))
-        return Window(plane, whole.index, ranges[0], ranges[1], whole.pixel_mm)
+        return Window(plane, whole.index, ranges[0], ranges[1], whole.pixel_mm, whole.caption)
 
     def picture(self, volume: np.ndarray, window: Window) -> np.ndarray:
         """(rows, columns) of a volume (X, Y, Z): one slice, as it is shown."""

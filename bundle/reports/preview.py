@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from bundle.reports.drawing import BACKGROUND, QUIET, TEXT, WARNING, colour, cover, fit, font, grey, label, legend, outline, save
+from bundle.reports.measure import amount
 from bundle.reports.planes import PLANES, Views, Window
 
 if TYPE_CHECKING:
@@ -48,8 +49,8 @@ def preview(result: CaseResult, path: str | os.PathLike) -> Path:
         return picture
 
     planes = row([views.body(result.image, plane, centre) for plane in PLANES], draw)
-    entries = [(colour(order[s.name]), f"{s.name} {s.volume_ml:.3g} ml") for s in found]
-    entries += [(BACKGROUND, f"{s.name}: not found") for s in result.measured.values() if s.volume_ml == 0]
+    entries = [(colour(order[s.name]), f"{s.name} {amount(s.volume_ml)} ml") for s in found]
+    entries += [(None, f"{s.name}: not found") for s in result.measured.values() if s.volume_ml == 0]
     reasons = "; ".join(result.judgement.reasons)
     subtitle = (f"review: {reasons}", WARNING) if reasons else ("nothing speaks for a review", QUIET)
     return save(sheet([planes, legend(entries, WIDTH - 2 * EDGE)], title=result.name, subtitle=subtitle), path)
@@ -86,7 +87,7 @@ def _annotate(pen: ImageDraw.ImageDraw, window: Window, corner: tuple[int, int],
         if bar * scale < width / 2:
             pen.line((x + 8, y + height - 8, x + 8 + bar * scale, y + height - 8), fill=TEXT, width=3)
             label(pen, (x + 8, y + height - 12), f"{bar} mm", size=12, anchor="ld")
-    caption = fit(f"{window.plane}, slice {window.index + 1}", width + GAP, 13)
+    caption = fit(window.caption, width + GAP, 13)
     pen.text((x + width / 2, y + height + 4), caption, font=font(13), fill=QUIET, anchor="ma")
 
 

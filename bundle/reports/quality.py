@@ -1,15 +1,31 @@
-"""Which cases a person should look at: reasons in words and one score, from confidence, volume, pieces, border and field of view."""
+"""Which cases a person should look at: reasons in words, and one score to sort by."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
-import numpy as np
+from bundle.reports.measure import Structure, amount
+from bundle.reports.ranges import usual, usual_offsets
 
-from bundle.reports.measure import Structure
-from bundle.reports.ranges import usual
+# below these a person should look; docs/quality.md shows how they rank held-out cases
+MEAN_CONFIDENCE = 0.85
+EXPECTED_DICE = 0.80
+FLIP_DISAGREEMENT = 0.15
+# pieces beyond the usual number count when together they hold more than this part of the structure
+STRAY_FRACTION = 0.03
+# (towards positive, towards negative) of x, y, z in RAS+
+SIDES = (("right of", "left of"), ("in front of", "behind"), ("above", "below"))
+
+
+class Finding(NamedTuple):
+    """Something that speaks against a case: `weight` in 0..1, the smaller the graver; the structure it is about, or "" for all."""
+
+    weight: float
+    reason: str
+    structure: str = ""
 
 
 @dataclass
@@ -30,67 +46,102 @@ class Judgement:
         return bool(self.reasons)
 
 
-# below these a person should look; docs/quality.md shows how they rank held-out cases
-MEAN_CONFIDENCE = 0.85
-FLIP_DISAGREEMENT = 0.15
-# pieces beyond the usual number count when together they hold more than this part of the structure
-STRAY_FRACTION = 0.03
-MIN_FIELD_MM = 100.0
-
-
 def judge(
     measured: Mapping[str, Structure],
     *,
-    affine: np.ndarray,
-    shape: tuple[int, ...],
-    confidence: Mapping[str, tuple[float, float]] | None = None,
+    confidence: Mapping[str, Sequence[float]] | None = None,
     flip_disagreement: Mapping[str, float] | None = None,
     ranges: Mapping[str, Any] | None = None,
+    scan: Sequence[tuple[float, str]] = (),
 ) -> Judgement:
     """Weigh everything that is known about a case.
 
+    The score is a mean over the structures of what the network itself expects (expected Dice, else mean confidence, else
+    1) times the weights of the findings about the structure, times the weights of the findings about the scan.
+
     Args:
         measured: what `measure_structures` gives.
-        affine: (4, 4) of the label map; shape: its number of voxels along each axis.
-        confidence: structure to (mean, minimum) probability inside it.
+        confidence: structure to (mean, minimum) probability inside it, and maybe the expected Dice (`Confidence`).
         flip_disagreement: structure to 1 - Dice between the labels and those of the flipped scan.
-        ranges: see `bundle.reports.ranges.usual`.
+        ranges: what is usual (`bundle.reports.ranges.load_ranges`); None for the literature's.
+        scan: what `check_scan` found about the scan itself.
     """
-    found: list[tuple[float, str]] = []
+    findings = [Finding(weight, reason) for weight, reason in scan]
+    findings += _positions(measured, ranges)
     for name, structure in measured.items():
-        found += _structure_reasons(structure, usual(name, ranges))
-        if confidence and name in confidence and structure.volume_ml > 0 and confidence[name][0] < MEAN_CONFIDENCE:
-            found.append((confidence[name][0], f"{name}: mean confidence {confidence[name][0]:.2f}"))
-        if flip_disagreement and flip_disagreement.get(name, 0.0) > FLIP_DISAGREEMENT:
-            found.append((1.0 - flip_disagreement[name], f"{name}: {flip_disagreement[name]:.0%} disagreement when the scan is flipped"))
-    size = np.abs(affine[:3, :3]) @ np.asarray(shape[:3], dtype=float)
-    if size.min() < MIN_FIELD_MM:
-        found.append((0.6, f"the scan covers only {size.min():.0f} mm"))
-    found.sort(key=_gravity)
-    score = float(np.prod([weight for weight, _ in found])) if found else 1.0
-    return Judgement([reason for _, reason in found], score)
+        findings += _structure(structure, usual(name, ranges))
+        if structure.volume_ml > 0:
+            findings += _certainty(name, (confidence or {}).get(name), (flip_disagreement or {}).get(name))
+    findings.sort(key=_weight)
+    scores = []
+    for name in measured:
+        own = math.prod(finding.weight for finding in findings if finding.structure == name)
+        scores.append(own * _expected((confidence or {}).get(name)))
+    everywhere = math.prod(finding.weight for finding in findings if not finding.structure)
+    return Judgement([finding.reason for finding in findings], everywhere * (sum(scores) / len(scores) if scores else 1.0))
 
 
-def _gravity(item: tuple[float, str]) -> float:
-    return item[0]
+def _weight(finding: Finding) -> float:
+    return finding.weight
 
 
-def _structure_reasons(structure: Structure, normal: Mapping[str, Any]) -> list[tuple[float, str]]:
-    """(weight, reason) of one structure: the smaller the weight, the graver."""
-    name, found = structure.name, []
+def _expected(confidence: Sequence[float] | None) -> float:
+    """Expected Dice where it is known, else the mean confidence, else 1; a confidence may be (mean, minimum) alone."""
+    if not confidence:
+        return 1.0
+    return float(confidence[2] if len(confidence) > 2 else confidence[0])
+
+
+def _certainty(name: str, confidence: Sequence[float] | None, disagreement: float | None) -> list[Finding]:
+    """Confidence is in the score already, so these findings weigh nothing themselves: they only say that it is low."""
+    found = []
+    if confidence and len(confidence) > 2 and confidence[2] < EXPECTED_DICE:
+        found.append(Finding(1.0, f"{name}: the network itself expects a Dice of {confidence[2]:.2f}", name))
+    elif confidence and confidence[0] < MEAN_CONFIDENCE:
+        found.append(Finding(1.0, f"{name}: mean confidence {confidence[0]:.2f}", name))
+    if disagreement is not None and disagreement > FLIP_DISAGREEMENT:
+        found.append(Finding(1.0 - disagreement, f"{name}: {disagreement:.0%} disagreement when the scan is flipped", name))
+    return found
+
+
+def _structure(structure: Structure, normal: Mapping[str, Any]) -> list[Finding]:
+    """What speaks against one structure as it was found."""
+    name, found, source = structure.name, [], normal["source"]
     if structure.volume_ml == 0:
-        return [(0.1, f"{name}: not found")]
+        return [Finding(0.0, f"{name}: not found", name)]
     if "volume_ml" in normal:
         low, high = normal["volume_ml"]
         if not low <= structure.volume_ml <= high:
-            weight = max(0.1, min(structure.volume_ml / low, high / structure.volume_ml))
-            found.append((weight, f"{name}: {structure.volume_ml:.3g} ml, {low:.0f} to {high:.0f} ml are {normal['source']}"))
+            weight = max(0.1, min(structure.volume_ml / low, high / structure.volume_ml)) * 0.9
+            size = f"{amount(structure.volume_ml)} ml"
+            found.append(Finding(weight, f"{name}: {size} ({source['volume_ml']}: {low:.0f} to {high:.0f} ml)", name))
     low, high = normal["mean_hu"]
     if structure.mean_hu is not None and not low <= structure.mean_hu <= high:
-        found.append((0.3, f"{name}: mean {structure.mean_hu:.0f} HU, {low:.0f} to {high:.0f} HU are {normal['source']}"))
+        found.append(Finding(0.5, f"{name}: mean {structure.mean_hu:.0f} HU ({source['mean_hu']}: {low:.0f} to {high:.0f} HU)", name))
     stray = sum(structure.piece_ml[int(normal["pieces"]) :]) / structure.volume_ml
     if stray > STRAY_FRACTION:
-        found.append((1.0 - stray, f"{name}: {structure.components} pieces, {stray:.0%} of it apart from the main part"))
+        found.append(Finding(1.0 - stray, f"{name}: {structure.components} pieces, {stray:.0%} of it apart from the main part", name))
     if structure.touches_border:
-        found.append((0.7, f"{name}: reaches the border of the scan, may be cut off"))
+        found.append(Finding(0.8, f"{name}: reaches the border of the scan, may be cut off", name))
     return found
+
+
+def _positions(measured: Mapping[str, Structure], ranges: Mapping[str, Any] | None) -> list[Finding]:
+    """Structures on the wrong side of each other: the scan lies the wrong way round, or one of them is something else."""
+    found = []
+    for name, one in measured.items():
+        for other, two in measured.items():
+            limits, source = usual_offsets(name, other, ranges)
+            if not limits or not (one.centroid_mm and two.centroid_mm):
+                continue
+            for axis, low, high in limits:
+                apart = one.centroid_mm[axis] - two.centroid_mm[axis]
+                if not low <= apart <= high:
+                    weight = 0.3 if apart * (low + high) < 0 else 0.6
+                    span = f"{_side(axis, low)} to {_side(axis, high)}"
+                    found.append(Finding(weight, f"{name}: its centre lies {_side(axis, apart)} the {other}'s ({source}: {span})", name))
+    return found
+
+
+def _side(axis: int, mm: float) -> str:
+    return f"{abs(mm):.0f} mm {SIDES[axis][0 if mm > 0 else 1]}"
