@@ -1,1 +1,10 @@
-"""What an engine writes while it runs."""
+"""What an engine writes while it runs: tables, previews, progress, checkpoints; and what makes a run repeatable."""
+
+from bundle.handlers.checkpoint import CheckpointSaver
+from bundle.handlers.epoch_seed import EpochSeed
+from bundle.handlers.epoch_table import EpochTable
+from bundle.handlers.previews import ValidationPreviews
+from bundle.handlers.progress import Progress
+from bundle.handlers.training_state import TrainingState
+
+__all__ = ["CheckpointSaver", "EpochSeed", "EpochTable", "Progress", "TrainingState", "ValidationPreviews"]

@@ -1,0 +1,95 @@
+"""Best weights on disk: replaced only by a whole file, and never at the cost of what was there before the training."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import ignite.distributed as idist
+import torch
+from ignite.handlers import BaseSaveHandler
+from monai.handlers import CheckpointSaver as MonaiCheckpointSaver
+
+
+class CheckpointSaver(MonaiCheckpointSaver):
+    """MONAI's `CheckpointSaver`, safe to kill at any moment.
+
+    MONAI's writes in place, and deletes the old best file before it writes the new one: a kill in between leaves a part of
+    a file, or none. Here files are written beside their target and renamed. After a resume (`bundle.handlers.TrainingState`
+    restores it) the best score so far still has to be beaten. All arguments are MONAI's, and one more:
+
+    Args:
+        keep_original: with `key_metric_filename`, a name under which the file that lay there before this training is kept
+            beside it; an existing one of that name stays. None keeps nothing.
+    """
+
+    def __init__(self, save_dir: str, save_dict: dict, *, keep_original: str | None = None, **kwargs: Any) -> None:
+        super().__init__(save_dir, save_dict, **kwargs)
+        self.keep_original = keep_original
+        fixed = {"_final_checkpoint": kwargs.get("final_filename"), "_key_metric_checkpoint": kwargs.get("key_metric_filename")}
+        for name in ("_final_checkpoint", "_key_metric_checkpoint", "_interval_checkpoint"):
+            if getattr(self, name) is not None:
+                getattr(self, name).save_handler = AtomicDiskSaver(save_dir, filename=fixed.get(name))
+
+    def metrics_completed(self, engine: Any) -> None:
+        """As MONAI's; before the first best file of a training, the one that is there is set aside."""
+        checkpoint = self._key_metric_checkpoint
+        if self.keep_original and not checkpoint._saved and idist.get_rank() == 0:
+            best = Path(self.save_dir) / checkpoint.save_handler.filename
+            kept = best.with_name(self.keep_original)
+            if best.is_file() and not kept.exists():
+                replace_with(kept, lambda aside: shutil.copy2(best, aside))
+                self.logger.info(f"{best} was there before: kept as {kept}")
+        super().metrics_completed(engine)
+
+    def state_dict(self) -> dict[str, list]:
+        """Scores and files of the best checkpoints so far, as plain numbers and strings."""
+        saved = self._key_metric_checkpoint._saved if self._key_metric_checkpoint else []
+        return {"_saved": [(float(item.priority), str(item.filename)) for item in saved]}
+
+
+class AtomicDiskSaver(BaseSaveHandler):
+    """Ignite save handler that writes beside the target and renames; rank 0 alone writes.
+
+    Ignite's own atomic `DiskSaver` leaves a random name behind when it is killed, and MONAI does not let one choose it.
+
+    Args:
+        dirname: folder, made on the first write.
+        filename: fixed name for every checkpoint; None takes the name that the checkpoint handler makes up.
+    """
+
+    def __init__(self, dirname: str | os.PathLike, filename: str | None = None) -> None:
+        self.dirname, self.filename = Path(dirname), filename
+
+    def __call__(self, checkpoint: Mapping, filename: str, metadata: Mapping | None = None) -> None:
+        if idist.get_rank() == 0:
+            save_atomically(checkpoint, self.dirname / (self.filename or filename))
+
+    def remove(self, filename: str) -> None:
+        """Delete an outdated checkpoint; one with a fixed name is about to be replaced, so it stays until then."""
+        if self.filename is None and idist.get_rank() == 0:
+            (self.dirname / filename).unlink(missing_ok=True)
+
+
+def save_atomically(content: Any, path: str | os.PathLike) -> None:
+    """`torch.save` after which `path` holds the whole new content or, if killed on the way, the whole old one."""
+    replace_with(Path(path), lambda aside: _save_to_disk(content, aside))
+
+
+def replace_with(path: Path, write: Any) -> None:
+    """Call `write` with a name beside `path`, then put that file in its place. The name is fixed: nothing piles up."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f"{path.name}.tmp")
+    write(aside)
+    os.replace(aside, path)
+
+
+def _save_to_disk(content: Any, path: Path) -> None:
+    with open(path, "wb") as stream:
+        torch.save(content, stream)
+        stream.flush()
+        # the rename must not reach the disk before the content does: power cuts
+        os.fsync(stream.fileno())

@@ -1,0 +1,99 @@
+"""A CSV with one row per epoch."""
+
+from __future__ import annotations
+
+import csv
+import math
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import ignite.distributed as idist
+from ignite.engine import Engine, Events
+from monai.handlers import from_engine
+
+from bundle import labels as labels_block
+from bundle.handlers.checkpoint import replace_with
+
+
+class EpochTable:
+    """Writes `training.csv`: epoch, losses, Dice per structure, learning rate and seconds, a row per epoch.
+
+    Cells of epochs without validation, and of structures that no validation case has, are empty. A resumed training goes
+    on in the same file, and its rows replace those of epochs that are trained again. The file is whole at any time.
+    MONAI's handlers print such values (`StatsHandler`) or send them to TensorBoard; none writes a table per epoch.
+
+    Columns: epoch, train_loss, then for each evaluator, here `val`: val_loss, val_dice (mean over structures and cases),
+    val_dice_<structure> ..., then learning_rate, seconds (the whole epoch, validation included). Attach it after validation.
+
+    Args:
+        path: the CSV.
+        labels: the `labels` block.
+        optimizer: its first group's learning rate is written.
+        evaluators: prefix to engine whose metrics are `<prefix>_loss`, `<prefix>_dice` and `<prefix>_dice_<structure>`.
+    """
+
+    def __init__(
+        self, path: str, labels: labels_block.Labels, optimizer: Any = None, evaluators: Mapping[str, Engine] | None = None
+    ) -> None:
+        self.path, self.optimizer, self.evaluators = Path(path), optimizer, dict(evaluators or {})
+        metrics = ["loss", "dice", *(f"dice_{name}" for name in labels_block.names(labels)[1:])]
+        self.columns = ["epoch", "train_loss"]
+        self.columns += [f"{prefix}_{metric}" for prefix in self.evaluators for metric in metrics]
+        self.columns += ["learning_rate", "seconds"]
+        self._loss_of = from_engine(["loss"], first=True)
+        self._losses: list[float] = []
+        self._started, self._rate = 0.0, math.nan
+
+    def attach(self, engine: Engine) -> None:
+        """Collect losses while an epoch runs, write when it is complete."""
+        engine.add_event_handler(Events.EPOCH_STARTED, self.start)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self.collect)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self.write)
+
+    def start(self, engine: Engine) -> None:
+        """Begin an epoch's row."""
+        self._losses, self._started = [], time.perf_counter()
+        if self.optimizer is not None:
+            self._rate = float(self.optimizer.param_groups[0]["lr"])
+
+    def collect(self, engine: Engine) -> None:
+        """Note the loss of one iteration."""
+        self._losses.append(float(self._loss_of(engine.state.output)))
+
+    def write(self, engine: Engine) -> None:
+        """Add the epoch's row; every rank takes part in the mean, rank 0 writes."""
+        loss = math.fsum(self._losses) / max(len(self._losses), 1)
+        if idist.get_world_size() > 1:
+            loss = float(idist.all_reduce(loss)) / idist.get_world_size()
+        if idist.get_rank() != 0:
+            return
+        row: dict[str, Any] = {"epoch": engine.state.epoch, "train_loss": loss, "learning_rate": self._rate}
+        row["seconds"] = round(time.perf_counter() - self._started, 2)
+        for evaluator in self.evaluators.values():
+            # an engine keeps its metrics: only those of this epoch belong in this row
+            if evaluator.state.epoch == engine.state.epoch:
+                row.update({name: value for name, value in evaluator.state.metrics.items() if name in self.columns})
+        rows = [old for old in read_table(self.path) if int(old["epoch"]) < engine.state.epoch]
+        replace_with(self.path, lambda aside: self._write_all([*rows, row], aside))
+
+    def _write_all(self, rows: list[dict[str, Any]], path: Path) -> None:
+        with open(path, "w", newline="", encoding="utf-8") as stream:
+            writer = csv.DictWriter(stream, self.columns, restval="", extrasaction="ignore")
+            writer.writeheader()
+            writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
+
+
+def read_table(path: str | Path) -> list[dict[str, str]]:
+    """Rows of a table that `EpochTable` wrote, as text; empty where there is none yet."""
+    if not Path(path).is_file():
+        return []
+    with open(path, newline="", encoding="utf-8") as stream:
+        return [row for row in csv.DictReader(stream) if (row.get("epoch") or "").isdigit()]
+
+
+def _cell(value: Any) -> Any:
+    if not isinstance(value, float):
+        return value
+    return "" if math.isnan(value) else f"{value:.6g}"

@@ -1,0 +1,101 @@
+"""What a person watching the training sees."""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import ignite.distributed as idist
+from ignite.engine import Engine, Events
+from monai.handlers import from_engine
+from tqdm import tqdm
+
+
+class Progress:
+    """A progress bar over the whole training, and a line in plain words after each validation.
+
+    Without a terminal (log files, CI) only the lines are printed, one per epoch. Ignite's `ProgressBar` shows one bar per
+    epoch, knows no time left for the training, and fills log files with carriage returns.
+
+    Args:
+        evaluators: prefix to engine; `<prefix>_dice` and `<prefix>_dice_<structure>` of its metrics are shown.
+        stream: where to write; None is standard error.
+    """
+
+    def __init__(self, evaluators: Mapping[str, Engine] | None = None, stream: Any = None) -> None:
+        self.evaluators, self.stream = dict(evaluators or {}), stream
+        self._loss_of = from_engine(["loss"], first=True)
+        self._bar: tqdm | None = None
+        self._losses: list[float] = []
+        self._started, self._begun_at = 0.0, 0
+
+    def attach(self, engine: Engine) -> None:
+        """Show on rank 0."""
+        if idist.get_rank() != 0:
+            return
+        engine.add_event_handler(Events.EPOCH_STARTED, self.start)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self.step)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self.report)
+        engine.add_event_handler(Events.COMPLETED, self.close)
+        engine.add_event_handler(Events.TERMINATE, self.close)
+
+    def start(self, engine: Engine) -> None:
+        """Open the bar with the first epoch, when a resumed training already knows where it is."""
+        self._losses = []
+        if self._started == 0:
+            self._started, self._begun_at = time.perf_counter(), engine.state.epoch - 1
+            stream = self.stream or sys.stderr
+            if getattr(stream, "isatty", lambda: False)():
+                total, done = engine.state.max_epochs * engine.state.epoch_length, engine.state.iteration
+                self._bar = tqdm(total=total, initial=done, unit="step", desc="training", file=stream, dynamic_ncols=True)
+
+    def step(self, engine: Engine) -> None:
+        """One step further."""
+        self._losses.append(float(self._loss_of(engine.state.output)))
+        if self._bar is not None:
+            self._bar.set_postfix(epoch=f"{engine.state.epoch}/{engine.state.max_epochs}", loss=f"{self._losses[-1]:.3f}", refresh=False)
+            self._bar.update()
+
+    def report(self, engine: Engine) -> None:
+        """One line: epoch, loss, Dice where there was a validation, time left."""
+        validated = {prefix: found for prefix, found in self.evaluators.items() if found.state.epoch == engine.state.epoch}
+        if self._bar is not None and not validated:
+            return
+        loss = math.fsum(self._losses) / max(len(self._losses), 1)
+        parts = [f"epoch {engine.state.epoch}/{engine.state.max_epochs}", f"loss {loss:.3f}"]
+        parts += [_dice(prefix, evaluator.state.metrics) for prefix, evaluator in validated.items()]
+        done = engine.state.epoch - self._begun_at
+        left = (time.perf_counter() - self._started) / max(done, 1) * (engine.state.max_epochs - engine.state.epoch)
+        parts.append(f"{duration(left)} left" if left > 0 else "done")
+        line = "  ".join(part for part in parts if part)
+        if self._bar is not None:
+            self._bar.write(line, file=self.stream or sys.stderr)
+        else:
+            print(line, file=self.stream or sys.stderr, flush=True)
+
+    def close(self, engine: Engine) -> None:
+        """Close the bar."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person says them: 45 s, 12 min, 3 h 20 min."""
+    whole = round(seconds)
+    if whole < 90:
+        return f"{whole} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def _dice(prefix: str, metrics: Mapping[str, Any]) -> str:
+    mean = metrics.get(f"{prefix}_dice")
+    if not isinstance(mean, float):
+        return ""
+    start = f"{prefix}_dice_"
+    each = [f"{name.removeprefix(start)} {value:.2f}" for name, value in metrics.items() if name.startswith(start)]
+    return f"{prefix} Dice {mean:.3f} ({', '.join(each)})"

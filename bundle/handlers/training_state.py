@@ -1,0 +1,139 @@
+"""Everything that a killed training needs to go on, in one file."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import ignite.distributed as idist
+import torch
+from ignite.engine import Engine, Events
+
+from bundle.errors import UserError
+from bundle.handlers.checkpoint import save_atomically
+
+
+class TrainingState:
+    """Saves the state of the training after each epoch, and goes on from it when `resume` says so.
+
+    In the file: weights, optimiser, learning-rate schedule, epoch, loss scale, and the best metric with its epoch. Random
+    states need no place in it: `bundle.handlers.EpochSeed` makes them a function of the epoch. The file holds tensors,
+    numbers and strings only (`weights_only=True`), and is replaced only by a whole one. It also is the "last checkpoint".
+
+    MONAI's `CheckpointLoader` with a `CheckpointSaver` lacks the evaluator's best metric, the loss scale, and safety
+    from being killed; it also puts back the schedule's settings of the old run, where here those of the config stand: a longer
+    `max_epochs` or another step goes on with the new values. Attach it last, after schedule and validation.
+
+    Args:
+        path: the file.
+        network, optimizer, lr_scheduler: what is trained. A network wrapped for several GPUs is saved without its wrapper.
+        evaluator: engine whose best metric is kept.
+        saver: `bundle.handlers.CheckpointSaver` of the best weights.
+        resume: go on from `path`. Without a file there the training begins at the beginning, so that one command serves
+            before and after a kill.
+        interval: epochs between saves; the last epoch is always saved.
+
+    Raises:
+        UserError: the file is of another network.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        network: torch.nn.Module,
+        optimizer: torch.optim.Optimizer,
+        lr_scheduler: Any = None,
+        evaluator: Engine | None = None,
+        saver: Any = None,
+        *,
+        resume: bool = False,
+        interval: int = 1,
+    ) -> None:
+        self.path, self.resume, self.interval = Path(path), resume, max(int(interval), 1)
+        self.network = network.module if isinstance(network, torch.nn.parallel.DistributedDataParallel) else network
+        self.optimizer, self.lr_scheduler, self.evaluator, self.saver = optimizer, lr_scheduler, evaluator, saver
+        self.logger = logging.getLogger(__name__)
+
+    def attach(self, engine: Engine) -> None:
+        """Restore when the engine starts, save when an epoch is complete."""
+        engine.add_event_handler(Events.STARTED, self.restore)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self.save)
+
+    def save(self, engine: Engine) -> None:
+        """Write the state of the engine's last whole epoch."""
+        if idist.get_rank() != 0 or (engine.state.epoch % self.interval and engine.state.epoch < engine.state.max_epochs):
+            return
+        state = {
+            "model": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "epoch": int(engine.state.epoch),
+            "iteration": int(engine.state.iteration),
+            "max_epochs": int(engine.state.max_epochs),
+        }
+        if self.lr_scheduler is not None:
+            state["lr_scheduler"] = _plain(self.lr_scheduler.state_dict())
+        if self.evaluator is not None:
+            best = self.evaluator.state
+            state["best"] = {"metric": float(best.best_metric), "epoch": int(best.best_metric_epoch)}
+        if self.saver is not None:
+            state["saver"] = self.saver.state_dict()
+        if getattr(engine, "scaler", None) is not None:
+            state["scaler"] = engine.scaler.state_dict()
+        save_atomically(state, self.path)
+
+    def restore(self, engine: Engine) -> None:
+        """Put the saved state back, where `resume` is set and there is one."""
+        if not self.resume:
+            return
+        if not self.path.is_file():
+            self.logger.info(f"nothing to resume at {self.path}: starting at the first epoch")
+            return
+        state = torch.load(self.path, map_location="cpu", weights_only=True)
+        try:
+            self.network.load_state_dict(state["model"])
+            self.optimizer.load_state_dict(state["optimizer"])
+        except (RuntimeError, ValueError) as error:
+            fix = "start with resume=false, or with the network and labels that the file was made with"
+            raise UserError(self.path, f"the state is of another network ({str(error).splitlines()[0]})", fix) from error
+        engine.state.epoch = state["epoch"]
+        # the data set may have grown: whole epochs count, in units of the epoch's length of now
+        engine.state.iteration = state["epoch"] * engine.state.epoch_length
+        if self.lr_scheduler is not None and "lr_scheduler" in state:
+            _restore_schedule(self.lr_scheduler, state["lr_scheduler"])
+        if self.evaluator is not None and "best" in state:
+            self.evaluator.state.best_metric, self.evaluator.state.best_metric_epoch = state["best"]["metric"], state["best"]["epoch"]
+        if self.saver is not None and state.get("saver", {}).get("_saved"):
+            self.saver.load_state_dict(state["saver"])
+        if getattr(engine, "scaler", None) is not None and "scaler" in state:
+            engine.scaler.load_state_dict(state["scaler"])
+        self.logger.info(f"resumed from {self.path}: {state['epoch']} of {engine.state.max_epochs} epochs are done")
+
+
+def _restore_schedule(scheduler: Any, saved: dict[str, Any]) -> None:
+    """Set the schedule to the saved epoch, with the settings that the config has now."""
+    now = _plain(scheduler.state_dict())
+    progress = ("last_epoch", "_step_count", "_last_lr", "_initial_step", "_get_lr_called_within_step", "_is_initial")
+    settings = {key for key in (*now, *saved) if key not in progress}
+    unchanged = all(now.get(key) == saved.get(key) for key in settings)
+    if unchanged:
+        scheduler.load_state_dict(saved)
+        return
+    scheduler.last_epoch = saved["last_epoch"]
+    scheduler._step_count = saved.get("_step_count", saved["last_epoch"] + 1)
+    if hasattr(scheduler, "_get_closed_form_lr"):
+        rates = scheduler._get_closed_form_lr()
+        for group, rate in zip(scheduler.optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate
+        scheduler._last_lr = list(rates)
+
+
+def _plain(value: Any) -> Any:
+    """Numbers, strings, lists and dictionaries of those; other things, such as functions, are left out."""
+    if isinstance(value, dict):
+        return {key: _plain(entry) for key, entry in value.items() if _is_plain(entry)}
+    return [_plain(entry) for entry in value if _is_plain(entry)] if isinstance(value, (list, tuple)) else value
+
+
+def _is_plain(value: Any) -> bool:
+    return value is None or isinstance(value, (bool, int, float, str, list, tuple, dict))
