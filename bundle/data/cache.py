@@ -17,8 +17,8 @@ import monai
 import numpy as np
 import torch
 from monai.data import PersistentDataset
-from monai.data.utils import convert_to_tensor
 from monai.transforms import Compose, RandomizableTrait, Transform
+from monai.utils import convert_to_tensor
 
 # part of every key: raise it when the layout of the entries changes
 LAYOUT = 1

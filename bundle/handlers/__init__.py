@@ -2,9 +2,9 @@
 
 from bundle.handlers.checkpoint import CheckpointSaver
 from bundle.handlers.epoch_seed import EpochSeed
-from bundle.handlers.epoch_table import EpochTable
+from bundle.handlers.epoch_table import EpochTable, dice_names
 from bundle.handlers.previews import ValidationPreviews
 from bundle.handlers.progress import Progress
 from bundle.handlers.training_state import TrainingState
 
-__all__ = ["CheckpointSaver", "EpochSeed", "EpochTable", "Progress", "TrainingState", "ValidationPreviews"]
+__all__ = ["CheckpointSaver", "EpochSeed", "EpochTable", "Progress", "TrainingState", "ValidationPreviews", "dice_names"]

@@ -10,7 +10,7 @@ from typing import Any
 
 import ignite.distributed as idist
 import torch
-from ignite.handlers import BaseSaveHandler
+from ignite.handlers.checkpoint import BaseSaveHandler
 from monai.handlers import CheckpointSaver as MonaiCheckpointSaver
 
 

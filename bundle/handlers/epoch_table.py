@@ -37,10 +37,12 @@ class EpochTable:
     def __init__(
         self, path: str, labels: labels_block.Labels, optimizer: Any = None, evaluators: Mapping[str, Engine] | None = None
     ) -> None:
-        self.path, self.optimizer, self.evaluators = Path(path), optimizer, dict(evaluators or {})
-        metrics = ["loss", "dice", *(f"dice_{name}" for name in labels_block.names(labels)[1:])]
+        self.path, self.optimizer = Path(path), optimizer
+        # an evaluator without cases, as the test engine has by default, gets no columns
+        self.evaluators = {prefix: engine for prefix, engine in (evaluators or {}).items() if engine.state.epoch_length != 0}
         self.columns = ["epoch", "train_loss"]
-        self.columns += [f"{prefix}_{metric}" for prefix in self.evaluators for metric in metrics]
+        for prefix in self.evaluators:
+            self.columns += [f"{prefix}_loss", f"{prefix}_dice", *dice_names(labels, prefix)]
         self.columns += ["learning_rate", "seconds"]
         self._loss_of = from_engine(["loss"], first=True)
         self._losses: list[float] = []
@@ -83,6 +85,11 @@ class EpochTable:
             writer = csv.DictWriter(stream, self.columns, restval="", extrasaction="ignore")
             writer.writeheader()
             writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
+
+
+def dice_names(labels: labels_block.Labels, prefix: str) -> list[str]:
+    """Names of the Dice metrics per structure, `<prefix>_dice_<structure>`: columns of the table, curves in TensorBoard."""
+    return [f"{prefix}_dice_{name}" for name in labels_block.names(labels)[1:]]
 
 
 def read_table(path: str | Path) -> list[dict[str, str]]:

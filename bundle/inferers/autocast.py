@@ -50,3 +50,8 @@ def amp_dtype(amp: bool | str, device: torch.device | str) -> torch.dtype:
 def needs_scaler(amp: bool | str, device: torch.device | str) -> bool:
     """Whether the trainer must scale its loss: only float16, hence GPUs without bfloat16."""
     return amp_dtype(amp, device) == torch.float16
+
+
+def validation_precision(amp: bool | str) -> str:
+    """The `precision` of `bundle.inferers.VolumeInferer` that goes with the key `amp`."""
+    return "fp32" if str(amp).lower() == "false" else "auto"

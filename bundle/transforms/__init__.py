@@ -1,8 +1,10 @@
 """Transforms that MONAI lacks: body crop, body statistics, spacing that survives MONAI Label, labels back to the source grid."""
 
+from bundle.transforms.crop_affine import RandCropAffined
 from bundle.transforms.crop_body import CropBodyd
+from bundle.transforms.map_labels import MapLabels, MapLabelsd
 from bundle.transforms.normalize_body import NormalizeBodyd
 from bundle.transforms.resample import ResampleSpacingd
 from bundle.transforms.restore_labels import RestoreLabelsd
 
-__all__ = ["CropBodyd", "NormalizeBodyd", "ResampleSpacingd", "RestoreLabelsd"]
+__all__ = ["CropBodyd", "MapLabels", "MapLabelsd", "NormalizeBodyd", "RandCropAffined", "ResampleSpacingd", "RestoreLabelsd"]

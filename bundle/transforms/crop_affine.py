@@ -23,8 +23,8 @@ class RandCropAffined(Randomizable, MapTransform):
 
     MONAI's parts come near and do not reach it: `RandAffined(spatial_size=...)` takes its patch round the middle of the
     scan, and its shift range is one number of voxels for scans of all sizes; `RandSpatialCropd` + `RandAffined` as a
-    lazy pipeline pad with 0, which after N(0,1) is soft tissue, or smear the border, and take some four times as long
-    (float64 grids; `docs/training.md` has the measurement).
+    lazy pipeline pad with 0, which after N(0,1) is soft tissue, or smear the border, and take two to three times as long
+    (`docs/training.md` has the measurement).
 
     Shapes: each key (C, X, Y, Z), same spatial shape for all, to (C, *spatial_size); dtypes are kept. The random state
     is that of MONAI's `Randomizable`.
