@@ -48,7 +48,12 @@ class CachedDataset(PersistentDataset):
     """
 
     def __init__(
-        self, data: Sequence, transform: Sequence[Callable] | Callable, cache_dir: str | os.PathLike | None = None, *, seed: int | None = None
+        self,
+        data: Sequence,
+        transform: Sequence[Callable] | Callable,
+        cache_dir: str | os.PathLike | None = None,
+        *,
+        seed: int | None = None,
     ) -> None:
         super().__init__(data=data, transform=transform, cache_dir=cache_dir or None)
         self.seed, self.epoch = seed, 0

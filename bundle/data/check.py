@@ -93,7 +93,8 @@ def findings(measured: Measured, labels: label_block.Labels, parts: Mapping[str,
     """What is wrong with a data set: case by case, then what shows only in all cases together."""
     found = []
     for case in measured.listing.cases:
-        found += rules.case_findings(case, measured.images[case.name], measured.labels.get(case.name), labels)
+        image, label = measured.images[case.name], measured.labels.get(case.name)
+        found += rules.case_findings(case, image, label, labels, measured.listing.value_names)
     section_of = {case.name: name for name, cases in parts.items() for case in cases}
     if parts.get("validation") == parts.get("test"):  # one fold: validation watches the test set
         section_of = {name: section for name, section in section_of.items() if section != "validation"}

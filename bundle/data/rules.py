@@ -39,12 +39,18 @@ class Finding:
         return asdict(self)
 
 
-def case_findings(case: Case, image: Mapping, label: Mapping | None, labels: label_block.Labels) -> list[Finding]:
-    """Everything that is wrong with one case: its image, its label, and the two together."""
+def case_findings(
+    case: Case, image: Mapping, label: Mapping | None, labels: label_block.Labels, meaning: Mapping[int, str] | None = None
+) -> list[Finding]:
+    """Everything that is wrong with one case: its image, its label, and the two together.
+
+    `meaning` is what dataset.json calls the label values: one that it names and `labels` leaves out is no mistake, the
+    structure is not wanted and counts as background.
+    """
     found = _readable(case, case.image, image) or [*_grid(case, case.image, image), *_intensities(case, image)]
     if label is None:
         return found
-    found += _readable(case, case.label, label) or [*_grid(case, case.label, label), *_values(case, label, labels)]
+    found += _readable(case, case.label, label) or [*_grid(case, case.label, label), *_values(case, label, labels, meaning or {})]
     if not any(finding.code in ("unreadable", "not 3D", "affine") for finding in found):
         found += _same_grid(case, image, label)
     return found
@@ -191,7 +197,7 @@ def _intensities(case: Case, facts: Mapping) -> list[Finding]:
     return []
 
 
-def _values(case: Case, facts: Mapping, labels: label_block.Labels) -> list[Finding]:
+def _values(case: Case, facts: Mapping, labels: label_block.Labels, meaning: Mapping[int, str]) -> list[Finding]:
     found = []
     if facts["nonfinite"]:
         problem = f"has {facts['nonfinite']} voxels that are NaN or infinite"
@@ -200,7 +206,7 @@ def _values(case: Case, facts: Mapping, labels: label_block.Labels) -> list[Find
         problem = f"has {facts['fractions']} voxels that are no whole number (such as {facts['fraction_example']:g})"
         fix = "write the label map again with nearest-neighbour interpolation, as whole numbers"
         found.append(Finding("error", "fraction", case.name, case.label, problem, fix))
-    known = {value for values in label_block.values(labels) for value in values}
+    known = {value for values in label_block.values(labels) for value in values} | set(meaning)
     strange = {int(value): number for value, number in facts["counts"].items() if int(value) not in known}
     if strange:
         shown = ", ".join(f"{value} ({number} voxels)" for value, number in list(strange.items())[:8])

@@ -97,5 +97,6 @@ def _dice(prefix: str, metrics: Mapping[str, Any]) -> str:
     if not isinstance(mean, float):
         return ""
     start = f"{prefix}_dice_"
-    each = [f"{name.removeprefix(start)} {value:.2f}" for name, value in metrics.items() if name.startswith(start) and isinstance(value, float)]
+    structures = {name.removeprefix(start): value for name, value in metrics.items() if name.startswith(start)}
+    each = [f"{name} {value:.2f}" for name, value in structures.items() if isinstance(value, float)]
     return f"{prefix} Dice {mean:.3f} ({', '.join(each)})"
