@@ -1,0 +1,124 @@
+"""The experiment runner: which runs it starts with which keys, resuming, the table over all folds. MONAI's runs are replaced."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+import torch
+
+from bundle.errors import UserError
+from bundle.metrics import COLUMNS
+from bundle.reports import experiment as module
+from bundle.reports.experiment import experiment
+from bundle.reports.score import read_metrics, write_metrics
+
+TRAIN = {
+    "dataset_dir": "$@bundle_root + '/data'",
+    "labels": {"background": 0, "pancreas": 1},
+    "network_def": {"_target_": "bundle.networks.AttentionUnet", "num_gates": 2},
+    "spacing": [2, 2, 2],
+    "num_folds": 3,
+    "seed": 0,
+    "max_epochs": 5,
+    "train": {"trainer": {}},
+}
+
+
+class Runs:
+    """Stands for `monai.bundle run`: notes what it is asked for and leaves what a run leaves."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, dict]] = []
+        self.fail_at: tuple[str, int] | None = None
+
+    def __call__(self, command: list[str], env: dict) -> subprocess.CompletedProcess:
+        assert command[1:4] == ["-m", "monai.bundle", "run"]
+        what, keys = command[4], dict(zip((key[2:] for key in command[5::2]), command[6::2], strict=True))
+        fold, output = int(keys["fold"]), Path(keys["output_dir"])
+        self.calls.append((what, keys))
+        output.mkdir(parents=True, exist_ok=True)
+        if what == "training":
+            (output / "last.pt").touch()
+        if self.fail_at == (what, fold):
+            return subprocess.CompletedProcess(command, 1)
+        if what == "training":
+            (output / "models").mkdir(exist_ok=True)
+            torch.save({"w": torch.zeros(2, 3), "n.running_mean": torch.zeros(7)}, output / "models" / "model.pt")
+        else:
+            rows = [{"case": f"case_{fold}", "structure": "pancreas", **dict.fromkeys(COLUMNS, 0.5 + fold / 10)}]
+            write_metrics(rows, output / "metrics.csv")
+            (output / "summary.json").write_text("{}")
+            (output / "run.json").write_text(json.dumps({"cases": [{"seconds": {"network": 1.0 + fold}}]}))
+        return subprocess.CompletedProcess(command, 0)
+
+
+@pytest.fixture
+def runs(monkeypatch: pytest.MonkeyPatch) -> Runs:
+    stand_in = Runs()
+    monkeypatch.setattr(module.subprocess, "run", stand_in)
+    return stand_in
+
+
+@pytest.fixture
+def configs(tmp_path: Path) -> dict:
+    for name, content in (("train", TRAIN), ("unet", {"network_def#num_gates": 0}), ("inference", {})):
+        (tmp_path / f"{name}.json").write_text(json.dumps(content))
+    return {"config_file": str(tmp_path / "train.json"), "inference_config": str(tmp_path / "inference.json"), "dataset_dir": str(tmp_path)}
+
+
+def test_all_folds_then_one_table(runs: Runs, configs: dict, tmp_path: Path) -> None:
+    summary = experiment(str(tmp_path / "out"), overlays=str(tmp_path / "unet.json"), max_epochs=7, **configs)
+    assert [(what, keys["fold"]) for what, keys in runs.calls] == [(what, str(k)) for k in range(3) for what in ("training", "inference")]
+    training, inference = runs.calls[2][1], runs.calls[3][1]
+    assert training["max_epochs"] == "7" and training["ckpt_dir"] == str(tmp_path / "out" / "fold_1" / "models")
+    assert json.loads(training["config_file"])[1] == str(tmp_path / "unet.json") and "resume" not in training
+    assert inference["ckpt_path"] == training["ckpt_dir"] + "/model.pt" and inference["section"] == "validation"
+    shared = json.loads(Path(json.loads(inference["config_file"])[-1]).read_text())
+    assert shared["network_def"]["num_gates"] == 0 and shared["labels"] == TRAIN["labels"]
+    assert summary["cases"] == 3 and summary["structures"]["pancreas"]["dice"]["mean"] == pytest.approx(0.6)
+    assert [row["case"] for row in read_metrics(tmp_path / "out" / "metrics.csv")] == ["case_0", "case_1", "case_2"]
+    known = json.loads((tmp_path / "out" / "experiment.json").read_text())
+    assert known["parameters"] == 6 and known["seconds_per_case"] == pytest.approx(2.0)
+
+
+def test_the_same_command_goes_on(runs: Runs, configs: dict, tmp_path: Path) -> None:
+    runs.fail_at = ("training", 1)
+    with pytest.raises(UserError, match="training of fold 1: ended with exit code 1"):
+        experiment(str(tmp_path / "out"), **configs)
+    runs.calls.clear()
+    runs.fail_at = None
+    experiment(str(tmp_path / "out"), **configs)
+    assert [(what, keys["fold"]) for what, keys in runs.calls] == [(what, str(k)) for k in (1, 2) for what in ("training", "inference")]
+    assert runs.calls[0][1]["resume"] == "true" and "resume" not in runs.calls[2][1]
+    runs.calls.clear()
+    experiment(str(tmp_path / "out"), **configs)
+    assert not runs.calls
+
+
+def test_some_folds_wait_for_the_others(runs: Runs, configs: dict, tmp_path: Path) -> None:
+    assert experiment(str(tmp_path / "out"), folds="0,2", **configs) is None
+    assert not (tmp_path / "out" / "metrics.csv").exists()
+    assert experiment(str(tmp_path / "out"), folds=1, **configs)["cases"] == 3
+
+
+def test_one_fold_is_scored_on_the_test_cases(runs: Runs, configs: dict, tmp_path: Path) -> None:
+    experiment(str(tmp_path / "out"), num_folds=1, train_size=30, test_size=120, **configs)
+    assert len(runs.calls) == 2 and runs.calls[1][1]["section"] == "test"
+    assert (runs.calls[1][1]["train_size"], runs.calls[1][1]["test_size"]) == ("30", "120")
+
+
+def test_a_folder_holds_one_experiment(runs: Runs, configs: dict, tmp_path: Path) -> None:
+    experiment(str(tmp_path / "out"), **configs)
+    with pytest.raises(UserError, match="max_epochs: 5 there, 9 now"):
+        experiment(str(tmp_path / "out"), max_epochs=9, **configs)
+
+
+def test_mistakes_are_named(runs: Runs, configs: dict, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="there is no such config"):
+        experiment(str(tmp_path / "out"), overlays="nonsense", **configs)
+    with pytest.raises(UserError, match="dataset_dir: is not given"):
+        experiment(str(tmp_path / "out"), **{**configs, "dataset_dir": "$@bundle_root"})
+    assert not runs.calls
