@@ -142,7 +142,7 @@ def _gating(part: str) -> str:
 
 
 def _decoder(level: str, number: str, part: str) -> str:
-    return f"decoder.{LEVELS - int(level)}.convs.{_block(number, part)}"
+    return f"decoder.{LEVELS - int(level)}.{'first' if number == '1' else 'second'}.{_part(part)}"
 
 
 def _gate(level: str, gate: str, part: str) -> str:

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from bundle.networks.upsampling import conv_of_upsampled
+
 
 def convolution(
     spatial_dims: int, in_channels: int, out_channels: int, kernel_size: int, *, stride: int = 1, bias: bool = True
@@ -70,7 +72,11 @@ class ConvNormAct(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, *spatial) to (B, out_channels, *spatial)."""
-        return self.dropout(torch.relu_(self.norm(self.conv(x))))
+        return self.finish(self.conv(x))
+
+    def finish(self, x: Tensor) -> Tensor:
+        """What follows the convolution."""
+        return self.dropout(torch.relu_(self.norm(x)))
 
 
 class TwoConvs(nn.Sequential):
@@ -86,6 +92,9 @@ class TwoConvs(nn.Sequential):
 class UpBlock(nn.Module):
     """A level of the decoder: the coarser features are resized to the skip's grid, appended to it, and convolved twice.
 
+    Where that is faster, the first convolution is split: that of the skip, and that of the up-sampled features
+    (`conv_of_upsampled`), which then need neither be up-sampled nor copied together. The sum is the same function.
+
     Args:
         spatial_dims: 2 or 3.
         skip_channels: channels of the skip, and of the output.
@@ -99,8 +108,31 @@ class UpBlock(nn.Module):
     ) -> None:
         super().__init__()
         self.align_corners = align_corners
-        self.convs = TwoConvs(spatial_dims, skip_channels + coarse_channels, skip_channels, dropout=dropout)
+        self.first = ConvNormAct(spatial_dims, skip_channels + coarse_channels, skip_channels, dropout=dropout)
+        self.second = ConvNormAct(spatial_dims, skip_channels, skip_channels, dropout=dropout)
 
     def forward(self, skip: Tensor, coarse: Tensor) -> Tensor:
         """(B, skip_channels, *spatial) and (B, coarse_channels, *smaller) to (B, skip_channels, *spatial)."""
-        return self.convs(torch.cat([skip, resize(coarse, list(skip.shape[2:]), self.align_corners)], dim=1))
+        if not self.align_corners and splitting_pays(skip, coarse):
+            of_skip, of_coarse = self.first.conv.weight.split([skip.shape[1], coarse.shape[1]], dim=1)
+            x = conv_of_upsampled(coarse, of_coarse).add_(conv_same(skip, of_skip, self.first.conv.bias))
+            return self.second(self.first.finish(x))
+        return self.second(self.first(torch.cat([skip, resize(coarse, list(skip.shape[2:]), self.align_corners)], dim=1)))
+
+
+def splitting_pays(skip: Tensor, coarse: Tensor) -> bool:
+    """Whether `conv_of_upsampled` applies, and saves more than the making of its kernels costs (measured on CPU)."""
+    if torch.jit.is_tracing() or torch.compiler.is_compiling():
+        return False  # exporters and compilers do better with plain layers
+    voxels = 1
+    for axis in range(2, skip.dim()):
+        if skip.shape[axis] != 2 * coarse.shape[axis]:
+            return False
+        voxels *= coarse.shape[axis]
+    return voxels >= 128 * coarse.shape[1]
+
+
+def conv_same(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Convolution with an odd kernel, zero padding and the weights given; the size stays."""
+    padding = weight.shape[-1] // 2
+    return F.conv2d(x, weight, bias, padding=padding) if x.dim() == 4 else F.conv3d(x, weight, bias, padding=padding)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bundle.networks.blocks import convolution, resize
+from bundle.networks.blocks import conv_same, convolution, resize
 
 
 class FusedHeads(nn.Module):
@@ -39,19 +38,14 @@ class FusedHeads(nn.Module):
             weight = (final @ head.weight.flatten(1)).reshape(head.weight.shape)
             bias = final @ given(head.bias)
             if i == 0:
-                logits = convolve(features[0], weight, bias + given(self.final.bias))
+                logits = conv_same(features[0], weight, bias + given(self.final.bias))
             else:
-                logits = logits + resize(convolve(features[i], weight, bias), size, self.align_corners)
+                logits = logits + resize(conv_same(features[i], weight, bias), size, self.align_corners)
         return logits
 
     def auxiliary(self, features: list[Tensor]) -> list[Tensor]:
         """Logits of each level on its own grid, the finest first, before they are fused."""
         return [head(feature) for head, feature in zip(self.levels, features, strict=True)]
-
-
-def convolve(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """1x1 or 1x1x1 convolution with the weights given."""
-    return F.conv2d(x, weight, bias) if x.dim() == 4 else F.conv3d(x, weight, bias)
 
 
 def given(bias: Tensor | None) -> Tensor:

@@ -104,7 +104,7 @@ def test_missing_weights_and_missing_files_are_refused(tmp_path):
     state_dict = authors_network(0).state_dict()
     del state_dict["up_concat2.conv.conv1.0.weight"]
     torch.save(state_dict, tmp_path / "part.pth")
-    with pytest.raises(UserError, match=r"decoder\.2\.convs\.0\.conv\.weight"):
+    with pytest.raises(UserError, match=r"decoder\.2\.first\.conv\.weight"):
         convert_authors(str(tmp_path / "part.pth"), str(tmp_path / "out.pt"))
     with pytest.raises(UserError, match="no such file"):
         convert_authors(str(tmp_path / "absent.pth"), str(tmp_path / "out.pt"))
