@@ -36,14 +36,24 @@ class CheckpointSaver(MonaiCheckpointSaver):
 
     def metrics_completed(self, engine: Any) -> None:
         """As MONAI's; before the first best file of a training, the one that is there is set aside."""
-        checkpoint = self._key_metric_checkpoint
-        if self.keep_original and not checkpoint._saved and idist.get_rank() == 0:
-            best = Path(self.save_dir) / checkpoint.save_handler.filename
-            kept = best.with_name(self.keep_original)
-            if best.is_file() and not kept.exists():
-                replace_with(kept, lambda aside: shutil.copy2(best, aside))
-                self.logger.info(f"{best} was there before: kept as {kept}")
+        if not self._key_metric_checkpoint._saved:
+            self.keep_what_was_there()
         super().metrics_completed(engine)
+
+    def keep_what_was_there(self) -> None:
+        """Copy the best file of before this training beside itself, unless the name for the copy is taken or None."""
+        best = Path(self.save_dir) / self._key_metric_checkpoint.save_handler.filename
+        if not self.keep_original or idist.get_rank() != 0 or not best.is_file():
+            return
+        kept = best.with_name(self.keep_original)
+        if not kept.exists():
+            replace_with(kept, lambda aside: shutil.copy2(best, aside))
+            self.logger.info(f"{best} was there before: kept as {kept}")
+
+    def save_best(self, content: Mapping) -> None:
+        """Write `content` where the best weights lie."""
+        handler = self._key_metric_checkpoint.save_handler
+        handler(content, handler.filename)
 
     def state_dict(self) -> dict[str, list]:
         """Scores and files of the best checkpoints so far, as plain numbers and strings."""
