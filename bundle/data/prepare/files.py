@@ -1,0 +1,75 @@
+"""Writing the prepared data set: links to the original files, new files aside first, and what has been done so far."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+
+from bundle.data.datalist import ENDINGS
+
+LINKS = ("symlink", "hardlink", "copy")
+
+
+def ending(path: Path) -> str:
+    """`.nii` or `.nii.gz`, as the file is packed."""
+    return next(end for end in ENDINGS if path.name.lower().endswith(end))
+
+
+def link(source: Path, target: Path, how: str = "symlink") -> Path:
+    """Make `target` (its ending is added) another name of `source`; where the system allows no link, a copy."""
+    target = target.with_name(target.name + ending(source))
+    target.parent.mkdir(parents=True, exist_ok=True)
+    aside = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    aside.unlink(missing_ok=True)
+    ways = {"symlink": os.symlink, "hardlink": os.link, "copy": shutil.copyfile}
+    for way in [how, *(other for other in LINKS[1:] if other != how)]:
+        try:
+            ways[way](source.resolve(), aside)
+            break
+        except OSError:  # no rights (Windows), another disk
+            aside.unlink(missing_ok=True)
+    else:
+        raise OSError(f"cannot link or copy {source} to {target}")
+    os.replace(aside, target)
+    return target
+
+
+def write_nifti(array: np.ndarray, affine: np.ndarray, target: Path) -> Path:
+    """Write `target`.nii.gz whole, aside first; affine from voxels to RAS+ mm."""
+    import nibabel
+
+    target = target.with_name(target.name + ".nii.gz")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    aside = target.with_name(f".{target.name}.{os.getpid()}.tmp.nii.gz")
+    image = nibabel.Nifti1Image(array, affine)
+    image.header.set_xyzt_units("mm")
+    nibabel.save(image, aside)
+    os.replace(aside, target)
+    return target
+
+
+def write_json(content: object, target: Path) -> None:
+    """Write a JSON file whole, aside first."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    aside = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    aside.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    os.replace(aside, target)
+
+
+def written(target: Path) -> Path | None:
+    """The file that stands for `target`, with either ending, None where there is none (or its link leads nowhere)."""
+    return next((path for end in ENDINGS if (path := target.with_name(target.name + end)).exists()), None)
+
+
+def source_stamp(paths: list[Path]) -> list[list]:
+    """Path, size and time of change of every source; of a folder, of all files in it together."""
+    stamps = []
+    for path in paths:
+        files = [path] if path.is_file() else sorted(item for item in path.rglob("*") if item.is_file())
+        status = [item.stat() for item in files]
+        stamps.append([str(path), sum(item.st_size for item in status), max((item.st_mtime_ns for item in status), default=0)])
+    return stamps

@@ -1,0 +1,66 @@
+"""FLARE 2022 (flare22.grand-challenge.org): 50 labelled CTs, `images/*_0000.nii.gz` and `labels/*.nii.gz`, 13 organs.
+
+Traps: the channel suffix `_0000` of the images only; labels that some unpackers put into a folder of the file's own name;
+the 50 labelled scans are from MSD's pancreas task, so the two must not be training and test of each other; later FLARE
+challenges (2023 on) label some organs only, which must not count as background.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bundle.data.datalist import ENDINGS
+from bundle.data.listing import nifti_files, stem
+from bundle.data.prepare.plan import Plan, PlannedCase, child, find_folder, not_found
+
+STRUCTURES = (
+    "liver",
+    "right kidney",
+    "spleen",
+    "pancreas",
+    "aorta",
+    "inferior vena cava",
+    "right adrenal gland",
+    "left adrenal gland",
+    "gallbladder",
+    "esophagus",
+    "stomach",
+    "duodenum",
+    "left kidney",
+)
+PAIRS = (("images", "labels"), ("imagesTr", "labelsTr"))
+UNLABELLED = ("ValidationSet", "Validation", "imagesVal", "imagesTs")
+
+
+def plan(source: Path) -> Plan:
+    """The labelled scans; validation scans, and unlabelled ones beside them, as unlabelled cases."""
+    pair = next((names for names in PAIRS if find_folder(source, *names)), None)
+    if pair is None:
+        raise not_found(source, "folders images and labels", "FLARE22_LabeledCase50/images and FLARE22_LabeledCase50/labels")
+    folder = find_folder(source, *pair)
+    structures = {name: value for value, name in enumerate(STRUCTURES, start=1)}
+    merged = {"kidney": ["right kidney", "left kidney"]}
+    result = Plan("FLARE 2022", "https://flare22.grand-challenge.org", "CC BY-NC-ND 4.0: see the challenge's rules", structures, merged)
+    result.odd.append("the 50 labelled scans are from MSD's pancreas task: do not train on one of the two and test on the other")
+    if "flare23" in str(folder).lower() or any("flare23" in path.name.lower() for path in nifti_files(child(folder, pair[0]))):
+        result.odd.append("this looks like FLARE 2023, whose labels leave out organs in many cases: those would be learnt as background")
+    labels = _labels(child(folder, pair[1]))
+    for path in nifti_files(child(folder, pair[0])):
+        name = stem(path).removesuffix("_0000")
+        if name in labels:
+            result.cases.append(PlannedCase(name, path, (labels.pop(name),)))
+        else:
+            result.odd.append(f"{path.name} has no label and becomes an unlabelled case")
+            result.cases.append(PlannedCase(name, path, section="test"))
+    result.odd += [f"{path.name} is left out: there is no image of that name" for path in labels.values()]
+    for beside in UNLABELLED:
+        found = find_folder(source, beside)
+        for path in nifti_files(child(found, beside)) if found else []:
+            result.cases.append(PlannedCase(stem(path).removesuffix("_0000"), path, section="test"))
+    return result
+
+
+def _labels(folder: Path) -> dict[str, Path]:
+    """Label files by case name, also those that lie in a folder of their own name."""
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name.lower().endswith(ENDINGS)]
+    return {stem(path): path for path in files if not path.name.startswith(".")}

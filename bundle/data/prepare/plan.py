@@ -1,0 +1,109 @@
+"""What is to be done with one downloaded data set, before anything is written."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bundle.errors import UserError
+
+SECTIONS = {"training": "Tr", "validation": "Va", "test": "Ts"}  # section of the list -> ending of its folders
+OWN = ("pancreas", "spleen", "kidney")  # the bundle's default structures, in the network's order
+
+
+@dataclass(frozen=True)
+class PlannedCase:
+    """One case: where its image and its label maps lie (no label: unlabelled), and the section it goes to."""
+
+    name: str
+    image: Path
+    labels: tuple[Path, ...] = ()
+    section: str = "training"
+
+    def sources(self) -> list[Path]:
+        """All files and folders the case is made of."""
+        return [self.image, *self.labels]
+
+
+@dataclass(frozen=True)
+class Targets:
+    """Where one case is written: its files without ending."""
+
+    image: Path
+    label: Path
+
+
+Convert = Callable[[PlannedCase, Targets, Mapping], list[str]]  # writes the case, gives remarks on what was odd in it
+
+
+@dataclass
+class Plan:
+    """A data set's cases and the meaning of its label values.
+
+    Args:
+        name: the data set's name.
+        structures: name to value in the label files as they will lie in the output.
+        merged: structures that are one for the bundle: name to the names it is made of.
+        odd: what the user should know about this download.
+        convert: writes one case where linking its files is not enough; an importable function (it may run in another process).
+        options: passed to `convert`, and what makes two runs the same run.
+        settle: judges all cases together after they are written; gives lines to report.
+    """
+
+    name: str
+    reference: str
+    licence: str
+    structures: dict[str, int]
+    merged: dict[str, list[str]] = field(default_factory=dict)
+    cases: list[PlannedCase] = field(default_factory=list)
+    odd: list[str] = field(default_factory=list)
+    convert: Convert | None = None
+    options: dict = field(default_factory=dict)
+
+    def label_block(self) -> dict[str, int | list[int]]:
+        """`labels` to paste for the bundle's own structures: what else is in the files counts as background."""
+        parts = {name: self.merged.get(name, [name] if name in self.structures else []) for name in OWN}
+        chosen = {name: [self.structures[part] for part in members] for name, members in parts.items() if members}
+        if not chosen:  # nothing of the bundle's own: all that there is
+            return self.full_block()
+        used = {value for values in chosen.values() for value in values}
+        background = [0, *sorted(set(self.structures.values()) - used)]
+        return {name: values[0] if len(values) == 1 else values for name, values in {"background": background, **chosen}.items()}
+
+    def full_block(self) -> dict[str, int | list[int]]:
+        """`labels` to paste for every structure of the data set."""
+        return {"background": 0, **self.structures}
+
+
+def number(name: str | Path) -> int | None:
+    """The last number in a file's or folder's name, without its ending: 7 for `label0007.nii.gz`."""
+    found = re.findall(r"\d+", Path(name).name.split(".")[0])
+    return int(found[-1]) if found else None
+
+
+def find_folder(source: Path, *wanted: str) -> Path | None:
+    """The first folder at or below `source` (three levels at most) that has all of `wanted` in it, in any case of letters."""
+    level = [source]
+    for _ in range(4):
+        for folder in level:
+            if all(child(folder, name) for name in wanted):
+                return folder
+        level = [path for folder in level for path in sorted(folder.iterdir()) if path.is_dir() and not path.name.startswith(".")]
+    return None
+
+
+def child(folder: Path, name: str) -> Path | None:
+    """The entry of `folder` with that name, in any case of letters."""
+    exact = folder / name
+    if exact.exists():
+        return exact
+    return next((path for path in sorted(folder.iterdir()) if path.name.lower() == name.lower()), None)
+
+
+def not_found(source: Path, what: str, layout: str) -> UserError:
+    """The error for a folder that is not the data set it is said to be."""
+    packed = [path.name for path in sorted(source.iterdir()) if path.name.lower().endswith((".tar", ".zip", ".tgz", ".tar.gz", ".7z"))]
+    fix = f"unpack {packed[0]} first" if packed else f"give the folder that holds {layout}"
+    return UserError(source, f"holds no {what}", fix)

@@ -1,0 +1,235 @@
+"""The verb `prepare`: plan, write, report; goes on where it stopped; never touches the original files."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shlex
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from importlib import import_module
+from multiprocessing import get_context
+from pathlib import Path
+
+from bundle.data.prepare import files
+from bundle.data.prepare.plan import SECTIONS, Plan, PlannedCase, Targets
+from bundle.errors import UserError
+
+DATA_SETS = {name: name.partition("-")[0] for name in ("nih-pancreas-ct", "msd", "btcv", "amos", "totalsegmentator", "flare")}
+STATE = "prepare.json"
+
+
+def prepare(
+    dataset: str,
+    source: str,
+    output_dir: str,
+    *,
+    link: str = "symlink",
+    num_workers: int | None = None,
+    check: bool = True,
+    **options: object,
+) -> int:
+    """Bring a public data set, as it was downloaded and unpacked, into MSD layout.
+
+    Writes `imagesTr`, `labelsTr` (and `Va`, `Ts`) with links to the original files, or converted ones where they must be,
+    `dataset.json` (the datalist), and two overlays for the configs: `labels.json` (pancreas, spleen, kidney, as far as the data
+    set has them) and `labels_all.json` (every structure). The same command goes on where it stopped.
+
+    Args:
+        dataset: nih-pancreas-ct, msd, btcv, amos, totalsegmentator or flare.
+        source: the unpacked download; it is only read.
+        output_dir: a new folder outside of it, or one this command wrote before.
+        link: symlink, hardlink or copy: how files that need no conversion get there.
+        num_workers: processes that convert; by default one a core.
+        check: look at every file afterwards and report what is odd.
+        options: of the data set: nih-pancreas-ct --keep_duplicates; amos --official_split; totalsegmentator --structures, --keep_empty.
+
+    Returns:
+        0, or 1 where cases could not be prepared (the others are).
+    """
+    if dataset not in DATA_SETS:
+        raise UserError("dataset", f"'{dataset}' is not known", f"use one of {', '.join(DATA_SETS)}")
+    if link not in files.LINKS:
+        raise UserError("link", f"'{link}' is no way to link", f"use one of {', '.join(files.LINKS)}")
+    source_dir, output = Path(source).expanduser().resolve(), Path(output_dir).expanduser().resolve()
+    plan = _plan(dataset, source_dir, options)
+    _guard(source_dir, output)
+    state = _state(output, {"dataset": dataset, "source": str(source_dir), "options": json.loads(json.dumps({**options, **plan.options}))})
+    plan.options = {**plan.options, "link": link}
+    failed = _write_all(plan, output, state, num_workers)
+    kept = _kept(plan, output)
+    _write_lists(plan, kept, output)
+    _report(plan, kept, failed, state, output)
+    if check and kept:
+        _check(plan, output)
+    _next_steps(output)
+    return 1 if failed else 0
+
+
+def _plan(dataset: str, source: Path, options: dict) -> Plan:
+    if not source.is_dir():
+        raise UserError(source, "no such folder", "give the folder of the unpacked download")
+    module = import_module(f"bundle.data.prepare.{DATA_SETS[dataset]}")
+    try:
+        plan = module.plan(source, **options)
+    except TypeError as error:
+        if "unexpected keyword" not in str(error):
+            raise
+        raise UserError("prepare", f"{dataset} has no option {', '.join('--' + name for name in options)}", "see --help") from error
+    if not plan.cases:
+        raise UserError(source, f"holds no case of {plan.name}", "; ".join(plan.odd) or "give the unpacked download")
+    names = Counter(case.name for case in plan.cases)
+    for name in [name for name, times in names.items() if times > 1]:
+        plan.odd.append(f"{name} is there {names[name]} times: the first is used")
+    plan.cases = list({case.name: case for case in reversed(plan.cases)}.values())[::-1]
+    return plan
+
+
+def _guard(source: Path, output: Path) -> None:
+    if output == source or source in output.parents or output in source.parents:
+        raise UserError(
+            output, "lies in the download (or holds it)", "choose another output folder, so that the originals stay as they are"
+        )
+    if output.is_dir() and any(output.iterdir()) and not (output / STATE).is_file():
+        raise UserError(output, "is not empty and was not written by prepare", "choose a new folder")
+
+
+def _state(output: Path, what: dict) -> dict:
+    """What an earlier run did, if it was the same run; cases by name with their sources' stamps, remarks and error."""
+    path = output / STATE
+    if not path.is_file():
+        return {**what, "cases": {}}
+    try:
+        known = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(path, "is no valid JSON", "choose a new folder, or take this one away") from error
+    if {key: known.get(key) for key in what} != what:
+        raise UserError(output, f"holds {known.get('dataset')} from {known.get('source')}, or other options", "choose a new folder")
+    return known
+
+
+def _targets(output: Path, case: PlannedCase) -> Targets:
+    end = SECTIONS[case.section]
+    return Targets(output / f"images{end}" / case.name, output / f"labels{end}" / case.name)
+
+
+def _write_all(plan: Plan, output: Path, state: dict, num_workers: int | None) -> dict[str, str]:
+    """Write the cases that are not there yet; gives error by case name. The state is kept also where it is interrupted."""
+    done = {case.name for case in plan.cases if _is_done(case, output, state["cases"].get(case.name))}
+    jobs = [(plan.convert, case, _targets(output, case), plan.options) for case in plan.cases if case.name not in done]
+    output.mkdir(parents=True, exist_ok=True)
+    try:
+        for count, (name, entry) in enumerate(_results(jobs, num_workers), start=1):
+            state["cases"][name] = entry
+            if count % 20 == 0:
+                files.write_json(state, output / STATE)
+    finally:
+        files.write_json(state, output / STATE)
+    if done:
+        print(f"{len(done)} of {len(plan.cases)} cases were there already")
+    return {case.name: error for case in plan.cases if (error := state["cases"][case.name].get("error"))}
+
+
+def _results(jobs: list[tuple], num_workers: int | None) -> Iterator[tuple[str, dict]]:
+    from tqdm import tqdm
+
+    workers = min(num_workers or os.cpu_count() or 1, len(jobs))
+    with tqdm(total=len(jobs), desc="preparing", delay=2) as bar:
+        if workers < 2 or jobs[0][0] is None:  # links take no time
+            for job in jobs:
+                yield write_case(*job)
+                bar.update()
+            return
+        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+            for future in as_completed([pool.submit(write_case, *job) for job in jobs]):
+                yield future.result()
+                bar.update()
+
+
+def write_case(convert: object, case: PlannedCase, targets: Targets, options: dict) -> tuple[str, dict]:
+    """Write one case; an unreadable one is told, not raised, so that the others go on."""
+    entry: dict = {"stamp": files.source_stamp(case.sources()), "remarks": []}
+    try:
+        if convert is not None:
+            entry["remarks"] = convert(case, targets, options)
+        else:
+            for label in case.labels:
+                files.link(label, targets.label, options["link"])
+            files.link(case.image, targets.image, options["link"])
+    except Exception as error:  # readers raise what they like
+        entry["error"] = (" ".join(str(error).split()) or type(error).__name__)[:300]
+    return case.name, entry
+
+
+def _is_done(case: PlannedCase, output: Path, entry: dict | None) -> bool:
+    if entry is None or "error" in entry or entry["stamp"] != files.source_stamp(case.sources()):
+        return False
+    targets = _targets(output, case)
+    left_out = any(remark.startswith("left out") for remark in entry["remarks"])
+    return left_out or bool(files.written(targets.image) and (not case.labels or files.written(targets.label)))
+
+
+def _kept(plan: Plan, output: Path) -> dict[PlannedCase, tuple[Path, Path | None]]:
+    kept = {}
+    for case in plan.cases:
+        targets = _targets(output, case)
+        image, label = files.written(targets.image), files.written(targets.label) if case.labels else None
+        if image and (label or not case.labels):
+            kept[case] = (image, label)
+    return kept
+
+
+def _write_lists(plan: Plan, kept: dict[PlannedCase, tuple[Path, Path | None]], output: Path) -> None:
+    entries: dict[str, list] = {section: [] for section in SECTIONS}
+    for case, (image, label) in kept.items():
+        paths = [f"./{path.relative_to(output).as_posix()}" for path in (image, label) if path]
+        entries[case.section].append({"image": paths[0], "label": paths[1]} if label else paths[0])
+    if not entries["validation"]:
+        del entries["validation"]
+    names = {str(value): name for name, value in {"background": 0, **plan.structures}.items()}
+    about = {"name": plan.name, "reference": plan.reference, "licence": plan.licence, "modality": {"0": "CT"}, "tensorImageSize": "3D"}
+    numbers = {"numTraining": len(entries["training"]), "numTest": len(entries["test"])}
+    files.write_json({**about, "labels": names, **numbers, **entries}, output / "dataset.json")
+    files.write_json({"labels": plan.label_block()}, output / "labels.json")
+    files.write_json({"labels": plan.full_block()}, output / "labels_all.json")
+
+
+def _report(plan: Plan, kept: dict, failed: dict[str, str], state: dict, output: Path) -> None:
+    sections = Counter(case.section if case.labels else "unlabelled" for case in kept)
+    print(f"{plan.name}: {len(kept)} cases in {output} ({', '.join(f'{number} {name}' for name, number in sections.items())})")
+    remarks = [(case.name, remark) for case in plan.cases for remark in state["cases"][case.name].get("remarks", [])]
+    for line in plan.odd:
+        print(f"  odd: {line}")
+    same = Counter(remark for _, remark in remarks)
+    for remark, number in same.items():
+        who = [name for name, said in remarks if said == remark]
+        print(f"  odd: {', '.join(who[:5])}{f' and {number - 5} more' if number > 5 else ''}: {remark}")
+    for name, error in failed.items():
+        print(f"  FAILED: {name}: {error}")
+
+
+def _check(plan: Plan, output: Path) -> None:
+    """Say which structures are there, in how many cases, and what the doctor finds."""
+    from bundle.data.check import findings, measure
+    from bundle.data.datalist import find_cases, sections
+
+    measured = measure(find_cases(str(output)), cache_dir=str(output))
+    counts = [facts.get("counts", {}) for facts in measured.labels.values()]
+    for name, value in plan.structures.items():
+        print(f"  structure: {name} (value {value}) in {sum(str(value) in count for count in counts)} of {len(counts)} labelled cases")
+    parts: dict = {}
+    with contextlib.suppress(UserError):
+        parts = sections(measured.listing)
+    for finding in findings(measured, plan.full_block(), parts):
+        print(f"  {finding.level}: {finding.error()}")
+
+
+def _next_steps(output: Path) -> None:
+    block = json.loads((output / "labels.json").read_text(encoding="utf-8"))["labels"]
+    print(f'labels to paste (also in labels.json): "labels": {json.dumps(block)}')
+    place = shlex.quote(str(output))
+    print(f"next: python -m bundle check {place}")
+    configs = f"\"['configs/train.json', '{output / 'labels.json'}']\""
+    print(f"      python -m monai.bundle run training --config_file {configs} --dataset_dir {place}")

@@ -1,0 +1,104 @@
+"""TotalSegmentator data set, v1 and v2 (doi:10.5281/zenodo.10047292): `s0001/ct.nii.gz`, `s0001/segmentations/NAME.nii.gz`, `meta.csv`.
+
+Traps: one file a structure, merged here by name into one label map; left and right are files of their own; many scans do not
+show the abdomen, so that a structure's file is there but empty; the split is in `meta.csv` (semicolons, byte order mark);
+some downloads of v1 have files that cannot be unpacked (s0864).
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from bundle.data.datalist import ENDINGS
+from bundle.data.prepare.files import link, write_nifti
+from bundle.data.prepare.plan import Plan, PlannedCase, Targets, not_found
+from bundle.errors import UserError
+
+DEFAULT = {"pancreas": ["pancreas"], "spleen": ["spleen"], "kidney": ["kidney_left", "kidney_right"]}
+SPLITS = {"train": "training", "val": "validation", "test": "test"}
+
+
+def plan(source: Path, *, structures: Mapping[str, list[str]] | str | None = None, keep_empty: bool = False) -> Plan:
+    """Cases with a CT and segmentations, in the split of `meta.csv`.
+
+    Args:
+        source: the unpacked folder.
+        structures: name to the files merged under it (values 1, 2, ... in that order), as a dictionary, or "all" for every
+            file on its own; by default the bundle's pancreas, spleen and kidney.
+        keep_empty: keep scans in which none of the structures is seen.
+    """
+    scans = sorted({path.parent for pattern in ("s*/ct.nii*", "*/s*/ct.nii*") for path in source.glob(pattern)})
+    if not scans:
+        raise not_found(source, "folders s0001 with ct.nii.gz", "s0001/ct.nii.gz, s0001/segmentations and meta.csv")
+    wanted = _wanted(structures, scans)
+    values = {name: value for value, name in enumerate(wanted, start=1)}
+    options = {"structures": wanted, "keep_empty": keep_empty}
+    licence = "see the record of the version you downloaded (CC BY 4.0, or CC BY-NC-SA 2.0)"
+    result = Plan("TotalSegmentator", "https://doi.org/10.5281/zenodo.10047292", licence, values, {}, [], [], convert, options)
+    split = _split(scans[0].parent, result)
+    for folder in scans:
+        there = {_plain(path): path for path in (folder / "segmentations").glob("*") if path.name.lower().endswith(ENDINGS)}
+        files = [there.get(part) for parts in wanted.values() for part in parts]
+        if None in files:
+            absent = next(part for parts in wanted.values() for part in parts if part not in there)
+            result.odd.append(f"{folder.name} is left out: it has no segmentations/{absent}.nii.gz")
+            continue
+        image = next(path for path in sorted(folder.glob("ct.nii*")) if path.name.lower().endswith(ENDINGS))
+        result.cases.append(PlannedCase(folder.name, image, tuple(files), split.get(folder.name, "training")))
+    unknown = [case.name for case in result.cases if split and case.name not in split]
+    if unknown:
+        result.odd.append(f"{len(unknown)} scans are not in meta.csv and count as training: {', '.join(unknown[:5])}")
+    return result
+
+
+def convert(case: PlannedCase, targets: Targets, options: Mapping) -> list[str]:
+    """Link the CT and merge the structures' files; a scan that shows none of them is not written."""
+    import nibabel
+
+    names = [_plain(path) for path in case.labels]
+    value_of = {part: value for value, parts in enumerate(options["structures"].values(), start=1) for part in parts}
+    image = nibabel.load(case.image)
+    merged, twice = np.zeros(image.shape[:3], np.uint8), 0
+    for name, path in zip(names, case.labels, strict=True):
+        part = nibabel.load(path)
+        if part.shape[:3] != merged.shape or not np.allclose(part.affine, image.affine, atol=1e-2):
+            raise ValueError(f"segmentations/{path.name} has another grid than {case.image.name}")
+        mask = np.asarray(part.dataobj) > 0
+        twice += int(((merged > 0) & (merged != value_of[name]) & mask).sum())
+        merged[mask & (merged == 0)] = value_of[name]
+    if not merged.any() and not options["keep_empty"]:
+        return ["left out: it shows none of the structures"]
+    write_nifti(merged, image.affine, targets.label)
+    link(case.image, targets.image, options.get("link", "symlink"))
+    return [f"{twice} voxels are in two structures: the first one keeps them"] if twice else []
+
+
+def _wanted(structures: Mapping[str, list[str]] | str | None, scans: list[Path]) -> dict[str, list[str]]:
+    if structures == "all":
+        files = (scans[0] / "segmentations").glob("*")
+        return {name: [name] for name in sorted(_plain(path) for path in files if path.name.lower().endswith(ENDINGS))}
+    if structures is None:
+        return DEFAULT
+    if not isinstance(structures, Mapping) or not structures:
+        fix = """use --structures='{"kidney": ["kidney_left", "kidney_right"]}' or --structures=all"""
+        raise UserError("structures", f"{structures!r} names no structures", fix)
+    return {name: [parts] if isinstance(parts, str) else list(parts) for name, parts in structures.items()}
+
+
+def _split(folder: Path, result: Plan) -> dict[str, str]:
+    """Section of each scan as `meta.csv` says; without it all are training."""
+    table = folder / "meta.csv"
+    if not table.is_file():
+        result.odd.append("there is no meta.csv: all scans count as training, split by folds")
+        return {}
+    text = table.read_text(encoding="utf-8-sig")
+    rows = csv.DictReader(text.splitlines(), delimiter=";" if ";" in text.partition("\n")[0] else ",")
+    return {row["image_id"].strip(): SPLITS.get(row.get("split", "").strip().lower(), "training") for row in rows if row.get("image_id")}
+
+
+def _plain(path: Path) -> str:
+    return path.name.split(".")[0]

@@ -1,0 +1,107 @@
+"""NIH Pancreas-CT: DICOM to NIfTI, labels the right way round, whatever their header says."""
+
+from __future__ import annotations
+
+import nibabel
+import numpy as np
+import pytest
+
+SPACING = (2.0, 2.0, 2.5)
+
+
+@pytest.fixture
+def tree(prepared, dicom, save, scan):
+    """`tree(case, stored)` writes a case; its label file holds the DICOM's columns, rows, slices under the flip `stored`."""
+
+    def write(case: int, stored: tuple[int, ...] = (), affine: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+        image, label = scan(case, (32, 28, 20))
+        label = (label == 1).astype(np.uint8)
+        series = prepared.source / f"Pancreas-CT/PANCREAS_{case:04d}/11-24-2015-PANCREAS{case}/Pancreas-{case}"
+        dicom(series, image, SPACING)
+        labels = prepared.source / "TCIA_pancreas_labels-02-05-2017"
+        save(labels / f"label{case:04d}.nii.gz", np.flip(label, stored), np.diag([-2, 2, 2.5, 1.0]) if affine is None else affine)
+        return image, label
+
+    return write
+
+
+def test_image_and_label_lie_on_each_other(prepared, tree):
+    image, label = tree(1)
+    assert prepared.run("nih-pancreas-ct") == 0
+    written = nibabel.load(prepared.output / "imagesTr/PANCREAS_0001.nii.gz")
+    # DICOM is LPS: columns to the left, rows to the back, so that RAS+ has minus signs and minus origins
+    np.testing.assert_allclose(written.affine, [[-2, 0, 0, 20], [0, -2, 0, 30], [0, 0, 2.5, 50], [0, 0, 0, 1]], atol=1e-5)
+    np.testing.assert_array_equal(np.asarray(written.dataobj), image)
+    np.testing.assert_array_equal(prepared.read("labelsTr/PANCREAS_0001.nii.gz"), label)
+    np.testing.assert_allclose(nibabel.load(prepared.output / "labelsTr/PANCREAS_0001.nii.gz").affine, written.affine)
+
+
+@pytest.mark.parametrize("stored", [(1,), (2,), (1, 2)])
+def test_labels_stored_flipped_are_put_right_and_told(prepared, tree, capsys, stored):
+    _, label = tree(1, stored)
+    assert prepared.run("nih-pancreas-ct") == 0
+    np.testing.assert_array_equal(prepared.read("labelsTr/PANCREAS_0001.nii.gz"), label)
+    assert f"flipped along {' and '.join('xyz'[axis] for axis in stored)}" in capsys.readouterr().out
+
+
+def test_the_duplicates_25_and_70_are_left_out_unless_asked_for(prepared, tree, capsys):
+    for case in (2, 25, 70):
+        tree(case)
+    prepared.run("nih-pancreas-ct")
+    assert [entry["image"] for entry in prepared.json("dataset.json")["training"]] == ["./imagesTr/PANCREAS_0002.nii.gz"]
+    assert "PANCREAS_0025 is left out: it is case 2 again" in capsys.readouterr().out
+    prepared.output = prepared.output.with_name("all")
+    prepared.run("nih-pancreas-ct", keep_duplicates=True)
+    assert len(prepared.json("dataset.json")["training"]) == 3
+    assert "cases 2, 25 and 70 are one scan" in capsys.readouterr().out
+
+
+def test_label_of_another_size_fails_alone(prepared, tree, save, capsys):
+    tree(1)
+    tree(3)
+    save(prepared.source / "TCIA_pancreas_labels-02-05-2017/label0003.nii.gz", np.ones((32, 28, 19), np.uint8))
+    assert prepared.run("nih-pancreas-ct") == 1
+    said = capsys.readouterr().out
+    assert "FAILED: PANCREAS_0003: its label map label0003.nii.gz has the size 32x28x19, its image 32x28x20" in said
+    assert len(prepared.json("dataset.json")["training"]) == 1
+
+
+def test_missing_slices_and_missing_partners_are_told(prepared, tree, capsys):
+    tree(1)
+    series = next((prepared.source / "Pancreas-CT").rglob("*.dcm")).parent
+    (series / "049.dcm").unlink()  # slice 7 of 0..19
+    (prepared.source / "TCIA_pancreas_labels-02-05-2017/label0009.nii.gz").write_bytes(b"x")
+    assert prepared.run("nih-pancreas-ct") == 1
+    said = capsys.readouterr().out
+    assert "PANCREAS_0009 is left out: there is a label map, but no image" in said and "has the size 32x28x20, its image 32x28x19" in said
+
+
+def test_real_dicom_with_a_label_in_the_order_of_its_slices(prepared, shared_data, save):
+    """Bone of a real planning CT, thresholded, stands for an expert's label; stored back to front, it is put right."""
+    folder = prepared.source / "Pancreas-CT/PANCREAS_0001/study/series"
+    folder.mkdir(parents=True)
+    for file in (shared_data / "dicom/abdomen_168").iterdir():
+        (folder / file.name).symlink_to(file)
+    from bundle.data.prepare.dicom import load_series
+
+    image, affine, remarks = load_series(folder)
+    assert image.shape == (217, 217, 168) and remarks == [] and image.dtype == np.int16
+    np.testing.assert_allclose(affine, [[-3, 0, 0, 325], [0, -3, 0, 354.8], [0, 0, 2.5, -300.5], [0, 0, 0, 1]])
+    bone = (image > 250).astype(np.uint8)
+    save(prepared.source / "labels/label0001.nii.gz", bone[:, ::-1], np.diag([3, 3, 2.5, 1.0]))
+    assert prepared.run("nih-pancreas-ct", check=False) == 0
+    np.testing.assert_array_equal(prepared.read("labelsTr/PANCREAS_0001.nii.gz"), bone)
+
+
+def test_real_multislice_dicom_with_its_structures(prepared, shared_data, save):
+    """Contrast CT, JPEG 2000, with a model's structures whose array runs back to front: header and image agree on the flip."""
+    source = shared_data / "dicom/slab_20"
+    folder = prepared.source / "PANCREAS_0001"
+    folder.mkdir(parents=True)
+    for file in source.iterdir():
+        (folder / file.name).symlink_to(file)
+    structures = nibabel.load(shared_data / "dicom/slab_20_structures.nii.gz")
+    label = (np.asarray(structures.dataobj) == 5).astype(np.uint8)
+    save(prepared.source / "labels/label0001.nii.gz", label, structures.affine)
+    assert prepared.run("nih-pancreas-ct", check=False) == 0
+    np.testing.assert_array_equal(prepared.read("labelsTr/PANCREAS_0001.nii.gz"), label[:, ::-1])

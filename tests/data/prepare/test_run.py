@@ -1,0 +1,106 @@
+"""`prepare` goes on where it stopped, writes nothing into the download, and refuses what would mix data sets."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import numpy as np
+import pytest
+
+from bundle.data.prepare import run, totalsegmentator
+from bundle.errors import UserError
+
+
+@pytest.fixture
+def download(prepared, save, scan):
+    for name in ("s0001", "s0002", "s0003"):
+        image, label = scan(int(name[1:]))
+        save(prepared.source / name / "ct.nii.gz", image)
+        for part in ("pancreas", "spleen", "kidney_left", "kidney_right"):
+            save(prepared.source / name / f"segmentations/{part}.nii.gz", (label == 1) * np.uint8(part == "pancreas"))
+    return prepared
+
+
+def test_goes_on_where_it_was_killed(download, monkeypatch, capsys):
+    converted = []
+    original = totalsegmentator.convert
+
+    def convert(case, targets, options):
+        if len(converted) == 2:
+            raise KeyboardInterrupt
+        converted.append(case.name)
+        return original(case, targets, options)
+
+    monkeypatch.setattr(totalsegmentator, "convert", convert)
+    with pytest.raises(KeyboardInterrupt):
+        download.run("totalsegmentator")
+    assert converted == ["s0001", "s0002"]
+    monkeypatch.setattr(totalsegmentator, "convert", lambda case, *rest: converted.append(case.name) or original(case, *rest))
+    assert download.run("totalsegmentator") == 0
+    assert converted == ["s0001", "s0002", "s0003"]
+    assert "2 of 3 cases were there already" in capsys.readouterr().out
+    assert len(download.json("dataset.json")["training"]) == 3
+    assert not [path for path in download.output.rglob("*") if ".tmp" in path.name]
+
+
+def test_a_changed_source_and_a_lost_output_are_written_again(download, save, scan, monkeypatch):
+    download.run("totalsegmentator")
+    converted = []
+    original = totalsegmentator.convert
+    monkeypatch.setattr(totalsegmentator, "convert", lambda case, *rest: converted.append(case.name) or original(case, *rest))
+    save(download.source / "s0001/segmentations/spleen.nii.gz", (scan(1)[1] == 2).astype("uint8"))
+    (download.output / "labelsTr/s0003.nii.gz").unlink()
+    download.run("totalsegmentator")
+    assert converted == ["s0001", "s0003"] and (download.read("labelsTr/s0001.nii.gz") == 2).any()
+
+
+def test_another_run_into_the_same_folder_is_refused(download):
+    download.run("totalsegmentator")
+    with pytest.raises(UserError, match="or other options"):
+        download.run("totalsegmentator", keep_empty=True)
+
+
+def test_foreign_folders_are_refused(download, tmp_path):
+    download.output.mkdir()
+    (download.output / "mine.txt").touch()
+    with pytest.raises(UserError, match="is not empty"):
+        download.run("totalsegmentator")
+    for inside in (download.source, download.source / "out", tmp_path):
+        with pytest.raises(UserError, match="lies in the download"):
+            run.prepare("totalsegmentator", str(download.source), str(inside))
+
+
+@pytest.mark.parametrize("link", ["symlink", "hardlink", "copy"])
+def test_ways_to_link(download, link):
+    download.run("totalsegmentator", link=link)
+    scan_file = download.output / "imagesTr/s0001.nii.gz"
+    assert scan_file.is_symlink() == (link == "symlink")
+    assert os.path.samefile(scan_file, download.source / "s0001/ct.nii.gz") == (link != "copy")
+
+
+def test_in_several_processes(download):
+    assert run.prepare("totalsegmentator", str(download.source), str(download.output), num_workers=2, check=False) == 0
+    assert len(download.json("dataset.json")["training"]) == 3
+
+
+@pytest.mark.parametrize("dataset", list(run.DATA_SETS))
+def test_a_wrong_folder_is_named_for_every_data_set(tmp_path, dataset):
+    (tmp_path / "download").mkdir()
+    (tmp_path / "download/Task07_Pancreas.tar").touch()
+    with pytest.raises(UserError, match=r"unpack Task07_Pancreas.tar first"):
+        run.prepare(dataset, str(tmp_path / "download"), str(tmp_path / "out"))
+
+
+def test_mistakes(tmp_path):
+    with pytest.raises(UserError, match="'nih' is not known"):
+        run.prepare("nih", str(tmp_path), str(tmp_path / "out"))
+    with pytest.raises(UserError, match="no such folder"):
+        run.prepare("msd", str(tmp_path / "no"), str(tmp_path / "out"))
+    with pytest.raises(UserError, match="msd has no option --keep_empty"):
+        run.prepare("msd", str(tmp_path), str(tmp_path / "out"), keep_empty=True)
+
+
+def test_overlay_is_a_config(download):
+    download.run("totalsegmentator", check=False)
+    assert list(json.loads((download.output / "labels.json").read_text())) == ["labels"]

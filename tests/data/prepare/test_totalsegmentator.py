@@ -1,0 +1,83 @@
+"""TotalSegmentator: one file a structure becomes one label map, by name."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from bundle.errors import UserError
+
+
+@pytest.fixture
+def subject(prepared, save, scan):
+    """`subject(name, masks)`: a CT and its masks; spleen and pancreas from the tiny body unless told."""
+
+    def write(name: str, **masks: np.ndarray) -> np.ndarray:
+        image, label = scan(sum(map(ord, name)))
+        empty = np.zeros_like(label)
+        save(prepared.source / name / "ct.nii.gz", image)
+        files = {"pancreas": label == 1, "spleen": label == 2, "kidney_left": empty, "kidney_right": empty, "liver": empty, **masks}
+        for part, mask in files.items():
+            if mask is not None:
+                save(prepared.source / name / f"segmentations/{part}.nii.gz", mask.astype(np.uint8))
+        return label
+
+    return write
+
+
+def meta(prepared, **split: str) -> None:
+    rows = "".join(f"{name};60;m;A;ct abdomen;{part}\n" for name, part in split.items())
+    (prepared.source / "meta.csv").write_text("image_id;age;gender;institute;study_type;split\n" + rows, encoding="utf-8-sig")
+
+
+def test_merge_left_and_right_in_the_split_of_meta_csv(prepared, subject, capsys):
+    left, right = np.zeros((2, 24, 20, 16), bool)
+    left[:3, :3, :3], right[-3:, :3, :3] = True, True
+    label = subject("s0001", kidney_left=left, kidney_right=right)
+    subject("s0002")
+    subject("s0003")
+    meta(prepared, s0001="train", s0002="val", s0003="test")
+    assert prepared.run("totalsegmentator") == 0
+    expected = label.copy()
+    expected[left | right] = 3
+    np.testing.assert_array_equal(prepared.read("labelsTr/s0001.nii.gz"), expected)
+    listed = prepared.json("dataset.json")
+    assert [len(listed[part]) for part in ("training", "validation", "test")] == [1, 1, 1]
+    assert prepared.json("labels.json") == {"labels": {"background": 0, "pancreas": 1, "spleen": 2, "kidney": 3}}
+    assert (prepared.output / "imagesTr/s0001.nii.gz").is_symlink()
+
+
+def test_scans_that_show_nothing_missing_files_and_overlaps(prepared, subject, capsys):
+    empty = np.zeros((24, 20, 16))
+    both = empty.copy()
+    both[12:14, 10:12, 7] = 1
+    subject("s0001", pancreas=both, spleen=both)
+    subject("s0002", pancreas=empty, spleen=empty)
+    subject("s0003", spleen=None)
+    assert prepared.run("totalsegmentator") == 0
+    said = capsys.readouterr().out
+    assert "s0001: 4 voxels are in two structures" in said
+    assert "s0002: left out: it shows none of the structures" in said
+    assert "s0003 is left out: it has no segmentations/spleen.nii.gz" in said
+    assert "there is no meta.csv" in said
+    assert len(prepared.json("dataset.json")["training"]) == 1
+
+
+def test_chosen_structures(prepared, subject):
+    liver = np.zeros((24, 20, 16))
+    liver[5, 5, 5] = 1
+    subject("s0001", liver=liver)
+    assert prepared.run("totalsegmentator", structures={"liver": ["liver"], "organs": ["pancreas", "spleen"]}) == 0
+    assert prepared.json("labels_all.json")["labels"] == {"background": 0, "liver": 1, "organs": 2}
+    assert prepared.read("labelsTr/s0001.nii.gz")[5, 5, 5] == 1
+    with pytest.raises(UserError, match="names no structures"):
+        prepared.run("totalsegmentator", structures="liver")
+
+
+def test_unreadable_scan_fails_alone(prepared, subject, capsys):
+    subject("s0001")
+    subject("s0864")
+    (prepared.source / "s0864/segmentations/spleen.nii.gz").write_bytes(b"\x1f\x8b broken")
+    assert prepared.run("totalsegmentator") == 1
+    assert "FAILED: s0864:" in capsys.readouterr().out
+    assert len(prepared.json("dataset.json")["training"]) == 1
