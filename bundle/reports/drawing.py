@@ -60,10 +60,25 @@ def grey(values: np.ndarray, size: tuple[int, int], window: tuple[float, float] 
     return np.repeat(np.asarray(picture)[..., None], 3, axis=2)
 
 
+def grey_window(image: np.ndarray) -> tuple[float, float]:
+    """What to show as black and white: soft tissue for HU, else all but the lowest and highest percent of a thin sample."""
+    sample = image[tuple(slice(None, None, max(1, n // 48)) for n in image.shape)]
+    sample = sample[np.isfinite(sample)]
+    if not sample.size:
+        return SOFT_TISSUE_WINDOW
+    low, high = (float(value) for value in np.percentile(sample, (1, 99)))
+    looks_like_hu = low < -300 and high > 0
+    return SOFT_TISSUE_WINDOW if looks_like_hu or high <= low else (low, high)
+
+
+def resize(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """(height, width) float32 of (rows, columns) values, linearly interpolated; size is (width, height)."""
+    return np.asarray(Image.fromarray(np.asarray(values, np.float32)).resize(size, Image.Resampling.BILINEAR))
+
+
 def cover(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """(height, width) float32 in 0..1: a mask of (rows, columns) enlarged smoothly; its border is where it passes 0.5."""
-    enlarged = Image.fromarray(mask.astype(np.float32)).resize(size, Image.Resampling.BILINEAR)
-    smooth = ndimage.gaussian_filter(np.asarray(enlarged), 0.8)
+    smooth = ndimage.gaussian_filter(resize(mask, size), 0.8)
     top = float(smooth.max(initial=0.0))
     # a structure of a voxel or two must not vanish when the picture is smaller than the slice
     return smooth if top == 0 or top > 0.75 else smooth / top

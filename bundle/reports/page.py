@@ -18,9 +18,10 @@ from bundle.reports.measure import amount
 from bundle.reports.page_template import PAGE
 
 PAGE_NAME = "index.html"
-# the embedded previews of all cases together stay below this; many cases get smaller pictures
+# the embedded previews of all cases together stay below this; many cases get smaller pictures, down to MIN_WIDTH
 MAX_PICTURES_BYTES = 24_000_000
-WIDTHS = (1100, 900, 720, 540, 360)
+MAX_WIDTH, MIN_WIDTH = 1100, 320
+JPEG_QUALITY = 78
 
 Rows = Sequence[Mapping[str, str]]
 
@@ -42,13 +43,13 @@ def write_page(output_dir: str | os.PathLike, *, title: str | None = None) -> Pa
     ordered = sorted(cases.values(), key=_urgency)
     fullest_first = sorted(ordered, key=len, reverse=True)
     structures = list(dict.fromkeys(row["structure"] for rows in fullest_first for row in rows if row["structure"]))
-    width = _picture_width(len(ordered))
+    share = int(MAX_PICTURES_BYTES * 3 / 4 / max(1, len(ordered)))  # base64 takes 4 bytes for 3
     title = title or folder.resolve().name
     text = PAGE.substitute(
         title=html.escape(title),
         summary=html.escape(_summary(ordered)),
         heads="".join(_head(name) for name in ("Case", "Verdict", "Score", *(f"{name} (ml)" for name in structures), "Seconds")),
-        rows="\n".join(_row(rows, structures, folder, width) for rows in ordered),
+        rows="\n".join(_row(rows, structures, folder, share) for rows in ordered),
         footer=html.escape(f"{CSV_NAME} holds the figures. Written {time.strftime('%Y-%m-%d %H:%M UTC', time.gmtime())}."),
     )
     path = folder / PAGE_NAME
@@ -75,13 +76,13 @@ def _head(text: str) -> str:
     return f'<th scope="col"><button type="button">{html.escape(text)}</button></th>'
 
 
-def _row(rows: Rows, structures: Sequence[str], folder: Path, width: int) -> str:
+def _row(rows: Rows, structures: Sequence[str], folder: Path, share: int) -> str:
     first = rows[0]
     state = "failed" if first["status"] != "ok" else ("review" if first["review"] == "yes" else "good")
     by_name = {row["structure"]: row for row in rows}
     case, source = html.escape(first["case"]), html.escape(first["source"])
     cells = [
-        f'<td class="picture">{_picture(folder, first["case"], width)}</td>',
+        f'<td class="picture">{_picture(folder, first["case"], share)}</td>',
         f'<th scope="row" data-value="{case.lower()}">{case}<small>{source}</small></th>',
         _verdict(first, state),
         _cell(first["score"]),
@@ -119,30 +120,31 @@ def _cell(value: str) -> str:
     return f'<td class="number" data-value="{html.escape(value)}">{html.escape(value)}</td>'
 
 
-def _picture(folder: Path, case: str, width: int) -> str:
+def _picture(folder: Path, case: str, share: int) -> str:
     path = preview_path(folder, case)
     if not path.is_file():
         return ""
     with Image.open(path) as source:
         picture = source.convert("RGB")
-    if picture.width > width:
-        picture = picture.resize((width, round(picture.height * width / picture.width)), Image.Resampling.LANCZOS)
-    buffer = io.BytesIO()
-    picture.save(buffer, "JPEG", quality=78, optimize=True)
-    data = base64.b64encode(buffer.getvalue()).decode("ascii")
+    data, size = _jpeg(picture, share)
     name = html.escape(case)
     return (
-        f'<a href="{quote(path.name)}"><img width="{picture.width}" height="{picture.height}" '
-        f'alt="Preview of {name}: axial, coronal, sagittal" src="data:image/jpeg;base64,{data}"></a>'
+        f'<a href="{quote(path.name)}"><img width="{size[0]}" height="{size[1]}" '
+        f'alt="Preview of {name}: axial, coronal, sagittal" src="data:image/jpeg;base64,{base64.b64encode(data).decode("ascii")}"></a>'
     )
 
 
-def _picture_width(cases: int) -> int:
-    """The largest width at which the pictures of all cases stay within the budget, at about 0.11 bytes a squared pixel of width."""
-    for width in WIDTHS:
-        if cases * width * width * 0.11 <= MAX_PICTURES_BYTES:
-            return width
-    return WIDTHS[-1]
+def _jpeg(picture: Image.Image, most: int) -> tuple[bytes, tuple[int, int]]:
+    """A JPEG of at most `most` bytes, and its size in pixels: narrower until it fits, but not below MIN_WIDTH."""
+    width = min(MAX_WIDTH, picture.width)
+    while True:
+        size = (width, max(1, round(picture.height * width / picture.width)))
+        buffer = io.BytesIO()
+        picture.resize(size, Image.Resampling.LANCZOS).save(buffer, "JPEG", quality=JPEG_QUALITY, optimize=True)
+        if buffer.tell() <= most or width <= MIN_WIDTH:
+            return buffer.getvalue(), size
+        # bytes go about with the area
+        width = max(MIN_WIDTH, int(width * min(0.9, (most / buffer.tell()) ** 0.5)))
 
 
 def _float(text: str, default: float) -> float:

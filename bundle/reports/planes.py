@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from nibabel.orientations import apply_orientation, io_orientation
@@ -94,7 +94,23 @@ class Views:
             middle = self.shape[ras] - 1 - int(centre[ras])
             half = max(1, round(MAX_EXTENT_MM / 2 / step))
             ranges.append((max(start, min(middle - half, stop - 2 * half)), min(stop, max(middle + half, start + 2 * half))))
-        return Window(plane, whole.index, ranges[0], ranges[1], whole.pixel_mm, whole.caption)
+        return replace(whole, rows=ranges[0], columns=ranges[1])
+
+    def around(self, plane: str, centre: Sequence[int], measured: Iterable[Structure], margin_mm: float = 20.0) -> Window:
+        """The picture of one plane, cropped to the bounds of these structures and a margin."""
+        whole = self.whole(plane, centre)
+        low, high = list(self.shape), [0, 0, 0]
+        for structure in measured:
+            for axis, (start, stop) in enumerate(structure.bounds):
+                target, flip = self.orientation[axis]
+                n = self.shape[target]
+                start, stop = (start, stop) if flip > 0 else (n - stop, n - start)
+                low[target], high[target] = min(low[target], start), max(high[target], stop)
+        ranges = []
+        for ras in PLANES[plane][1:3]:
+            n, margin = self.shape[ras], round(margin_mm / self.spacing[ras])
+            ranges.append((max(0, n - high[ras] - margin), min(n, n - low[ras] + margin)))
+        return replace(whole, rows=ranges[0], columns=ranges[1])
 
     def picture(self, volume: np.ndarray, window: Window) -> np.ndarray:
         """(rows, columns) of a volume (X, Y, Z): one slice, as it is shown."""

@@ -1,0 +1,81 @@
+"""Damage done to a scan on purpose is named; real CT is not accused of anything."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from bundle.reports.scan_check import check_scan
+
+SPACING = np.diag([3.0, 3.0, 5.0, 1.0])
+
+
+def torso(slices: int = 60) -> np.ndarray:
+    """An elliptic body of soft tissue with a bright bone that wanders, noise of 10 HU, air around."""
+    x, y, z = np.ogrid[:100, :80, :slices]
+    scan = np.where(((x - 50) / 45) ** 2 + ((y - 40) / 33) ** 2 < 1, 40.0, -1000.0) + 0.0 * z
+    bone = (x - 50 - 15 * np.sin(z / 12)) ** 2 + (y - 25) ** 2 < 60
+    scan[bone] = 250.0
+    return (scan + np.random.default_rng(0).normal(0, 10, scan.shape)).astype(np.float32)
+
+
+def words(scan: np.ndarray, affine: np.ndarray = SPACING) -> str:
+    return "; ".join(reason for _, reason in check_scan(scan, affine))
+
+
+def test_an_ordinary_scan_has_no_finding():
+    assert words(torso()) == ""
+
+
+@pytest.mark.parametrize(
+    ("damage", "expected"),
+    [
+        (lambda scan: scan + 200, "air is at -813 HU instead of -1000"),
+        (lambda scan: scan + 1024, "do not look like HU"),
+        (lambda scan: scan / 2, "air is at -506 HU"),
+        (lambda scan: (scan + 1000) / 2000, "do not look like HU"),
+        (lambda scan: scan * 0, "do not look like HU"),
+        (lambda scan: scan * np.nan, "the scan holds no numbers"),
+    ],
+)
+def test_values_that_are_no_hu_are_named(damage, expected):
+    assert expected in words(damage(torso()))
+
+
+def test_a_burst_of_noise_is_counted_in_slices():
+    scan = torso()
+    scan[..., 20:32] += np.random.default_rng(1).normal(0, 120, scan[..., 20:32].shape).astype(np.float32)
+    assert words(scan).startswith("noise of 12") and "in 12 slices, 10 HU in the others" in words(scan)
+
+
+def test_another_axis_order_gives_the_same_words():
+    scan = torso()
+    scan[..., 20:32] += np.random.default_rng(1).normal(0, 120, scan[..., 20:32].shape).astype(np.float32)
+    turned = np.array([[0.0, 0, -3, 0], [3, 0, 0, 0], [0, -5, 0, 0], [0, 0, 0, 1]])
+    stored = np.transpose(scan, (1, 2, 0))[:, ::-1, ::-1]
+    assert words(stored, turned) == words(scan)
+
+
+def test_slices_that_do_not_follow_each_other_are_named():
+    scan = torso(120)
+    joined = np.concatenate([scan[..., :40], np.roll(scan, (14, 8), (0, 1))[..., 80:]], axis=2)
+    assert words(joined) == "the anatomy jumps between slices 40 and 41 counted from the feet, slices may be missing"
+
+
+def test_a_slab_is_small_and_a_tiny_scan_does_not_crash():
+    assert words(torso(8)) == "the scan covers only 40 mm from head to foot"
+    assert "covers only" in words(np.zeros((3, 2, 1), np.float32), np.eye(4))
+
+
+def test_nan_is_counted():
+    scan = torso()
+    scan[:50] = np.nan
+    assert "50% of the scan are not numbers" in words(scan)
+
+
+@pytest.mark.shared_data
+def test_real_ct_has_no_finding(shared_data):
+    import nibabel
+
+    image = nibabel.load(shared_data / "ct" / "torso_3mm" / "ct.nii.gz")
+    assert words(np.asarray(image.dataobj, dtype=np.float32), image.affine) == ""
