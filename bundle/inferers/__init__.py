@@ -1,6 +1,18 @@
-"""Running a network over a scan: one pass where the volume fits into the memory budget, windows otherwise."""
+"""Running a network over scans: one pass where the volume fits into the memory budget, windows otherwise; folders of scans."""
 
 from bundle.inferers.autocast import AutocastInferer, needs_scaler, validation_precision
+from bundle.inferers.evaluator import CaseHandler, ScanEvaluator
+from bundle.inferers.setup import load_weights, pick_device, start
 from bundle.inferers.volume import VolumeInferer
 
-__all__ = ["AutocastInferer", "VolumeInferer", "needs_scaler", "validation_precision"]
+__all__ = [
+    "AutocastInferer",
+    "CaseHandler",
+    "ScanEvaluator",
+    "VolumeInferer",
+    "load_weights",
+    "needs_scaler",
+    "pick_device",
+    "start",
+    "validation_precision",
+]

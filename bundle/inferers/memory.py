@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import psutil
 import torch
 
+# a network pass with less than this is slow: rather no overlap of the stages
+LEAST_FOR_NETWORK = 1.5e9
 # windows are cut in steps of the network's deepest pooling
 STEP = 16
 
@@ -25,6 +27,20 @@ def free_bytes(memory_gb: float | None, device: torch.device) -> float:
     if memory_gb is None:
         return psutil.virtual_memory().available / 2
     return memory_gb * 1e9 - psutil.Process().memory_info().rss
+
+
+def room_to_overlap(scan: torch.Tensor | None, memory_gb: float | None) -> bool:
+    """Whether the next scan may be loaded, and the last one written, while the network works on this one.
+
+    Args:
+        scan: a scan like the next one; None where it could not be read.
+        memory_gb: memory in GB for the whole process; None where there is no limit.
+    """
+    if memory_gb is None:
+        return True
+    # loading and writing hold a scan, its labels and a resampled copy
+    needed = 3.0 * scan.numel() * scan.element_size() if scan is not None else 0.0
+    return memory_gb * 1e9 - psutil.Process().memory_info().rss - needed > LEAST_FOR_NETWORK
 
 
 def choose_window(shape: Sequence[int], roi_size: Sequence[int], voxels: int) -> tuple[int, ...]:

@@ -35,14 +35,43 @@ def interpolated_argmax(logits: Tensor, matrix: np.ndarray, shape: Sequence[int]
     """
     logits = logits.float()
     cells = agreeing_cells(_labels(logits))
+    axes = _axes(matrix, shape, logits)
+    if axes:
+        yield from _upright(logits, cells, axes, slab_axis)
+        return
+    for where, lengths, points in _oblique(matrix, shape, logits, slab_axis):
+        labels = cells[tuple(axis.before for axis in points)]
+        mixed = (labels == MIXED).nonzero().flatten()
+        if len(mixed):
+            labels[mixed] = _argmax(logits, [axis.part(mixed) for axis in points])
+        yield where, labels.reshape(lengths).cpu().numpy()
+
+
+def interpolated(values: Tensor, matrix: np.ndarray, shape: Sequence[int], slab_axis: int = 2) -> Iterator[tuple[slice, np.ndarray]]:
+    """Values (X, Y, Z) interpolated linearly on another grid, slab by slab, as `interpolated_argmax` does with logits."""
+    channel = values.float()[None]
+    axes = _axes(matrix, shape, channel)
+    if axes is None:
+        for where, lengths, points in _oblique(matrix, shape, channel, slab_axis):
+            yield where, _pick(channel, points).reshape(lengths).cpu().numpy()
+        return
+    for i in range(shape[slab_axis]):
+        where = slice(i, i + 1)
+        blended = axes[slab_axis].part(where).blend(channel, slab_axis + 1)
+        for axis in (axis for axis in range(3) if axis != slab_axis):
+            blended = axes[axis].blend(blended, axis + 1)
+        yield where, blended[0].cpu().numpy()
+
+
+def _axes(matrix: np.ndarray, shape: Sequence[int], logits: Tensor) -> list[_Axis] | None:
+    """The wanted grid's axes where they are those of the logits' grid, otherwise None."""
     linear = np.asarray(matrix, dtype=np.float64)
     diagonal = np.diag(np.diag(linear[:3, :3]))
     # off-diagonal entries that move no point of the grid by more than a thousandth of a voxel are rounding
-    if np.abs((linear[:3, :3] - diagonal) @ np.diag(shape)).max() < 1e-3:
-        axes = [_Axis.along(n, linear[i, i], linear[i, 3], logits.shape[i + 1], logits.device) for i, n in enumerate(shape)]
-        yield from _upright(logits, cells, axes, slab_axis)
-    else:
-        yield from _oblique(logits, cells, linear, shape, slab_axis)
+    if np.abs((linear[:3, :3] - diagonal) @ np.diag(shape)).max() >= 1e-3:
+        return None
+    sizes = logits.shape[1:]
+    return [_Axis.at(np.arange(n) * linear[i, i] + linear[i, 3], sizes[i], logits.device) for i, n in enumerate(shape)]
 
 
 def agreeing_cells(labels: Tensor) -> Tensor:
@@ -74,11 +103,6 @@ class _Axis:
     before: Tensor  # index of the voxel before, int64
     after: Tensor
     weight: Tensor  # of the voxel after, float32
-
-    @classmethod
-    def along(cls, n: int, scale: float, offset: float, size: int, device: torch.device) -> _Axis:
-        """For points at `scale * i + offset`, i < n, on an axis of `size` voxels."""
-        return cls.at(np.arange(n) * scale + offset, size, device)
 
     @classmethod
     def at(cls, position: np.ndarray, size: int, device: torch.device) -> _Axis:
@@ -116,7 +140,7 @@ def _upright(logits: Tensor, cells: Tensor, axes: list[_Axis], slab_axis: int) -
             labels = _dense(logits, slab, slab_axis, rest)
         elif count:
             points = [axis.part(i) for axis, i in zip(slab, mixed.nonzero(as_tuple=True), strict=True)]
-            labels[mixed] = _pick(logits, points)
+            labels[mixed] = _argmax(logits, points)
         yield where, labels.cpu().numpy()
 
 
@@ -131,28 +155,33 @@ def _dense(logits: Tensor, slab: list[_Axis], slab_axis: int, rest: list[int]) -
     return torch.cat(slices, slab_axis)
 
 
+def _argmax(logits: Tensor, points: list[_Axis]) -> Tensor:
+    """Labels of single points, in pieces that bound the memory."""
+    n = len(points[0].before)
+    pieces = (slice(start, start + CHUNK // 4) for start in range(0, n, CHUNK // 4))
+    return torch.cat([_pick(logits, [axis.part(piece) for axis in points]).argmax(0).to(torch.uint8) for piece in pieces])
+
+
 def _pick(logits: Tensor, points: list[_Axis]) -> Tensor:
-    """Labels of single points, each given by its place along the three axes."""
+    """Interpolated values (K, N) at single points, each given by its place along the three axes."""
     flat = logits.flatten(1)
     strides = (logits.shape[2] * logits.shape[3], logits.shape[3], 1)
-    labels = torch.empty(len(points[0].before), dtype=torch.uint8, device=logits.device)
-    for start in range(0, len(labels), CHUNK // 4):
-        x, y, z = (axis.part(slice(start, start + CHUNK // 4)) for axis in points)
-        total = torch.zeros((len(logits), len(x.before)), device=logits.device)
-        for corner in range(8):
-            index, weight = 0, 1.0
-            for bit, axis, stride in zip((4, 2, 1), (x, y, z), strides, strict=True):
-                index = index + (axis.after if corner & bit else axis.before) * stride
-                weight = weight * (axis.weight if corner & bit else 1 - axis.weight)
-            total.addcmul_(flat.index_select(1, index), weight)
-        labels[start : start + CHUNK // 4] = total.argmax(0)
-    return labels
+    total = torch.zeros((len(logits), len(points[0].before)), device=logits.device)
+    for corner in range(8):
+        index, weight = 0, 1.0
+        for bit, axis, stride in zip((4, 2, 1), points, strides, strict=True):
+            index = index + (axis.after if corner & bit else axis.before) * stride
+            weight = weight * (axis.weight if corner & bit else 1 - axis.weight)
+        total.addcmul_(flat.index_select(1, index), weight)
+    return total
 
 
-def _oblique(logits: Tensor, cells: Tensor, matrix: np.ndarray, shape: Sequence[int], slab_axis: int) -> Iterator[tuple[slice, np.ndarray]]:
-    """Slabs of a grid whose axes are at any angle to those of the logits' grid."""
-    other = [n for axis, n in enumerate(shape) if axis != slab_axis]
-    depth = max(1, CHUNK // 4 // max(1, int(np.prod(other))))
+def _oblique(
+    matrix: np.ndarray, shape: Sequence[int], logits: Tensor, slab_axis: int
+) -> Iterator[tuple[slice, list[int], list[_Axis]]]:
+    """Slabs of a grid whose axes are at any angle to those of the logits' grid: the slice, its sizes, and its points."""
+    face = int(np.prod([n for axis, n in enumerate(shape) if axis != slab_axis]))
+    depth = max(1, CHUNK // 4 // max(1, face))
     for start in range(0, shape[slab_axis], depth):
         where = slice(start, min(shape[slab_axis], start + depth))
         ranges = [np.arange(n) if axis != slab_axis else np.arange(where.start, where.stop) for axis, n in enumerate(shape)]
@@ -160,10 +189,4 @@ def _oblique(logits: Tensor, cells: Tensor, matrix: np.ndarray, shape: Sequence[
         for axis, size in enumerate(logits.shape[1:]):
             along = [matrix[axis, i] * r.reshape([-1 if d == i else 1 for d in range(3)]) for i, r in enumerate(ranges)]
             points.append(_Axis.at((along[0] + along[1] + along[2] + matrix[axis, 3]).ravel(), size, logits.device))
-        x, y, z = (axis.before for axis in points)
-        labels = cells[x, y, z]
-        mixed = (labels == MIXED).nonzero().flatten()
-        if len(mixed):
-            labels[mixed] = _pick(logits, [axis.part(mixed) for axis in points])
-        yield where, labels.reshape([len(r) for r in ranges]).cpu().numpy()
-
+        yield where, [len(r) for r in ranges], points

@@ -11,7 +11,7 @@ from monai.config import KeysCollection
 from monai.data.meta_tensor import MetaTensor
 from monai.transforms import MapTransform
 
-from bundle.transforms.interpolated_argmax import interpolated_argmax
+from bundle.transforms.interpolated_argmax import interpolated, interpolated_argmax
 
 
 class RestoreLabelsd(MapTransform):
@@ -61,26 +61,53 @@ def restore_labels(logits: torch.Tensor, image: MetaTensor, values: Sequence[int
     Returns:
         An array whose first axis varies fastest in memory, as NIfTI stores it.
     """
+    logits = logits.as_tensor() if isinstance(logits, MetaTensor) else logits
+    table = np.arange(256, dtype=np.uint8) if values is None else np.asarray(values, dtype=np.uint8)
+    labels = _source_grid(logits.shape[1:], image)
+    labels.fill(table[0])
+    target, matrix, slab_axis = _target(labels, image)
+    for where, slab in interpolated_argmax(logits, matrix, target.shape, slab_axis):
+        target[_along(slab_axis, where)] = slab if values is None else table[slab]
+    return labels
+
+
+def restore_bytes(values: torch.Tensor, image: MetaTensor) -> np.ndarray:
+    """Values between 0 and 1 on the grid of the preprocessed image, interpolated onto the source's grid, in steps of 1/255.
+
+    Args:
+        values: (X, Y, Z) in [0, 1].
+        image: the preprocessed image (C, X, Y, Z).
+
+    Returns:
+        uint8 (X, Y, Z), 0 where the crop to the body took voxels away.
+    """
+    restored = _source_grid(values.shape, image)
+    target, matrix, slab_axis = _target(restored, image)
+    for where, slab in interpolated(values, matrix, target.shape, slab_axis):
+        target[_along(slab_axis, where)] = np.rint(np.clip(slab, 0, 1) * 255)
+    return restored
+
+
+def _along(axis: int, where: slice) -> tuple[slice, ...]:
+    return tuple(where if i == axis else slice(None) for i in range(3))
+
+
+def _source_grid(shape: Sequence[int], image: MetaTensor) -> np.ndarray:
+    """Zeros on the source's grid, the first axis fastest in memory; `shape` must be that of the preprocessed image."""
     if not isinstance(image, MetaTensor) or "original_affine" not in image.meta or "spatial_shape" not in image.meta:
         raise ValueError("the preprocessed image must be a MetaTensor loaded by MONAI: it does not know the grid it came from.")
-    logits = logits.as_tensor() if isinstance(logits, MetaTensor) else logits
-    if logits.shape[1:] != image.shape[1:]:
-        raise ValueError(f"logits {tuple(logits.shape[1:])} and image {tuple(image.shape[1:])} must have one grid.")
+    if tuple(shape) != tuple(image.shape[1:]):
+        raise ValueError(f"values {tuple(shape)} and image {tuple(image.shape[1:])} must have one grid.")
     source_shape = [int(n) for n in np.asarray(image.meta["spatial_shape"]).ravel()[:3]]
+    return np.zeros(source_shape[::-1], dtype=np.uint8).T
+
+
+def _target(labels: np.ndarray, image: MetaTensor) -> tuple[np.ndarray, np.ndarray, int]:
+    """The part of the source to fill, the matrix from its indices to the image's, and its axis that is slowest in memory."""
     source_affine = np.asarray(image.meta["original_affine"], dtype=np.float64)
-    labels = np.zeros(source_shape[::-1], dtype=np.uint8).T
     target, region_affine = _region(labels, source_affine, image)
     matrix = np.linalg.solve(np.asarray(image.affine, dtype=np.float64), region_affine)
-    table = None if values is None or list(values) == list(range(len(logits))) else np.asarray(values, dtype=np.uint8)
-    if table is not None and table[0]:
-        labels.fill(table[0])
-    # slabs along the axis that is slowest in memory
-    slab_axis = int(np.argmax(np.abs(target.strides)))
-    for where, slab in interpolated_argmax(logits, matrix, target.shape, slab_axis):
-        index = [slice(None)] * 3
-        index[slab_axis] = where
-        target[tuple(index)] = slab if table is None else table[slab]
-    return labels
+    return target, matrix, int(np.argmax(np.abs(target.strides)))
 
 
 def _region(labels: np.ndarray, source_affine: np.ndarray, image: MetaTensor) -> tuple[np.ndarray, np.ndarray]:

@@ -1,0 +1,36 @@
+"""Files that are whole or not there at all."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+ASIDE = ".unfinished"
+
+
+@contextmanager
+def written_aside(path: str | os.PathLike) -> Iterator[Path]:
+    """Give a hidden path beside `path` to write to; when the block ends well it is renamed to `path`, otherwise removed."""
+    path = Path(path)
+    aside = path.with_name(f".{path.name}.{os.getpid()}{ASIDE}")
+    try:
+        yield aside
+        os.replace(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def write_json(path: str | os.PathLike, content: Any) -> None:
+    """Write JSON so that no reader ever sees half of it."""
+    with written_aside(path) as aside:
+        aside.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def remove_unfinished(folder: str | os.PathLike) -> None:
+    """Remove what a killed process left behind in a folder of results."""
+    for path in Path(folder).glob(f".*{ASIDE}"):
+        path.unlink(missing_ok=True)

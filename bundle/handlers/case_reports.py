@@ -1,0 +1,74 @@
+"""Table, previews and page over the cases of a run: hands each case to `bundle.reports.cases`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bundle import labels as label_block
+from bundle.handlers.run_record import reason
+from bundle.inferers.case import Case
+from bundle.inferers.evaluator import CaseHandler, ScanEvaluator
+
+
+class CaseReports(CaseHandler):
+    """Writes `cases.csv`, `<case>_preview.png` and `index.html` as cases are finished.
+
+    Args:
+        output_dir: folder of the results.
+        labels: the `labels` block, name to value.
+        previews: whether to draw previews.
+    """
+
+    def __init__(self, output_dir: str | os.PathLike, labels: label_block.Labels, previews: bool = True) -> None:
+        names, values = label_block.names(labels), label_block.output_values(labels)
+        self.output_dir, self.names, self.previews = Path(output_dir), names, previews
+        self.structures = dict(zip(names[1:], values[1:], strict=True))
+        self.rows: dict[str, list[dict[str, Any]]] = {}
+
+    def completed(self, case: Case) -> None:
+        """Measure the case and draw it; its row is written when the case is over."""
+        from bundle.reports.cases import CaseResult, case_rows, preview, preview_path
+
+        labels = case.data["pred"]
+        by_name = dict(zip(self.names, case.confidence, strict=False))
+        result = CaseResult(
+            name=case.name,
+            source=case.source,
+            image=np.asarray(case.scan.as_tensor()),
+            labels=np.asarray(labels.as_tensor()[0]),
+            affine=np.asarray(labels.affine, dtype=np.float64),
+            structures=self.structures,
+            confidence={name: by_name[name] for name in self.structures if by_name.get(name)},
+            flip_disagreement=dict(zip(self.names[1:], case.flip_disagreement[1:], strict=False)) or None,
+            seconds=dict(case.seconds),
+        )
+        self.rows[case.name] = case_rows(result)
+        if self.previews:
+            path = preview_path(self.output_dir, case.name)
+            preview(result, path)
+            case.files.append(path.name)
+
+    def ended(self, case: Case) -> None:
+        """Put the case's rows into the table."""
+        from bundle.reports.cases import CaseResult, case_rows, preview_path, write_cases_csv
+
+        rows = self.rows.pop(case.name, None)
+        if case.error is not None:
+            preview_path(self.output_dir, case.name).unlink(missing_ok=True)
+            rows = case_rows(CaseResult(name=case.name, source=case.source, error=reason(case.error)))
+        write_cases_csv(self.output_dir, rows or [])
+
+    def finish(self, evaluator: ScanEvaluator) -> None:
+        """Write the page over the folder."""
+        from bundle.reports.cases import write_page
+
+        write_page(self.output_dir)
+
+    def start(self, evaluator: ScanEvaluator, items: Sequence[dict[str, Any]]) -> None:
+        """Make the output folder."""
+        self.output_dir.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,188 @@
+"""The engine of inference: one scan after the other, where a bad one never stops the others."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Protocol
+
+import torch
+from monai.inferers import Inferer
+from monai.transforms import LoadImaged
+
+from bundle.errors import UserError
+from bundle.inferers.case import Case
+from bundle.inferers.memory import room_to_overlap
+from bundle.inferers.prediction import predict
+
+logger = logging.getLogger("bundle.inference")
+
+
+class CaseHandler:
+    """What an evaluator tells its handlers; a handler overrides what it needs. Only `done` is asked for an answer."""
+
+    def start(self, evaluator: ScanEvaluator, items: Sequence[dict[str, Any]]) -> None:
+        """The run begins, with these entries of the dataset."""
+
+    def done(self, item: dict[str, Any]) -> bool:
+        """Whether this case was finished by an earlier run."""
+        return False
+
+    def predicted(self, case: Case) -> None:
+        """The logits are there, on the grid of the preprocessed image; raise to let the case fail."""
+
+    def completed(self, case: Case) -> None:
+        """Labels are on the source grid; raise to let the case fail."""
+
+    def ended(self, case: Case) -> None:
+        """The case is over, whether it failed (`case.error`) or not."""
+
+    def finish(self, evaluator: ScanEvaluator) -> None:
+        """The run is over."""
+
+
+class _Network(Protocol):
+    def __call__(self, x: torch.Tensor) -> torch.Tensor: ...
+
+
+class ScanEvaluator:
+    """Takes every scan of a dataset through transforms, network and handlers; what fails is noted, and the next one goes on.
+
+    MONAI's `SupervisedEvaluator` ends with the first scan that cannot be read, runs loading, network and writing one after
+    the other, and knows nothing of runs that are resumed. Here the next scan loads and the last one is written while the
+    network works, where the memory budget has room for both.
+
+    Args:
+        device: where the network runs.
+        dataset: MONAI dataset whose `data` are entries of `bundle.data.scans.find_scans` and whose `transform` is the
+            preprocessing; its transforms run one by one.
+        network: what maps a batch to logits; an `AttentionUnet` or an exported one.
+        inferer: how the network sees a volume.
+        postprocessing: transforms that make a label map from the logits `pred`.
+        val_handlers: what writes results, in this order.
+        flips: average over the mirror image as well, and note how far the two disagree.
+        attention: keep the coefficients of the network's gates.
+        memory_gb: memory in GB for the whole process; None: no limit on overlapping the stages.
+    """
+
+    def __init__(
+        self,
+        *,
+        device: torch.device | str,
+        dataset: Any,
+        network: _Network,
+        inferer: Inferer,
+        postprocessing: Any,
+        val_handlers: Sequence[CaseHandler] = (),
+        flips: bool = False,
+        attention: bool = False,
+        memory_gb: float | None = None,
+    ) -> None:
+        self.device, self.dataset, self.network, self.inferer = torch.device(device), dataset, network, inferer
+        self.postprocessing, self.handlers = postprocessing, list(val_handlers)
+        self.flips, self.attention, self.memory_gb = flips, attention, memory_gb
+        self.cases: list[Case] = []
+
+    @property
+    def failed(self) -> list[Case]:
+        """The cases of this run that failed."""
+        return [case for case in self.cases if case.error is not None]
+
+    def run(self) -> list[Case]:
+        """Work through the dataset; return the cases of this run, without their voxels."""
+        items = list(self.dataset.data)
+        for handler in self.handlers:
+            handler.start(self, items)
+        todo = [item for item in items if not any(handler.done(item) for handler in self.handlers)]
+        self.cases = []
+        try:
+            for case in self._through_network(todo):
+                self.cases.append(case)
+        finally:
+            for handler in self.handlers:
+                handler.finish(self)
+        return self.cases
+
+    def finalize(self) -> None:
+        """End the process with exit code 1 when a case failed; `run` itself raises nothing, so that notebooks can look on."""
+        if self.failed:
+            sys.exit(1)
+
+    def _through_network(self, items: list[dict[str, Any]]) -> Iterator[Case]:
+        """The three stages; loading is one case ahead and writing one behind where memory has room."""
+        with ThreadPoolExecutor(1, "load") as loader, ThreadPoolExecutor(1, "write") as writer:
+            ahead: Future[Case] | None = None
+            behind: Future[Case] | None = None
+            for index, item in enumerate(items):
+                case = ahead.result() if ahead else self._load(item)
+                overlap = room_to_overlap(case.scan, self.memory_gb)
+                following = items[index + 1] if index + 1 < len(items) else None
+                ahead = loader.submit(self._load, following) if overlap and following else None
+                self._predict(case)
+                if behind:
+                    yield behind.result()
+                behind = writer.submit(self._write, case) if overlap else None
+                if not behind:
+                    yield self._write(case)
+                del case
+            if behind:
+                yield behind.result()
+
+    def _load(self, item: dict[str, Any]) -> Case:
+        case = Case(item)
+        with case.timed("load"), _noting_failure(case):
+            if item.get("problem"):
+                raise UserError(case.source, item["problem"], "copy or export it again")
+            data: dict[str, Any] = dict(item)
+            for transform in self._steps():
+                data = transform(data)
+                if isinstance(transform, LoadImaged):
+                    # later steps make new tensors: this one stays as it was loaded
+                    case.scan = data["image"]
+            case.data = data
+        return case
+
+    def _steps(self) -> Sequence[Any]:
+        transform = self.dataset.transform
+        return getattr(transform, "transforms", (transform,))
+
+    def _predict(self, case: Case) -> None:
+        if case.error is not None:
+            return
+        with case.timed("network"), _noting_failure(case):
+            predict(case, self.network, self.inferer, self.device, flips=self.flips, attention=self.attention)
+            for handler in self.handlers:
+                handler.predicted(case)
+
+    def _write(self, case: Case) -> Case:
+        if case.error is None:
+            with _noting_failure(case):
+                with case.timed("restore"):
+                    case.data = self.postprocessing(case.data)
+                with case.timed("write"):
+                    for handler in self.handlers:
+                        handler.completed(case)
+        case.release()
+        for handler in self.handlers:
+            handler.ended(case)
+        return case
+
+
+class _noting_failure:
+    """Keeps the error of a block in the case; interrupts and exits pass."""
+
+    def __init__(self, case: Case) -> None:
+        self.case = case
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> bool:
+        if not isinstance(error, Exception):
+            return False
+        logger.debug("case %s failed", self.case.name, exc_info=error)
+        self.case.error = error.with_traceback(None)
+        self.case.release()
+        return True

@@ -1,0 +1,74 @@
+"""What a run needs before its first scan: threads, device, weights, and a quiet console."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import warnings
+from types import TracebackType
+
+import torch
+
+from bundle.errors import UserError
+
+# messages of libraries about which a user of inference can do nothing
+QUIET_LOGGERS = ("monai", "monai.bundle", "monai.bundle.workflows", "monai.bundle.scripts", "torch.distributed", "ignite")
+
+
+def start(threads: int = 0) -> None:
+    """Prepare this process for inference: number of threads, quiet libraries, a user's mistakes as one readable line.
+
+    Args:
+        threads: CPU threads; 0 takes what PyTorch finds.
+
+    Raises:
+        UserError: a negative number of threads.
+    """
+    if isinstance(threads, bool) or not isinstance(threads, int) or threads < 0:
+        raise UserError("threads", f"{threads!r} is no number of threads", "use 0 for all, or a whole number from 1 up")
+    if threads:
+        torch.set_num_threads(threads)
+    warnings.filterwarnings("ignore", module=r"(monai|ignite|torch|nibabel|itk)(\.|$)")
+    for name in QUIET_LOGGERS:
+        logging.getLogger(name).setLevel(logging.ERROR)
+    sys.excepthook = _readable
+
+
+def _readable(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Print a user's mistake as one line, wherever in the chain of errors it is; anything else as usual."""
+    link: BaseException | None = error
+    while link is not None:
+        if isinstance(link, UserError):
+            print(f"error: {link}", file=sys.stderr)
+            return
+        link = link.__cause__ or link.__context__
+    sys.__excepthook__(kind, error, trace)
+
+
+def pick_device() -> str:
+    """The first GPU where there is one, the CPU otherwise."""
+    return "cuda:0" if torch.cuda.is_available() else "cpu"
+
+
+def load_weights(network: torch.nn.Module, path: str | os.PathLike) -> torch.nn.Module:
+    """The network with the weights of a checkpoint: a bare state dict, or one under the key `model` (what training saves).
+
+    Raises:
+        UserError: the file is missing, no checkpoint, or of another network.
+    """
+    if not os.path.isfile(path):
+        fix = "train first, run `make weights`, or give --ckpt_path FILE"
+        raise UserError(path, "there are no weights at this path", fix)
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        reason = str(error).strip().split("\n")[0][:160]
+        raise UserError(path, f"this file cannot be read as a checkpoint ({reason})", "give a file that training wrote") from error
+    state = content.get("model", content) if isinstance(content, dict) else content
+    try:
+        network.load_state_dict(state, strict=True)
+    except (RuntimeError, TypeError, AttributeError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise UserError(path, f"these weights are of another network ({reason})", "set network_def as it was in training") from error
+    return network.eval()
