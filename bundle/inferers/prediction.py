@@ -78,12 +78,15 @@ def confidence(logits: Tensor) -> list[tuple[float, float] | None]:
     labels = _labels(flat)
     for channel in range(len(flat)):
         inside = (labels == channel).nonzero().flatten()
+        if not len(inside):
+            found.append(None)
+            continue
         total, least = 0.0, 1.0
         # in pieces: the background is most of the volume
         for piece in inside.split(1 << 20):
             probability = (flat[channel, piece] - flat[:, piece].logsumexp(0)).exp()
             total, least = total + float(probability.sum()), min(least, float(probability.min()))
-        found.append((min(1.0, total / len(inside)), least) if len(inside) else None)
+        found.append((min(1.0, total / len(inside)), least))
     return found
 
 
