@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from bundle.errors import UserError
 
@@ -56,6 +57,39 @@ def find_scans(dataset_dir: str | os.PathLike, leave_out: str | os.PathLike | No
         endings = ", ".join(VOLUME_ENDINGS[:-1])
         raise UserError(path, "no scan is in this folder or below it", f"scans are {endings} files or DICOM series")
     return [scan.item() for scan in name_apart(scans, root)]
+
+
+def listed_scans(labelled: Sequence[Mapping[str, str]]) -> list[dict[str, object]]:
+    """Entries like those of `find_scans` from a data list of `{"image": path, "label": path}`; named after the labels.
+
+    A label map that is written for such an entry has the name by which it is found again beside its reference.
+
+    Raises:
+        UserError: the list is empty.
+    """
+    if not labelled:
+        raise UserError("section", "no labelled case is in it", "choose another section or fold")
+    by_image = {entry["image"]: entry["label"] for entry in labelled}
+    scans = [Scan(_stem(Path(label)), image, (image,), problem=_unreadable(Path(image))) for image, label in by_image.items()]
+    return [{**scan.item(), "label_path": by_image[scan.source]} for scan in name_apart(scans, Path(os.sep))]
+
+
+def written_labels(items: Sequence[Mapping[str, Any]], output_dir: str | os.PathLike) -> list[str]:
+    """The label maps that inference wrote for these entries; those of failed cases are missing.
+
+    Raises:
+        UserError: there are none.
+    """
+    paths = [Path(output_dir) / f"{item['case']}_seg.nii.gz" for item in items]
+    found = [str(path) for path in paths if path.is_file()]
+    if not found:
+        raise UserError(output_dir, "no case could be segmented, so there is nothing to score", "see run.json there for the reasons")
+    return found
+
+
+def reference_labels(items: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The references of these entries."""
+    return [str(item["label_path"]) for item in items]
 
 
 def ending(path: str | os.PathLike) -> str:

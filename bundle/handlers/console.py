@@ -61,7 +61,9 @@ class Console(CaseHandler):
         if failed:
             print(f"{_count(len(failed), 'case')} failed (all errors are in run.json):")
             for case in failed:
-                print(f"  {case.name} ({case.source}): {reason(case.error)}")
+                # a user's mistake names the file itself
+                where = "" if case.source in reason(case.error) else f" ({case.source})"
+                print(f"  {case.name}{where}: {reason(case.error)}")
         sys.stdout.flush()
 
     @staticmethod

@@ -47,7 +47,8 @@ class RunRecord(CaseHandler):
         before = earlier.get("settings", self.settings)
         changed = sorted(key for key in self.settings if before.get(key) != self.settings[key])
         if changed and not self.overwrite and any(self.done(item) for item in items):
-            logger.warning(f"{', '.join(changed)} changed since the earlier run: finished cases stay as they are (--overwrite true redoes them)")
+            what = ", ".join(changed)
+            logger.warning(f"{what} changed since the earlier run: finished cases stay as they are (--overwrite true redoes them)")
         self._save(finished=False)
 
     def done(self, item: dict[str, Any]) -> bool:

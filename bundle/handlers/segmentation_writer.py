@@ -71,7 +71,9 @@ class SegmentationWriter(CaseHandler):
         case.files.append(path.name)
 
 
-def write_nifti(path: str | os.PathLike, volumes: Iterable[np.ndarray], affine: np.ndarray, *, count: int = 1, scaled: bool = False) -> None:
+def write_nifti(
+    path: str | os.PathLike, volumes: Iterable[np.ndarray], affine: np.ndarray, *, count: int = 1, scaled: bool = False
+) -> None:
     """Write uint8 volumes (X, Y, Z), one after the other, as one compressed NIfTI; only one need be in memory at a time.
 
     Args:
