@@ -11,6 +11,7 @@ from bundle.errors import UserError
 VERBS: dict[str, tuple[str, str]] = {
     "phantom": ("bundle.data.phantom:phantom", "write a data set of synthetic abdominal CT with labels"),
     "prepare": ("bundle.data.prepare.run:prepare", "bring a public data set, as downloaded, into the layout that training reads"),
+    "synthesise": ("bundle.data.synthesis:synthesise", "write CT synthesised from label maps: the training set of the weights"),
     "score": ("bundle.reports.score:score", "score label maps against references: metrics.csv, summary.json"),
     "convert-authors": ("bundle.networks.authors:convert_authors", "weights of the authors' own code, for this bundle"),
     "ranges": ("bundle.reports.learn_ranges:ranges", "what is usual in a labelled data set: volumes, HU, positions"),

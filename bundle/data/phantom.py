@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import partial
 from multiprocessing import get_context
@@ -55,7 +56,7 @@ def write_phantom(
     _claim(folder, cases, seed, unlabelled, max_voxels, overwrite)
     wanted = [(i, True) for i in range(cases)] + [(i, False) for i in range(unlabelled)]
     todo = [case for case in wanted if overwrite or not all(path.exists() for path in _paths(folder, *case))]
-    _run(partial(_write_case, folder, seed, max_voxels), todo, jobs or _cores(), progress)
+    run_parallel(partial(_write_case, folder, seed, max_voxels), todo, jobs=jobs, title="phantom", progress=progress)
     return folder
 
 
@@ -130,18 +131,19 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _run(write, todo: list, jobs: int, progress: bool) -> None:
-    """Call `write` on every case, in parallel processes where there is more than one to do."""
+def run_parallel(work: Callable, todo: list, *, jobs: int | None = None, title: str = "", progress: bool = True) -> None:
+    """Call `work` on every item, in `jobs` processes (one per core by default), with a bar; the first error ends it."""
     from tqdm import tqdm
 
-    with tqdm(total=len(todo), desc="phantom", unit="scan", disable=not progress or not todo) as bar:
+    jobs = jobs or _cores()
+    with tqdm(total=len(todo), desc=title, unit="scan", disable=not progress or not todo) as bar:
         if jobs == 1 or len(todo) < 2:
             for case in todo:
-                write(case)
+                work(case)
                 bar.update()
             return
         # spawn: forking a process that has started threads (torch, BLAS) may hang
         with ProcessPoolExecutor(min(jobs, len(todo)), mp_context=get_context("spawn")) as pool:
-            for done in as_completed([pool.submit(write, case) for case in todo]):
+            for done in as_completed([pool.submit(work, case) for case in todo]):
                 done.result()
                 bar.update()

@@ -73,7 +73,9 @@ class Canvas:
         for _ in range(3):
             index = ((points - shift) @ inverse.T - self._origin) / spacing
             w = [bspline_weights(index[:, a] * spacing[a] / _KNOT_MM, self._knots.shape[1 + a]) for a in range(3)]
-            shift = np.einsum("ni,nj,nk,cijk->nc", *w, self._knots)
+            shift = np.einsum("nk,cijk->ncij", w[2], self._knots)
+            shift = np.einsum("nj,ncij->nci", w[1], shift)
+            shift = np.einsum("ni,nci->nc", w[0], shift)
         return ((points - shift) @ inverse.T - self._origin) / spacing
 
     def box(self, low: np.ndarray, high: np.ndarray) -> Box:

@@ -83,8 +83,8 @@ def paint_duodenum(canvas: Canvas, body: Physique, abdomen: np.ndarray) -> None:
 def paint_small_bowel(canvas: Canvas, body: Physique, abdomen: np.ndarray) -> None:
     """Paint loops of small bowel through the middle and lower cavity: curved walks that turn at the edges of their room."""
     rng = canvas.rng
-    loops = int(rng.integers(14, 22) * (1 - 0.35 * body.visceral))
-    low, high = np.array([-92, 6, -165.0]), np.array([92, 74, 12.0])
+    loops = int(rng.integers(18, 34) * (1 - 0.35 * body.visceral))
+    low, high = np.array([-92, 6, -165.0]), np.array([92, 74, 26.0])
     oral = rng.random() < 0.25
     for _ in range(loops):
         position = rng.uniform(low, high)
@@ -123,7 +123,7 @@ def paint_mesentery(canvas: Canvas, body: Physique) -> None:
     """Paint the small vessels and nodes that dot the fat of the mesentery."""
     rng = canvas.rng
     root = body.place([10, 22, -15])
-    for _ in range(26):
+    for _ in range(36):
         end = body.place(rng.uniform((-80, 20, -140), (85, 70, 20)))
         middle = (root + end) / 2 + rng.normal(0, 10, 3)
         tissue = Tissue.PORTAL_VEIN if rng.random() < 0.55 else Tissue.AORTA

@@ -70,7 +70,7 @@ _HU: dict[Tissue, tuple[float, float, float, float, float, float]] = {
     Tissue.AIR: (-1000, -1000, -1000, -1000, 0, 0),
     Tissue.SKIN: (10, 15, 25, 25, 15, 15),
     Tissue.FAT: (-106, -105, -103, -103, 4, 7),
-    Tissue.VISCERAL_FAT: (-102, -99, -96, -97, 7, 13),
+    Tissue.VISCERAL_FAT: (-102, -99, -96, -97, 7, 9),
     Tissue.MUSCLE: (48, 54, 60, 60, 6, 11),
     Tissue.CORTICAL_BONE: (620, 620, 630, 630, 110, 80),
     Tissue.SPONGY_BONE: (165, 172, 185, 182, 45, 30),
@@ -120,13 +120,14 @@ _COARSE = (
 _COARSE_MM, _FINE_MM = 3.2, 1.8
 
 
-def draw_means(rng: np.random.Generator, phase: float | None = None) -> np.ndarray:
+def draw_means(rng: np.random.Generator, phase: float | None = None, *, spread: float = 1.0) -> np.ndarray:
     """Draw the mean HU of every tissue for one patient.
 
     Args:
         rng: source of randomness.
         phase: position among `PHASES`, 0 (native) to 3 (delayed); fractions blend neighbours. None draws one: a portal
             or nearly portal phase is the most frequent, as in abdominal practice.
+        spread: how much patients differ; 0 gives the table's own figures.
 
     Returns:
         float32 array of 256 values, indexed by tissue.
@@ -137,14 +138,14 @@ def draw_means(rng: np.random.Generator, phase: float | None = None) -> np.ndarr
     lower = min(int(phase), 2)
     weight = phase - lower
     # Enhancement depends on dose and weight of the patient: one factor for the whole scan.
-    strength = rng.uniform(0.75, 1.25)
+    strength = 1 + spread * rng.uniform(-0.25, 0.25)
     means = np.full(256, -1000, np.float32)
     for tissue, row in _HU.items():
         enhanced = (1 - weight) * row[lower] + weight * row[lower + 1]
-        means[tissue] = row[0] + strength * (enhanced - row[0]) + row[4] * rng.standard_normal()
-    if rng.random() < 0.25:  # fatty liver
+        means[tissue] = row[0] + strength * (enhanced - row[0]) + spread * row[4] * rng.standard_normal()
+    if spread and rng.random() < 0.25:  # fatty liver
         means[Tissue.LIVER] -= rng.uniform(15, 45)
-    if rng.random() < 0.3:  # fatty infiltration of the pancreas
+    if spread and rng.random() < 0.3:  # fatty infiltration of the pancreas
         means[Tissue.PANCREAS] -= rng.uniform(10, 35)
     return means
 

@@ -175,21 +175,22 @@ def paint_pelvis(canvas: Canvas, body: Physique) -> None:
         _tube(canvas, wing, Tissue.SPONGY_BONE)
 
 
-def paint_lungs_and_heart(canvas: Canvas, body: Physique, cavity: np.ndarray) -> np.ndarray:
+def paint_lungs_and_heart(canvas: Canvas, body: Physique, cavity: np.ndarray, dome: np.ndarray | None = None) -> np.ndarray:
     """Paint the lungs above the diaphragm, and the heart between them.
+
+    Args:
+        canvas: what is painted on.
+        body: the patient's build.
+        cavity: (X, Y, Z) bool, from `paint_trunk`.
+        dome: body z of the diaphragm, any shape that broadcasts to the grid; None draws two domes.
 
     Returns:
         (X, Y, Z) bool: the abdominal side of the diaphragm within the cavity.
     """
     rng = canvas.rng
-    top = np.array([130, 119]) * body.stretch + rng.normal(0, 9)
-    inner = np.float32(body.half_width - body.fat - body.wall)
-    dome = np.full(canvas.shape, -1e3, np.float32)
-    for side, apex in zip((1, -1), top, strict=True):
-        across = ((canvas.x - side * 0.47 * inner) / (0.62 * inner)) ** 2
-        along = ((canvas.y - 12) / (0.85 * body.half_depth)) ** 2
-        np.maximum(dome, apex - 42 * across - 58 * along - 14 * across * along, out=dome)
-    dome += 1.5 * canvas.wavy
+    if dome is None:
+        dome = _draw_dome(canvas, body)
+    dome = dome + 1.5 * canvas.wavy
     chest = cavity & (canvas.z > dome)
     canvas.tissues[chest & (canvas.z < dome + 3.5)] = Tissue.MUSCLE
     lung = chest & (canvas.z >= dome + 3.5)
@@ -201,6 +202,18 @@ def paint_lungs_and_heart(canvas: Canvas, body: Physique, cavity: np.ndarray) ->
     canvas.paint(box, (distance + canvas.wavy[box] < 0) & chest[box], Tissue.MUSCLE)
     canvas.paint(box, (distance + canvas.wavy[box] < -9) & chest[box], Tissue.HEART)
     return cavity & ~chest
+
+
+def _draw_dome(canvas: Canvas, body: Physique) -> np.ndarray:
+    """Body z of a made-up diaphragm: two domes, the right one higher."""
+    top = np.array([130, 119]) * body.stretch + canvas.rng.normal(0, 9, 2)
+    inner = np.float32(body.half_width - body.fat - body.wall)
+    dome = np.full(canvas.shape, -1e3, np.float32)
+    for side, apex in zip((1, -1), top, strict=True):
+        across = ((canvas.x - side * 0.47 * inner) / (0.62 * inner)) ** 2
+        along = ((canvas.y - 12) / (0.85 * body.half_depth)) ** 2
+        np.maximum(dome, apex - 42 * across - 58 * along - 14 * across * along, out=dome)
+    return dome
 
 
 def paint_arms(canvas: Canvas, body: Physique) -> None:

@@ -1,0 +1,192 @@
+"""CT synthesised from real anatomies: the training set of the published weights, at 2 mm, in MSD layout."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
+
+import numpy as np
+
+from bundle.data.phantom import LABELS, run_parallel
+from bundle.errors import UserError
+
+VERSION = 1
+SPACING = (2.0, 2.0, 2.0)
+KINDS = ("maps", "phantom", "real")
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Where anatomies come from; paths may be None: then the procedural anatomy alone is used.
+
+    Attributes:
+        donors: folder of prepared donors (`.npz`).
+        training, validation: names of the donors of each section.
+        real: folder of the real CT, or None.
+    """
+
+    donors: str
+    training: tuple[str, ...]
+    validation: tuple[str, ...]
+    real: str | None
+
+
+def synthesise(
+    out: str,
+    cases: int = 300,
+    seed: int = 0,
+    maps: str | None = None,
+    real: str | None = None,
+    validation: int = 12,
+    shares: tuple[float, float, float] = (0.6, 0.2, 0.2),
+    jobs: int | None = None,
+    overwrite: bool = False,
+) -> Path:
+    """Write CT synthesised from label maps (and a real CT made new) to OUT: `python -m bundle synthesise OUT --maps FOLDER`.
+
+    Cases that stand already are kept, so the command goes on where it was interrupted, and more cases can be added.
+
+    Args:
+        out: folder of the data set (imagesTr, labelsTr, dataset.json with the sections training and validation).
+        cases: scans for training.
+        seed: the same seed gives the same scans.
+        maps: folder of label maps of real scans (values as in `bundle.data.synthetic.donors.MULTIORGAN`); every sixth map
+            is kept out of training for the validation scans. Without it: the procedural anatomy alone.
+        real: folder of a real CT without contrast (`ct`, `structures`, `labels` `.nii.gz`, `structures.json`).
+        validation: scans of anatomies that training never sees.
+        shares: how many of the training scans come from maps, the procedural anatomy and the real CT.
+        jobs: processes; one per core by default.
+        overwrite: write again what stands already.
+
+    Raises:
+        UserError: a folder is missing or holds nothing usable.
+    """
+    folder = Path(out)
+    for name in ("imagesTr", "labelsTr", "donors"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    sources = _prepare(folder, maps, real)
+    names = _names(cases, validation, seed, sources, shares)
+    _describe(folder, names, seed, sources)
+    todo = [name for name in names if overwrite or not all(path.exists() for path in _paths(folder, name))]
+    run_parallel(partial(_write_case, folder, sources, seed), todo, jobs=jobs, title="synthesis")
+    print(f"{cases} scans for training and {validation} for validation in {folder}")
+    return folder
+
+
+def _names(cases: int, validation: int, seed: int, sources: Sources, shares: tuple[float, float, float]) -> list[str]:
+    """Names of all scans; the kind of scan i depends on the seed and i alone, so a data set can grow."""
+    weights = np.array([shares[0] * bool(sources.training), shares[1], shares[2] * (sources.real is not None)], float)
+    if not weights.sum() > 0:
+        raise UserError("--shares", f"{shares} leaves nothing to draw from", "give the procedural anatomy a share, or --maps, or --real")
+    edges = np.cumsum(weights / weights.sum())
+    draws = np.random.default_rng([seed, 99]).random(cases)
+    kinds = [KINDS[min(int(np.searchsorted(edges, draw, side="right")), 2)] for draw in draws]
+    return [f"{kind}_{i:04d}" for i, kind in enumerate(kinds)] + [f"heldout_{i:04d}" for i in range(validation)]
+
+
+def _paths(folder: Path, name: str) -> list[Path]:
+    return [folder / "labelsTr" / f"{name}.nii.gz", folder / "imagesTr" / f"{name}.nii.gz"]
+
+
+def _prepare(folder: Path, maps: str | None, real: str | None) -> Sources:
+    """Turn label maps into donors, once; split them into training and validation by the order of their names."""
+    from bundle.data.synthetic.donors import read_donor, save_donor
+
+    names: list[str] = []
+    if maps is not None:
+        files = sorted(p for p in Path(maps).glob("*") if p.name.lower().endswith((".nii", ".nii.gz")))
+        if len(files) < 2:
+            raise UserError(
+                maps, f"holds {len(files)} label maps", "give a folder with two or more .nii.gz label maps, or leave --maps away"
+            )
+        for path in files:
+            prepared = folder / "donors" / f"{path.name.split('.')[0]}.npz"
+            if not prepared.exists():
+                save_donor(read_donor(path), prepared)
+            names.append(prepared.stem)
+    if real is not None and not (Path(real) / "ct.nii.gz").is_file():
+        raise UserError(real, "has no ct.nii.gz", "give the folder of a real CT, or leave --real away")
+    kept_out = tuple(names[3::6] or names[-1:])
+    training = tuple(name for name in names if name not in kept_out)
+    return Sources(str(folder / "donors"), training, kept_out, None if real is None else str(Path(real).resolve()))
+
+
+def _describe(folder: Path, names: list[str], seed: int, sources: Sources) -> None:
+    """Write `dataset.json`, and `without_real.json`: the same list less the scans made from the real CT."""
+
+    def items(held_out: bool, without: str) -> list[dict[str, str]]:
+        chosen = [n for n in names if n.startswith("heldout") == held_out and not n.startswith(without)]
+        return [{"image": f"./imagesTr/{n}.nii.gz", "label": f"./labelsTr/{n}.nii.gz"} for n in chosen]
+
+    for file, without in (("dataset.json", "-"), ("without_real.json", "real")):
+        content = {
+            "name": "synthetic CT from real anatomies",
+            "tensorImageSize": "3D",
+            "modality": {"0": "CT"},
+            "labels": LABELS,
+            "training": items(False, without),
+            "validation": items(True, without),
+            "synthesis": {
+                "seed": seed,
+                "version": VERSION,
+                "anatomies_training": sources.training,
+                "anatomies_validation": sources.validation,
+                "real": sources.real is not None and without != "real",
+            },
+        }
+        aside = folder / f".{file}.part"
+        aside.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        os.replace(aside, folder / file)
+
+
+def _write_case(folder: Path, sources: Sources, seed: int, name: str) -> None:
+    from bundle.data.synthetic.writing import write_nifti
+
+    image, labels, affine = make_scan(sources, name, seed)
+    for path, array in zip(_paths(folder, name), (labels, image), strict=True):
+        write_nifti(path, array, affine)
+
+
+def make_scan(sources: Sources, name: str, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """One scan at 2 mm, RAS: int16 image in HU, uint8 labels, (4, 4) affine.
+
+    Args:
+        sources: where anatomies come from.
+        name: `KIND_NUMBER`; the kind is one of `KINDS`, or `heldout` for an anatomy kept for validation.
+        seed: whole number; the same name and seed give the same scan.
+    """
+    from bundle.data.synthetic import recipes
+
+    kind, number = name.split("_")
+    held_out = kind == "heldout"
+    rng = np.random.default_rng([seed, 100 + held_out, int(number)])
+    donors = sources.validation if held_out else sources.training
+    if held_out:
+        kind = "maps" if donors else "phantom"
+    if kind == "maps":
+        donor = donors[int(rng.integers(len(donors)))]
+        image, labels = recipes.from_donor(_donor(sources.donors, donor), rng, SPACING)
+    elif kind == "real":
+        image, labels = recipes.from_real(_real(sources.real), rng, SPACING)
+    else:
+        image, labels = recipes.from_nothing(rng, SPACING)
+    affine = np.diag([*SPACING, 1.0])
+    affine[:3, 3] = -np.array(SPACING) * (np.array(image.shape) - 1) / 2
+    return np.clip(np.rint(image), -1024, 3071).astype(np.int16), labels, affine
+
+
+@cache
+def _donor(folder: str, name: str):
+    from bundle.data.synthetic.donors import load_donor
+
+    return load_donor(Path(folder) / f"{name}.npz")
+
+
+@cache
+def _real(folder: str):
+    from bundle.data.synthetic.contrast import read_real_scan
+
+    return read_real_scan(Path(folder))

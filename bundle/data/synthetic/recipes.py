@@ -1,0 +1,87 @@
+"""How one training scan is made, from each kind of anatomy: draw a patient, a pose, a field of view, a scanner."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bundle.data.synthetic.anatomy import paint_abdomen
+from bundle.data.synthetic.canvas import Canvas, rotation_matrix
+from bundle.data.synthetic.contrast import RealScan, vary
+from bundle.data.synthetic.donors import Donor
+from bundle.data.synthetic.patient import paint_table
+from bundle.data.synthetic.physique import Physique
+from bundle.data.synthetic.scanner import Scan, add_noise, expose, resample
+from bundle.data.synthetic.tissues import LABEL_OF, draw_means, render
+from bundle.data.synthetic.transplant import fit_body, paint_transplant
+
+Spacing = tuple[float, float, float]
+
+
+def from_donor(donor: Donor, rng: np.random.Generator, spacing: Spacing) -> tuple[np.ndarray, np.ndarray]:
+    """Image (HU) and labels of a donor's organs in a made-up body."""
+    body, origin = fit_body(donor, rng)
+    arms = rng.random() < 0.12
+    canvas = _canvas(body, rng, spacing, top=float(donor.top - origin[2]) - 4, arms=arms)
+    paint_transplant(canvas, body, donor, origin, arms=arms)
+    return _scan(canvas, rng)
+
+
+def from_nothing(rng: np.random.Generator, spacing: Spacing) -> tuple[np.ndarray, np.ndarray]:
+    """Image (HU) and labels of a wholly made-up body."""
+    body = Physique.draw(rng)
+    arms = rng.random() < 0.12
+    canvas = _canvas(body, rng, spacing, top=1e3, arms=arms)
+    paint_abdomen(canvas, body, arms=arms)
+    return _scan(canvas, rng)
+
+
+def from_real(scan: RealScan, rng: np.random.Generator, spacing: Spacing) -> tuple[np.ndarray, np.ndarray]:
+    """Image (HU) and labels of a real scan, bent, cut and given another contrast."""
+    extent = np.array(scan.image.shape) * scan.spacing
+    bottom = rng.uniform(0, 0.45) * extent[2]
+    shape = tuple(round(e / s) for e, s in zip((extent[0] * 1.04, extent[1] * 1.04, extent[2] - bottom), spacing, strict=True))
+    low = -np.array([extent[0] * 0.52, extent[1] * 0.52, extent[2] / 2 - bottom])
+    canvas = Canvas(shape, spacing, origin=low, rotation=_pose(rng), displacement_mm=float(rng.uniform(2, 6)), rng=rng)
+    image, labels = vary(scan, canvas, rng)
+    image += rng.uniform(-8, 8)
+    protocol = Scan.draw(rng, spacing)
+    return add_noise(image, Scan(spacing, protocol.thickness, 0.3, protocol.noise * rng.uniform(0.1, 0.9), protocol.grain), rng), labels
+
+
+def _pose(rng: np.random.Generator) -> np.ndarray:
+    """Patient to body: a small turn, and a size that may differ by direction."""
+    scale = np.exp(rng.normal(0, 0.06) + rng.normal(0, 0.04, 3))
+    return rotation_matrix(rng.normal(0, 1, 3) * (3.5, 3.0, 4.5)) @ np.diag(scale)
+
+
+def _canvas(body: Physique, rng: np.random.Generator, spacing: Spacing, *, top: float, arms: bool) -> Canvas:
+    """A canvas around a body: field of view from the chest to the pelvis, or less."""
+    high, low = min(top, rng.uniform(110, 190)), rng.uniform(-170, -75)
+    cut = rng.random()
+    if cut < 0.12:
+        high = min(high, rng.uniform(55, 100))
+    elif cut < 0.24:
+        low = rng.uniform(-40, 0)
+    half = np.array([body.half_width * 1.06 + (85 if arms else rng.uniform(2, 20)), body.half_depth * 1.06 + rng.uniform(4, 18)])
+    if rng.random() < 0.1:
+        half[0] = body.half_width - rng.uniform(0, 15)
+    shape = tuple(max(24, int(e / s)) for e, s in zip((2 * half[0], 2 * half[1], high - low), spacing, strict=True))
+    origin = np.array([-half[0], -half[1] - 4, low])
+    return Canvas(shape, spacing, origin=origin, rotation=_pose(rng), displacement_mm=float(rng.uniform(2, 6)), rng=rng)
+
+
+def _scan(canvas: Canvas, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Render what is painted; thick slices are made as such and interpolated back, as preprocessing does."""
+    if rng.random() < 0.6:
+        paint_table(canvas.tissues, canvas.spacing, rng)
+    image = render(canvas.tissues, canvas.spacing, draw_means(rng, spread=float(rng.uniform(0.8, 1.7))), rng)
+    slices = float(rng.choice([1.0, 2.0, 2.5, 3.0, 5.0], p=(0.25, 0.2, 0.2, 0.15, 0.2)))
+    grid = (*canvas.spacing[:2], max(slices, canvas.spacing[2]))
+    shape = (*canvas.shape[:2], max(8, round(canvas.shape[2] * canvas.spacing[2] / grid[2])))
+    protocol = Scan.draw(rng, (*canvas.spacing[:2], slices))
+    protocol = Scan(
+        grid, max(protocol.thickness, grid[2] * 0.8), protocol.blur, protocol.noise * float(rng.uniform(0.5, 1.3)), protocol.grain
+    )
+    image = add_noise(expose(image, canvas.spacing, protocol, shape), protocol, rng)
+    image = resample(image, grid, canvas.spacing, canvas.shape)
+    return image, LABEL_OF[canvas.tissues]

@@ -1,0 +1,242 @@
+"""Real organs in a made-up body: the trunk is fitted around a donor's organs, which are bent, scaled and painted into it."""
+
+# ruff: noqa: RUF005 (numpy arrays are added here, not lists joined)
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+from scipy import ndimage
+
+from bundle.data.synthetic import gut, organs, trunk
+from bundle.data.synthetic.canvas import Canvas, rotation_matrix
+from bundle.data.synthetic.donors import Donor
+from bundle.data.synthetic.organs import SOFT, tissue_set
+from bundle.data.synthetic.physique import Physique
+from bundle.data.synthetic.tissues import Tissue
+
+_SOLID = {"liver": Tissue.LIVER, "gallbladder": Tissue.GALLBLADDER, "oesophagus": Tissue.OESOPHAGUS, "spleen": Tissue.SPLEEN}
+_OVER = SOFT | tissue_set(Tissue.MUSCLE, Tissue.FAT, Tissue.LUNG, Tissue.LUNG_VESSEL, Tissue.OESOPHAGUS, Tissue.HEART)
+
+
+def fit_body(donor: Donor, rng: np.random.Generator) -> tuple[Physique, np.ndarray]:
+    """A build whose cavity holds a donor's organs.
+
+    Returns:
+        The build, and the RAS position (mm) in the donor's scan of the origin of body coordinates.
+    """
+    body = Physique.draw(rng)
+    cloud = np.vstack([donor.organs[name].points() for name in ("liver", "spleen", "kidney_left", "stomach") if name in donor.organs])
+    kidney = donor.organs["kidney_left"].points().mean(0)
+    low, high = np.quantile(cloud, 0.002, axis=0), np.quantile(cloud, 0.998, axis=0)
+    middle_x = 0.6 * (low[0] + high[0]) / 2 + 0.4 * (kidney[0] + 62)
+    vertebra_y = kidney[1] + rng.uniform(3, 11)
+    back = vertebra_y - rng.uniform(60, 70) - 0.8 * body.fat
+    front = high[1] + rng.uniform(2, 14) + body.fat * body.belly + body.wall
+    origin = np.array([middle_x, (front + back) / 2, kidney[2] - 4 + rng.normal(0, 5)])
+    cloud = cloud - origin
+    half_depth = (front - back) / 2
+    # organs of a large person leave less room for fat, or the body would not fit a scanner
+    body = replace(body, fat=float(np.clip(205 - np.abs(cloud[:, 0]).max() - body.wall, 6, body.fat)))
+    half_width = max(np.abs(cloud[:, 0]).max() * 0.97 + body.fat + body.wall, half_depth * 1.2)
+    body = replace(body, half_width=float(half_width), half_depth=float(half_depth), vertebra_y=float(vertebra_y - origin[1]))
+    for _ in range(12):
+        if _outside(body, cloud) < 0.015:
+            break
+        body = replace(body, half_width=body.half_width * 1.015, half_depth=body.half_depth * 1.015)
+    return body, origin
+
+
+def _outside(body: Physique, cloud: np.ndarray) -> float:
+    """Share of points (N, 3) that lie outside the inner face of the wall."""
+    level = cloud[:, 2] / 150
+    girth = 1 + body.waist[0] * level + body.waist[1] * level**2
+    x, y = np.abs(cloud[:, 0]), np.abs(cloud[:, 1])
+    rho = ((x / (body.half_width * girth)) ** 2.5 + (y / (body.half_depth * girth)) ** 2.5) ** 0.4
+    depth = (1 / np.maximum(rho, 1e-3) - 1) * np.hypot(x, y)
+    return float((depth < body.fat + body.wall - 1.5).mean())
+
+
+def paint_transplant(canvas: Canvas, body: Physique, donor: Donor, origin: np.ndarray, *, arms: bool = False) -> None:
+    """Paint a made-up body with a donor's organs into `canvas.tissues`.
+
+    Args:
+        canvas: what is painted on.
+        body: build, from `fit_body`.
+        donor: whose organs.
+        origin: where body coordinates begin in the donor's scan, from `fit_body`.
+        arms: paint the arms too.
+    """
+    shapes = _place_organs(canvas, donor, origin)
+    cavity = trunk.paint_trunk(canvas, body)
+    abdomen = trunk.paint_lungs_and_heart(canvas, body, cavity, _dome_over(canvas, shapes, body))
+    trunk.paint_back(canvas, body)
+    trunk.paint_ribs(canvas, body)
+    trunk.paint_pelvis(canvas, body)
+    if arms:
+        trunk.paint_arms(canvas, body)
+    gut.paint_small_bowel(canvas, body, abdomen)
+    gut.paint_colon(canvas, body, abdomen)
+    gut.paint_mesentery(canvas, body)
+    _paint_organs(canvas, shapes, body)
+    trunk.paint_spine(canvas, body)
+    organs.paint_great_vessels(canvas, body)
+    _paint_pancreas(canvas, shapes, donor, origin)
+
+
+def _place_organs(canvas: Canvas, donor: Donor, origin: np.ndarray) -> dict[str, tuple]:
+    """Box and signed distance of every organ on the grid, each with a size, turn and shift of its own."""
+    rng = canvas.rng
+    shapes = {}
+    for name, organ in donor.organs.items():
+        extent = np.array(organ.distance.shape) * organ.spacing
+        centre = organ.origin + extent / 2
+        turn = rotation_matrix(rng.normal(0, 5, 3)) / np.exp(rng.normal(0, 0.09, 3))
+        shift = rng.normal(0, 3.0, 3)
+        for side in ("left", "right") if name == "kidney_left" else ("",):
+            # The maps have the left kidney only; mirrored and a little lower it makes a right one.
+            flip = -1.0 if side == "right" else 1.0
+            drop = rng.uniform(4, 22) if side == "right" else 0.0
+            middle = (centre - origin) * (flip, 1, 1) - (0, 0, drop)
+            at = canvas.to_grid(middle[None])[0]
+            reach = (extent / 2 * 1.25 + 12) / np.array(canvas.spacing)
+            box = canvas.box(at - reach, at + reach)
+            offset = [f[box] - np.float32(m) for f, m in zip((canvas.x, canvas.y, canvas.z), middle, strict=True)]
+            offset[0] = offset[0] * np.float32(flip)
+            points = [sum(np.float32(turn[a, b]) * offset[b] for b in range(3)) + np.float32(centre[a] + shift[a]) for a in range(3)]
+            label = f"kidney_{side}" if side else name
+            shapes[label] = (box, organ.sample(points))
+    return shapes
+
+
+def _dome_over(canvas: Canvas, shapes: dict[str, tuple], body: Physique) -> np.ndarray:
+    """Body z of a diaphragm that lies on top of liver, spleen and stomach; shape (X, Y, 1)."""
+    top = np.full(canvas.shape[:2], -1e3, np.float32)
+    for name in ("liver", "spleen", "stomach"):
+        if name not in shapes:
+            continue
+        box, distance = shapes[name]
+        height = np.where(distance < 0, canvas.z[box], -1e3).max(2) if distance.size else None
+        if height is not None:
+            part = top[box[0], box[1]]
+            np.maximum(part, height, out=part)
+    known = (top > -900).astype(np.float32)
+    if not known.any():
+        return np.full((*canvas.shape[:2], 1), 120 * body.stretch, np.float32)
+    sigma = 22.0 / canvas.spacing[0]
+    weight = ndimage.gaussian_filter(known, sigma) + 1e-4 * known.mean()
+    smooth = ndimage.gaussian_filter(np.where(known > 0, top, 0), sigma) + 1e-4 * known.mean() * float(top[known > 0].mean())
+    filled = np.where(known > 0, top, smooth / weight)
+    filled = np.maximum(ndimage.gaussian_filter(filled, 5.0 / canvas.spacing[0]), np.where(known > 0, top, -1e3))
+    return filled[:, :, None] + 3.0
+
+
+def _paint_organs(canvas: Canvas, shapes: dict[str, tuple], body: Physique) -> None:
+    rng = canvas.rng
+    for name in ("oesophagus", "liver", "stomach", "duodenum", "gallbladder", "spleen"):
+        if name not in shapes:
+            continue
+        box, distance = shapes[name]
+        distance = distance + 0.5 * canvas.wavy[box]
+        if name in _SOLID:
+            canvas.paint(box, distance < 0, _SOLID[name], over=_OVER)
+        else:
+            _paint_hollow(canvas, box, distance, name)
+        if name == "liver":
+            _paint_liver_veins(canvas, box, distance)
+    for side in ("left", "right"):
+        box, distance = shapes[f"kidney_{side}"]
+        if not distance.size:
+            continue
+        margin = 1.0 + 4 * body.visceral * rng.random()
+        canvas.paint(
+            box,
+            distance < margin + 1.5 * canvas.wavy[box],
+            Tissue.VISCERAL_FAT,
+            over=_OVER & ~tissue_set(Tissue.LUNG, Tissue.MUSCLE, Tissue.FAT),
+        )
+        _paint_sinus(canvas, box, distance, 1.0 if side == "left" else -1.0)
+        canvas.paint(box, distance < 0, Tissue.KIDNEY_CORTEX, over=_OVER | tissue_set(Tissue.RENAL_PELVIS, Tissue.CAVA, Tissue.AORTA))
+        medulla = (distance < -5.5 + canvas.rough[box]) & (canvas.wavy[box] < 0.8)
+        canvas.paint(box, medulla, Tissue.KIDNEY_MEDULLA, over=tissue_set(Tissue.KIDNEY_CORTEX))
+
+
+def _paint_hollow(canvas: Canvas, box, distance: np.ndarray, name: str) -> None:
+    """Paint stomach or duodenum: wall, content, gas on top."""
+    rng = canvas.rng
+    wall = Tissue.STOMACH_WALL if name == "stomach" else Tissue.BOWEL_WALL
+    canvas.paint(box, distance < 0, wall, over=_OVER)
+    own = tissue_set(wall)
+    content = int(rng.choice([Tissue.WATERY_CONTENT, Tissue.SOFT_CONTENT, Tissue.ORAL_CONTRAST], p=(0.45, 0.4, 0.15)))
+    lumen = distance < -rng.uniform(2.5, 6)
+    canvas.paint(box, lumen, content, over=own)
+    gas = rng.choice([0.0, 0.1, 0.3, 0.6])
+    if gas > 0 and lumen.any():
+        height = canvas.y[box]
+        above = lumen & (height > np.quantile(height[lumen], 1 - gas))
+        canvas.paint(box, above, Tissue.GAS, over=tissue_set(content))
+
+
+def _paint_liver_veins(canvas: Canvas, box, distance: np.ndarray) -> None:
+    """Paint branching veins into the liver: portal ones from below, hepatic ones from above."""
+    rng = canvas.rng
+    deep = np.argwhere(distance < -9)
+    if len(deep) < 50:
+        return
+    world = np.stack([f[box][tuple(deep.T)] for f in (canvas.x, canvas.y, canvas.z)], 1)
+    inner = world[:, 0] < np.quantile(world[:, 0], 0.45)
+    hilum = world[inner][np.argmin(world[inner][:, 2] + 0.3 * world[inner][:, 1])] if inner.any() else world[0]
+    top = world[np.argmax(world[:, 2] - 0.8 * np.abs(world[:, 0] - 20))]
+    for root, tissue, count in ((hilum, Tissue.PORTAL_VEIN, 9), (top, Tissue.HEPATIC_VEIN, 7)):
+        for end in world[rng.integers(0, len(world), count)]:
+            middle = (root + end) / 2 + rng.normal(0, 6, 3)
+            tube_box, tube = canvas.tube([(*root, 5.0), (*middle, 3.6), (*end, 1.4)])
+            canvas.paint(tube_box, tube < 0, tissue, over=tissue_set(Tissue.LIVER))
+
+
+def _paint_sinus(canvas: Canvas, box, distance: np.ndarray, side: float) -> None:
+    """Paint renal pelvis and vessels from the middle of a kidney towards the midline; the kidney is painted over them."""
+    inside = distance < 0
+    if inside.sum() < 50:
+        return
+    centre = np.array([f[box][inside].mean() for f in (canvas.x, canvas.y, canvas.z)])
+    for dy, dz, radius, tissue in ((-2, -6, 4.5, Tissue.RENAL_PELVIS), (3, 4, 3.2, Tissue.CAVA), (1, 9, 2.2, Tissue.AORTA)):
+        inner = centre + [side * 16, dy + 4, dz]
+        points = [
+            (*(centre + [0, dy, dz]), radius),
+            (*inner, radius),
+            (*(inner + [side * 26, 4, -6 if tissue == Tissue.RENAL_PELVIS else 2]), radius * 0.7),
+        ]
+        tube_box, tube = canvas.tube(points)
+        canvas.paint(tube_box, tube < 0, tissue, over=SOFT)
+
+
+def _paint_pancreas(canvas: Canvas, shapes: dict[str, tuple], donor: Donor, origin: np.ndarray) -> None:
+    """Paint the pancreas, and the splenic, mesenteric and portal veins that run along it."""
+    rng = canvas.rng
+    box, distance = shapes["pancreas"]
+    if not distance.size:
+        return
+    over = _OVER | tissue_set(Tissue.CAVA, Tissue.AORTA, Tissue.RENAL_PELVIS)
+    points = donor.organs["pancreas"].points(step=2) - origin
+    edges = np.quantile(points[:, 0], np.linspace(0, 1, 8))
+    slabs = [points[(points[:, 0] >= a) & (points[:, 0] <= b)] for a, b in pairwise(edges)]
+    path = np.array([(*s.mean(0)[[0]], np.quantile(s[:, 1], 0.12) - 3, s[:, 2].mean() + 3) for s in slabs if len(s) > 3])
+    if len(path) >= 4:
+        path = path[: int(len(path) * 0.75) + 1]
+        neck = path[-1]
+        vein = [(*p, 3.8) for p in path]
+        portal = [(*neck, 6.0), (*(neck + [14, 3, 20]), 6.3), (*(neck + [30, 6, 38]), 6.0)]
+        mesenteric = [(*neck, 5.8), (*(neck + [4, 4, -25]), 5.2), (*(neck + [6, 12, -70]), 3.5)]
+        for tube_points in (vein, portal, mesenteric):
+            tube_box, tube = canvas.tube(tube_points)
+            canvas.paint(tube_box, tube < 0, Tissue.PORTAL_VEIN, over=SOFT)
+    lobules = distance + rng.uniform(0.3, 1.0) * canvas.rough[box]
+    canvas.paint(
+        box,
+        distance < rng.uniform(0.5, 2.5) + canvas.wavy[box],
+        Tissue.VISCERAL_FAT,
+        over=SOFT & ~tissue_set(Tissue.PORTAL_VEIN, Tissue.LIVER, Tissue.SPLEEN),
+    )
+    canvas.paint(box, lobules < 0, Tissue.PANCREAS, over=over)
