@@ -10,6 +10,7 @@ from bundle.errors import UserError
 # verb -> ("module:function", what it does in one line)
 VERBS: dict[str, tuple[str, str]] = {
     "phantom": ("bundle.data.phantom:phantom", "write a data set of synthetic abdominal CT with labels"),
+    "check": ("bundle.data.doctor:check", "a doctor for a data set: problems with their fixes, summary, picture"),
     "prepare": ("bundle.data.prepare.run:prepare", "bring a public data set, as downloaded, into the layout that training reads"),
     "synthesise": ("bundle.data.synthesis:synthesise", "write CT synthesised from label maps: the training set of the weights"),
     "score": ("bundle.reports.score:score", "score label maps against references: metrics.csv, summary.json"),

@@ -79,6 +79,12 @@ def label_findings(source: str, cases: list[Case], facts: Mapping[str, Mapping],
     """What the labels of all cases say together: structures nowhere to be found, and names that `dataset.json` gives otherwise."""
     found = []
     counts = [facts[case.name].get("counts", {}) for case in cases if case.label]
+    listed = {value for values in label_block.values(labels) for value in values}
+    left = {value: word for value, word in sorted(meaning.items()) if value not in listed and any(str(value) in count for count in counts)}
+    if left:
+        words = ", ".join(f"{word} ({value})" for value, word in left.items())
+        problem = f"{words} {'is' if len(left) == 1 else 'are'} in the data set but not in labels, and will count as background"
+        found.append(Finding("warning", "left out", "", source, problem, "nothing if that is meant; else name them in labels"))
     for name, values in zip(label_block.names(labels), label_block.values(labels), strict=True):
         if counts and not any(str(value) in count for count in counts for value in values):
             problem = f"'{name}' (value {_some(values)}) is in no label map of the data set"
@@ -90,7 +96,7 @@ def label_findings(source: str, cases: list[Case], facts: Mapping[str, Mapping],
             found.append(Finding("error", "names", "", source, problem, f'write "{name}": {_some(sorted(named))} in labels'))
             continue
         for value in values if name != "background" else ():
-            if value in meaning and not named:
+            if value in meaning and not named and not _akin(name, meaning[value]):
                 problem = f"labels calls the value {value} '{name}', dataset.json calls it '{meaning[value]}'"
                 found.append(Finding("warning", "names", "", source, problem, "make sure that the two are the same structure"))
     return found
@@ -131,6 +137,15 @@ def extent_mm(facts: Mapping) -> list[float]:
     """Size of the scan along the body's axes (right-left, back-front, feet-head) in mm."""
     axes = np.abs(np.array(facts["affine"])[:3, :3])
     return (axes @ np.array(facts["shape"][:3])).tolist()
+
+
+def volumes_ml(facts: Mapping, labels: label_block.Labels) -> dict[str, float]:
+    """Volume in ml of each structure of a label map; nothing where it could not be read."""
+    if "counts" not in facts:
+        return {}
+    voxel = abs(float(np.linalg.det(np.array(facts["affine"])[:3, :3]))) / 1000
+    block = zip(label_block.names(labels), label_block.values(labels), strict=True)
+    return {name: sum(facts["counts"].get(str(value), 0) for value in values) * voxel for name, values in block}
 
 
 def _readable(case: Case, file: str, facts: Mapping) -> list[Finding]:
@@ -235,6 +250,12 @@ def _same_grid(case: Case, image: Mapping, label: Mapping) -> list[Finding]:
     problem = f"it has the size of {case.image}, but another affine: the corners lie up to {gap:.2f} mm apart"
     fix = "resample the label onto the image's grid, or give it the image's affine where only the header is wrong"
     return [Finding("error", "grid", case.name, case.label, problem, fix)]
+
+
+def _akin(one: str, other: str) -> bool:
+    """Whether one name is part of the other: kidney, kidney_left, right kidney."""
+    words = [set(name.lower().replace("_", " ").replace("-", " ").split()) for name in (one, other)]
+    return words[0] <= words[1] or words[1] <= words[0]
 
 
 def _corner_gap(one: Mapping, other: Mapping) -> float:

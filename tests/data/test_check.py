@@ -41,6 +41,18 @@ def test_a_subset_of_structures_needs_the_labels_block_only(msd):
     assert check_before_training(str(msd()), {"background": [0, 2], "pancreas": 1})["training"] == 4
 
 
+def test_values_that_dataset_json_names_may_be_left_out_of_labels(msd, save, scan, capsys):
+    folder = msd()
+    (folder / "dataset.json").write_text(json.dumps({"labels": {"0": "background", "1": "pancreas", "2": "spleen"}}))
+    assert check_before_training(str(folder), {"background": 0, "pancreas": 1})["training"] == 4
+    assert "spleen (2) is in the data set but not in labels, and will count as background" in capsys.readouterr().out
+    label = scan(0)[1]
+    label[0, 0, 0] = 9  # named nowhere: still a mistake
+    save(folder / "labelsTr/case_0.nii.gz", label)
+    with pytest.raises(UserError, match=r"9 \(1 voxels\)"):
+        check_before_training(str(folder), {"background": 0, "pancreas": 1})
+
+
 def test_label_that_is_no_whole_number(msd, save, scan):
     folder = msd()
     label = scan(1)[1].astype(np.float32)

@@ -1,0 +1,196 @@
+"""The verb `check`: a doctor for a data set before training, with a line a problem, a summary and a picture."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+import bundle
+from bundle import labels as label_block
+from bundle.data import rules
+from bundle.data.check import Measured, findings, measure
+from bundle.data.datalist import Case, find_cases, sections
+from bundle.errors import UserError
+
+FLIP_GAIN, FLIP_TIMES = 0.05, 3.0  # a flip must explain so much more, and so many times as much, to be worth a word
+SHOWN = 5  # warnings of one kind that are printed
+OUTLIER = 5.0  # robust standard deviations of the logarithm of a volume
+DEFAULT = {"background": 0, "pancreas": 1, "spleen": 2, "kidney": 3}
+
+
+def check(
+    dataset_dir: str,
+    *,
+    labels: Mapping | str | None = None,
+    datalist: str | None = None,
+    output_dir: str | None = None,
+    patch_size: Sequence[int] = (160, 160, 96),
+    spacing: float = 2.0,
+    fold: int = 0,
+    num_folds: int = 5,
+    seed: int = 0,
+    num_workers: int | None = None,
+) -> int:
+    """Look at every file of a data set; print a line a problem (file, problem, fix); write a summary and a picture.
+
+    Args:
+        dataset_dir: folder in MSD layout.
+        labels: the `labels` block, or a JSON file that holds one; by default `labels.json` in the data set, else that of
+            `configs/train.json`.
+        datalist: a MONAI datalist JSON instead of the folders.
+        output_dir: where `findings.csv`, `cases.csv`, `summary.json`, `distribution.png` and the cache go; by default
+            `runs/check/NAME` in the working directory.
+        patch_size: training patch in voxels (x, y, z); scans smaller than it are told.
+        spacing: voxel edge in mm that training resamples to.
+        fold, num_folds, seed: the split, to find a scan that is in two parts of it.
+        num_workers: threads; by default one a core.
+
+    Returns:
+        0, or 1 where there is an error (warnings are no errors).
+    """
+    from bundle.data.check_report import write_report
+
+    block, origin = _labels(dataset_dir, labels)
+    output = Path(output_dir or Path("runs") / "check" / Path(dataset_dir or datalist).resolve().name)
+    listing = find_cases(dataset_dir, datalist)
+    measured = measure(listing, cache_dir=str(output), num_workers=num_workers)
+    found = [_listed(problem) for problem in listing.problems]
+    parts: dict[str, list[Case]] = {}
+    try:
+        parts = sections(listing, fold=fold, num_folds=num_folds, seed=seed)
+    except UserError as error:
+        found.append(_listed(error))
+    found += findings(measured, block, parts)
+    found += _more(measured, block, [size * spacing for size in patch_size])
+    found += _flips(measured, num_workers)
+    found.sort(key=lambda finding: (finding.level, finding.case))
+    _print_findings(found)
+    write_report(measured, found, block, output)
+    _advise(measured, block, origin, found)
+    return int(any(finding.level == "error" for finding in found))
+
+
+def flip_finding(case: Case, image: np.ndarray, label: np.ndarray, edges: Sequence[float]) -> list[rules.Finding]:
+    """A warning where the label fits its image far better under a flip; arrays of one shape, edges of a voxel in mm."""
+    from bundle.data.prepare.orientation import FLIPS, fit
+
+    scores = fit(image, label, tuple(edges))
+    best = max(FLIPS, key=scores.__getitem__)
+    if scores[best] - scores[()] < FLIP_GAIN or scores[best] < FLIP_TIMES * scores[()]:
+        return []
+    axes = " and ".join("xyz"[axis] for axis in best)
+    problem = f"it fits its image far better when it is flipped along {axes} ({scores[best]:.2f} of the variance against {scores[()]:.2f})"
+    fix = "look at both in a viewer; where the label lies wrong, flip its array and keep the image's affine"
+    return [rules.Finding("warning", "flipped", case.name, case.label, problem, fix)]
+
+
+def _print_findings(found: Sequence[rules.Finding]) -> None:
+    """A line a finding; of warnings of one kind the first five, the table has them all."""
+    shown: Counter[str] = Counter()
+    for finding in found:
+        shown[finding.code] += finding.level == "warning"
+        if shown[finding.code] <= SHOWN:
+            print(f"{finding.level:8s}{finding.error()}")
+    for code, number in shown.items():
+        if number > SHOWN:
+            print(f"warning {number - SHOWN} more of the kind '{code}': see findings.csv")
+
+
+def _labels(dataset_dir: str, labels: Mapping | str | None) -> tuple[label_block.Labels, str]:
+    """The labels block to check against, and where it is from."""
+    if isinstance(labels, Mapping):
+        return dict(labels), "the command line"
+    own, config = Path(dataset_dir or ".") / "labels.json", Path(bundle.root()) / "configs" / "train.json"
+    path = Path(labels) if labels else next((path for path in (own, config) if path.is_file()), None)
+    if path is None:
+        return DEFAULT, "the bundle's default"
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(path, f"cannot be read as JSON ({error})", "give a labels block, or a JSON file with one") from error
+    return content.get("labels", content), str(path)
+
+
+def _listed(problem: UserError) -> rules.Finding:
+    return rules.Finding("error", "listing", "", problem.where, problem.problem, problem.fix)
+
+
+def _more(measured: Measured, labels: label_block.Labels, patch_mm: Sequence[float]) -> list[rules.Finding]:
+    """What a person should know beyond mistakes: absent structures, volumes out of the ordinary, scans smaller than the patch."""
+    found = []
+    seen = {value for facts in measured.labels.values() for value in facts.get("counts", {})}
+    block = zip(label_block.names(labels), label_block.values(labels), strict=True)
+    somewhere = {name: values for name, values in block if name == "background" or seen & set(map(str, values))}
+    for case in measured.listing.cases:
+        found += rules.patch_findings(case, measured.images[case.name], patch_mm)
+        if case.label and len(somewhere) > 1:
+            found += rules.missing_findings(case, measured.labels[case.name], somewhere)
+    for name in label_block.names(labels)[1:]:
+        found += _outliers(
+            name, {case: rules.volumes_ml(measured.labels[case.name], labels).get(name) for case in measured.listing.labelled}
+        )
+    return found
+
+
+def _outliers(name: str, volumes: Mapping[Case, float | None]) -> list[rules.Finding]:
+    there = {case: volume for case, volume in volumes.items() if volume}
+    if len(there) < 8:
+        return []
+    logs = np.log(list(there.values()))
+    middle = float(np.median(logs))
+    spread = max(1.4826 * float(np.median(np.abs(logs - middle))), 0.05)
+    found = []
+    for case, log in zip(there, logs, strict=True):
+        if abs(log - middle) > OUTLIER * spread:
+            problem = f"its {name} measures {there[case]:.1f} ml, the median is {np.exp(middle):.1f} ml"
+            found.append(rules.Finding("warning", "volume", case.name, case.label, problem, "look whether the label is whole and no other"))
+    return found
+
+
+def _flips(measured: Measured, num_workers: int | None) -> list[rules.Finding]:
+    """Labels that lie flipped on their images; of cases that can be read and share a grid."""
+    usable = [case for case in measured.listing.labelled if _same_shape(measured, case)]
+    with ThreadPoolExecutor(num_workers or os.cpu_count()) as pool:
+        return [finding for found in pool.map(_flip, usable) for finding in found]
+
+
+def _flip(case: Case) -> list[rules.Finding]:
+    import nibabel
+
+    image, label = nibabel.load(case.image), nibabel.load(case.label)
+    edges = np.linalg.norm(image.affine[:3, :3], axis=0)
+    steps = [max(1, int(3.0 // edge)) for edge in edges]  # 3 mm are fine enough to tell
+    thin = tuple(slice(None, None, step) for step in steps)
+    arrays = [_thinned(item, thin) for item in (image, label)]
+    return flip_finding(case, arrays[0], np.clip(arrays[1], 0, 255).astype(np.uint8), edges * steps)
+
+
+def _thinned(image: object, thin: tuple[slice, ...]) -> np.ndarray:
+    proxy = image.dataobj
+    raw = np.asarray(proxy.get_unscaled()).reshape(image.shape[:3])[thin]
+    return raw if (proxy.slope, proxy.inter) == (1, 0) else raw * proxy.slope + proxy.inter
+
+
+def _same_shape(measured: Measured, case: Case) -> bool:
+    image, label = measured.images[case.name], measured.labels[case.name]
+    nifti = all(path.lower().endswith((".nii", ".nii.gz")) for path in (case.image, case.label))
+    return nifti and image.get("shape") == label.get("shape") and "minimum" in image and any(map(int, label.get("counts", {})))
+
+
+def _advise(measured: Measured, labels: label_block.Labels, origin: str, found: Sequence[rules.Finding]) -> None:
+    """The labels block that the data set itself would have, where the one checked against does not fit."""
+    print(f"labels checked against (from {origin}): {json.dumps(dict(labels))}")
+    meaning = measured.listing.value_names
+    if meaning and any(finding.code in ("values", "names", "absent") for finding in found):
+        block: dict[str, list[int]] = {"background": [0]}
+        for value, name in sorted(meaning.items()):
+            if value:
+                block.setdefault(name, []).append(value)
+        plain = {name: values[0] if len(values) == 1 else values for name, values in block.items()}
+        print(f'as dataset.json has them: "labels": {json.dumps(plain)}')
