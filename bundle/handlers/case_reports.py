@@ -13,6 +13,7 @@ from bundle import labels as label_block
 from bundle.handlers.run_record import reason
 from bundle.inferers.case import Case
 from bundle.inferers.evaluator import CaseHandler, ScanEvaluator
+from bundle.reports.ranges import load_ranges
 
 
 class CaseReports(CaseHandler):
@@ -22,12 +23,16 @@ class CaseReports(CaseHandler):
         output_dir: folder of the results.
         labels: the `labels` block, name to value.
         previews: whether to draw previews.
+        reference_ranges: file of what is usual (verb `ranges`), to judge volumes and positions by; None: the literature's.
     """
 
-    def __init__(self, output_dir: str | os.PathLike, labels: label_block.Labels, previews: bool = True) -> None:
+    def __init__(
+        self, output_dir: str | os.PathLike, labels: label_block.Labels, previews: bool = True, reference_ranges: str | None = None
+    ) -> None:
         names, values = label_block.names(labels), label_block.output_values(labels)
         self.output_dir, self.names, self.previews = Path(output_dir), names, previews
         self.structures = dict(zip(names[1:], values[1:], strict=True))
+        self.reference_ranges = load_ranges(reference_ranges)
         self.rows: dict[str, list[dict[str, Any]]] = {}
 
     def completed(self, case: Case) -> None:
@@ -46,6 +51,7 @@ class CaseReports(CaseHandler):
             confidence={name: by_name[name] for name in self.structures if by_name.get(name)},
             flip_disagreement=dict(zip(self.names[1:], case.flip_disagreement[1:], strict=False)) or None,
             seconds=dict(case.seconds),
+            reference_ranges=self.reference_ranges,
         )
         self.rows[case.name] = case_rows(result)
         if self.previews:

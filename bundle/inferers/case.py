@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 
+from bundle.inferers.confidence import Confidence
+
 
 @dataclass(eq=False)
 class Case:
@@ -19,7 +21,7 @@ class Case:
         item: entry of the dataset: `image` (path or slices), `case` (name), `source`, `problem`.
         data: the dictionary that transforms work on; `image` preprocessed, `pred` logits and later the label map.
         scan: the scan as it was loaded (1, X, Y, Z), in HU, on the source grid.
-        confidence: for each channel, mean and minimum of the probability inside it; None where the channel is empty.
+        confidence: for each channel, how sure the network is of the voxels it wins; None where it wins none.
         flip_disagreement: for each channel, 1 - Dice between the scan's and its mirror image's labels; empty if not asked for.
         attention: coefficients of the gates by level (num_gates, X, Y, Z), on the grid of the preprocessed image.
         extra: what handlers keep from one call to the next, by name.
@@ -31,7 +33,7 @@ class Case:
     item: dict[str, Any]
     data: dict[str, Any] = field(default_factory=dict)
     scan: torch.Tensor | None = None
-    confidence: list[tuple[float, float] | None] = field(default_factory=list)
+    confidence: list[Confidence | None] = field(default_factory=list)
     flip_disagreement: list[float] = field(default_factory=list)
     attention: dict[int, torch.Tensor] = field(default_factory=dict)
     extra: dict[str, Any] = field(default_factory=dict)

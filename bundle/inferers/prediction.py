@@ -11,6 +11,7 @@ from torch import Tensor
 
 from bundle.errors import UserError
 from bundle.inferers.case import Case
+from bundle.inferers.confidence import confidence, disagreement
 
 
 def predict(
@@ -65,43 +66,3 @@ def _with_attention(case: Case, network: Callable[[Tensor], Tensor], inferer: In
         start = classes + number * gates
         case.attention[level] = channels[start : start + gates].cpu()
     return channels[:classes].clone()
-
-
-def confidence(logits: Tensor) -> list[tuple[float, float] | None]:
-    """For each channel, mean and minimum of its probability over the voxels it wins; None where it wins none.
-
-    Args:
-        logits: (K, X, Y, Z).
-    """
-    found: list[tuple[float, float] | None] = []
-    flat = logits.flatten(1)
-    labels = _labels(flat)
-    for channel in range(len(flat)):
-        inside = (labels == channel).nonzero().flatten()
-        if not len(inside):
-            found.append(None)
-            continue
-        total, least = 0.0, 1.0
-        # in pieces: the background is most of the volume
-        for piece in inside.split(1 << 20):
-            probability = (flat[channel, piece] - flat[:, piece].logsumexp(0)).exp()
-            total, least = total + float(probability.sum()), min(least, float(probability.min()))
-        found.append((min(1.0, total / len(inside)), least))
-    return found
-
-
-def disagreement(first: Tensor, second: Tensor) -> list[float]:
-    """For each channel, 1 - Dice between the labels of two sets of logits (K, X, Y, Z); 0 where both have none."""
-    a, b = _labels(first.flatten(1)), _labels(second.flatten(1))
-    found = []
-    for channel in range(len(first)):
-        in_a, in_b = a == channel, b == channel
-        size = int(in_a.sum()) + int(in_b.sum())
-        found.append(1 - 2 * int((in_a & in_b).sum()) / size if size else 0.0)
-    return found
-
-
-def _labels(flat: Tensor) -> Tensor:
-    """Winning channel of each voxel of (K, N), uint8."""
-    pieces = [piece.argmax(0).to(torch.uint8) for piece in flat.split(1 << 20, dim=1)]
-    return torch.cat(pieces)

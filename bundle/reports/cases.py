@@ -56,7 +56,7 @@ class CaseResult:
         affine: (4, 4), from voxel indices to RAS+ millimetres.
         structures: name to value in `labels`; the background may be among them.
         confidence: structure to (mean, minimum) of the network's probability inside it, or to a
-            `bundle.reports.confidence.Confidence`, if known (`structure_confidence` takes them from logits).
+            `bundle.inferers.confidence.Confidence`, if known.
         flip_disagreement: structure to 1 - Dice against the labels of the flipped scan, if known.
         seconds: stage to seconds that it took.
         error: why the case failed; None when it did not.

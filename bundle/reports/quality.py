@@ -61,7 +61,7 @@ def judge(
 
     Args:
         measured: what `measure_structures` gives.
-        confidence: structure to (mean, minimum) probability inside it, and maybe the expected Dice (`Confidence`).
+        confidence: structure to (mean, minimum) probability inside it, maybe the expected Dice too.
         flip_disagreement: structure to 1 - Dice between the labels and those of the flipped scan.
         ranges: what is usual (`bundle.reports.ranges.load_ranges`); None for the literature's.
         scan: what `check_scan` found about the scan itself.
