@@ -16,7 +16,7 @@ from bundle.errors import UserError
 # what a trained network and its inference must agree on: taken from the training configuration, given to inference
 SHARED = ("labels", "network_def", "spacing", "hu_range")
 # which cases are held out: given to both
-SPLIT = ("dataset_dir", "datalist", "num_folds", "seed", "with_test", "train_size", "test_size")
+SPLIT = ("dataset_dir", "datalist", "num_folds", "split_seed", "with_test", "train_size", "test_size")
 Names = str | Sequence[str]
 
 
@@ -28,7 +28,8 @@ def experiment(
     inference_config: Names = ("configs/inference.json", "configs/evaluate.json"),
     folds: Names | None = None,
     name: str | None = None,
-    init: str | None = None,
+    checkpoint: str = "last",
+    train_only: bool = False,
     **overrides: Any,
 ) -> dict | None:
     """Train, predict and score all folds of a configuration with one command; the same command goes on after an interruption.
@@ -47,7 +48,9 @@ def experiment(
         inference_config: configs that predict and score held-out cases.
         folds: do these only, for instance on several machines: "0,2"; the table is made when all are there.
         name: of the experiment, for tables; the folder's name by default.
-        init: a checkpoint to begin every fold with.
+        checkpoint: `last` scores the weights of the last epoch; `best` those with the best validation Dice, which were
+            chosen on the cases that they are scored on and look better than they are.
+        train_only: stop before the held-out cases are predicted; the command without it goes on there.
         overrides: any key of the training config: `--dataset_dir D --max_epochs 50 --train_size 20`.
 
     Returns:
@@ -59,7 +62,9 @@ def experiment(
     output = Path(output_dir).resolve()
     files = [_config(item) for item in _listed(config_file) + _listed(overlays)]
     merged = _merged(files, overrides)
-    plan = {"name": name or output.name, "init": init, "config": merged}
+    if checkpoint not in ("last", "best"):
+        raise UserError("checkpoint", f"'{checkpoint}' is no choice", "use last or best")
+    plan = {"name": name or output.name, "checkpoint": checkpoint, "config": merged}
     _claim(output, plan)
     shared = output / "shared.json"
     _write_json(shared, {key: merged[key] for key in SHARED if key in merged})
@@ -69,9 +74,9 @@ def experiment(
     for fold in wanted:
         folder = output / f"fold_{fold}"
         if not (folder / "trained.json").is_file():
-            _train(folder, fold, total, files, overrides, init)
-        if not (folder / "evaluation" / "summary.json").is_file():
-            _evaluate(folder, fold, merged, inference)
+            _train(folder, fold, total, files, overrides)
+        if not train_only and not (folder / "evaluation" / "summary.json").is_file():
+            _evaluate(folder, fold, merged, inference, checkpoint)
     missing = [fold for fold in range(total) if not (output / f"fold_{fold}" / "evaluation" / "summary.json").is_file()]
     if missing:
         print(f"Folds still to do before the table: {', '.join(map(str, missing))}")
@@ -79,27 +84,41 @@ def experiment(
     return _summarise(output, plan, total)
 
 
-def _train(folder: Path, fold: int, total: int, files: Sequence[str], overrides: Mapping[str, Any], init: str | None) -> None:
+def _train(folder: Path, fold: int, total: int, files: Sequence[str], overrides: Mapping[str, Any]) -> None:
     """Train one fold in a process of its own; goes on where an earlier one was interrupted."""
     print(f"Fold {fold} of {total}: training", flush=True)
     keys = {**overrides, "fold": fold, "output_dir": str(folder), "ckpt_dir": str(folder / "models")}
     if (folder / "last.pt").is_file():
         keys["resume"] = True
-    if init:
-        keys["init"] = init
     _run(["training", "--config_file", json.dumps(list(files))], keys, f"training of fold {fold}")
     _write_json(folder / "trained.json", {"fold": fold})
 
 
-def _evaluate(folder: Path, fold: int, merged: Mapping[str, Any], inference: Sequence[str]) -> None:
+def _evaluate(folder: Path, fold: int, merged: Mapping[str, Any], inference: Sequence[str], checkpoint: str) -> None:
     """Predict and score the held-out cases of one fold: the validation cases, or the test cases where there is one fold."""
     print(f"Fold {fold}: held-out cases", flush=True)
     section = "test" if int(merged["num_folds"]) == 1 else "validation"
     keys = {key: merged[key] for key in SPLIT if key in merged}
-    keys |= {"fold": fold, "section": section, "ckpt_path": str(folder / "models" / "model.pt"), "output_dir": str(folder / "evaluation")}
+    keys |= {"fold": fold, "section": section, "ckpt_path": str(_weights(folder, checkpoint)), "output_dir": str(folder / "evaluation")}
+    keys["previews"] = False  # the table is wanted here; `misses` draws cases
     _run(["inference", "--config_file", json.dumps(list(inference))], keys, f"evaluation of fold {fold}")
     if not (folder / "evaluation" / "summary.json").is_file():
         raise UserError(folder / "evaluation", "the evaluation ended without summary.json", "read the messages above")
+
+
+def _weights(folder: Path, checkpoint: str) -> Path:
+    """The weights to score: the best ones, or those of the last epoch, taken out of the training state."""
+    if checkpoint == "best":
+        return folder / "models" / "model.pt"
+    path = folder / "models" / "last_epoch.pt"
+    if not path.is_file():
+        import torch
+
+        aside = path.with_name(path.name + ".part")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torch.save(torch.load(folder / "last.pt", map_location="cpu", weights_only=True)["model"], aside)
+        os.replace(aside, path)
+    return path
 
 
 def _summarise(output: Path, plan: Mapping[str, Any], total: int) -> dict:
@@ -115,7 +134,7 @@ def _summarise(output: Path, plan: Mapping[str, Any], total: int) -> dict:
     summary = summarise(rows)
     write_metrics(rows, output / "metrics.csv")
     _write_json(output / "summary.json", summary)
-    known = {"parameters": _parameters(folders[0] / "models" / "model.pt"), "seconds_per_case": _seconds(folders)}
+    known = {"parameters": _parameters(_weights(folders[0], plan["checkpoint"])), "seconds_per_case": _seconds(folders)}
     _write_json(output / "experiment.json", {**plan, **known})
     print(table(summary) + f"\nWritten: {output / 'metrics.csv'}, {output / 'summary.json'}")
     return summary
@@ -123,7 +142,8 @@ def _summarise(output: Path, plan: Mapping[str, Any], total: int) -> dict:
 
 def _run(command: list[str], keys: Mapping[str, Any], what: str) -> None:
     """`python -m monai.bundle run` with these keys, in the same environment; its output goes to the console."""
-    arguments = [item for key, value in keys.items() for item in (f"--{key}", value if isinstance(value, str) else json.dumps(value))]
+    given = {key: value for key, value in keys.items() if value is not None}
+    arguments = [item for key, value in given.items() for item in (f"--{key}", value if isinstance(value, str) else repr(value))]
     path = os.pathsep.join(part for part in (root(), os.environ.get("PYTHONPATH", "")) if part)
     done = subprocess.run([sys.executable, "-m", "monai.bundle", "run", *command, *arguments], env={**os.environ, "PYTHONPATH": path})
     if done.returncode:

@@ -21,7 +21,8 @@ TRAIN = {
     "network_def": {"_target_": "bundle.networks.AttentionUnet", "num_gates": 2},
     "spacing": [2, 2, 2],
     "num_folds": 3,
-    "seed": 0,
+    "split_seed": 4,
+    "datalist": None,
     "max_epochs": 5,
     "train": {"trainer": {}},
 }
@@ -41,12 +42,13 @@ class Runs:
         self.calls.append((what, keys))
         output.mkdir(parents=True, exist_ok=True)
         if what == "training":
-            (output / "last.pt").touch()
+            weights = {"w": torch.zeros(2, 3), "n.running_mean": torch.zeros(7)}
+            torch.save({"model": weights, "epoch": 5}, output / "last.pt")
         if self.fail_at == (what, fold):
             return subprocess.CompletedProcess(command, 1)
         if what == "training":
             (output / "models").mkdir(exist_ok=True)
-            torch.save({"w": torch.zeros(2, 3), "n.running_mean": torch.zeros(7)}, output / "models" / "model.pt")
+            torch.save(weights, output / "models" / "model.pt")
         else:
             rows = [{"case": f"case_{fold}", "structure": "pancreas", **dict.fromkeys(COLUMNS, 0.5 + fold / 10)}]
             write_metrics(rows, output / "metrics.csv")
@@ -75,7 +77,10 @@ def test_all_folds_then_one_table(runs: Runs, configs: dict, tmp_path: Path) -> 
     training, inference = runs.calls[2][1], runs.calls[3][1]
     assert training["max_epochs"] == "7" and training["ckpt_dir"] == str(tmp_path / "out" / "fold_1" / "models")
     assert json.loads(training["config_file"])[1] == str(tmp_path / "unet.json") and "resume" not in training
-    assert inference["ckpt_path"] == training["ckpt_dir"] + "/model.pt" and inference["section"] == "validation"
+    assert inference["ckpt_path"] == training["ckpt_dir"] + "/last_epoch.pt"
+    assert (inference["section"], inference["split_seed"], inference["previews"]) == ("validation", "4", "False")
+    assert "datalist" not in inference  # fire would read None as a file name
+    assert list(torch.load(inference["ckpt_path"], weights_only=True)) == ["w", "n.running_mean"]
     shared = json.loads(Path(json.loads(inference["config_file"])[-1]).read_text())
     assert shared["network_def"]["num_gates"] == 0 and shared["labels"] == TRAIN["labels"]
     assert summary["cases"] == 3 and summary["structures"]["pancreas"]["dice"]["mean"] == pytest.approx(0.6)
@@ -92,7 +97,7 @@ def test_the_same_command_goes_on(runs: Runs, configs: dict, tmp_path: Path) -> 
     runs.fail_at = None
     experiment(str(tmp_path / "out"), **configs)
     assert [(what, keys["fold"]) for what, keys in runs.calls] == [(what, str(k)) for k in (1, 2) for what in ("training", "inference")]
-    assert runs.calls[0][1]["resume"] == "true" and "resume" not in runs.calls[2][1]
+    assert runs.calls[0][1]["resume"] == "True" and "resume" not in runs.calls[2][1]
     runs.calls.clear()
     experiment(str(tmp_path / "out"), **configs)
     assert not runs.calls
@@ -102,6 +107,14 @@ def test_some_folds_wait_for_the_others(runs: Runs, configs: dict, tmp_path: Pat
     assert experiment(str(tmp_path / "out"), folds="0,2", **configs) is None
     assert not (tmp_path / "out" / "metrics.csv").exists()
     assert experiment(str(tmp_path / "out"), folds=1, **configs)["cases"] == 3
+
+
+def test_training_first_and_best_weights(runs: Runs, configs: dict, tmp_path: Path) -> None:
+    assert experiment(str(tmp_path / "out"), train_only=True, checkpoint="best", **configs) is None
+    assert [what for what, _ in runs.calls] == ["training"] * 3
+    experiment(str(tmp_path / "out"), checkpoint="best", **configs)
+    assert [what for what, _ in runs.calls[3:]] == ["inference"] * 3
+    assert runs.calls[3][1]["ckpt_path"].endswith("fold_0/models/model.pt")
 
 
 def test_one_fold_is_scored_on_the_test_cases(runs: Runs, configs: dict, tmp_path: Path) -> None:
