@@ -40,7 +40,13 @@ def plan(source: Path) -> Plan:
     folder = find_folder(source, *pair)
     structures = {name: value for value, name in enumerate(STRUCTURES, start=1)}
     merged = {"kidney": ["right kidney", "left kidney"]}
-    result = Plan("FLARE 2022", "https://flare22.grand-challenge.org", "CC BY-NC-ND 4.0: see the challenge's rules", structures, merged)
+    result = Plan(
+        "FLARE 2022",
+        "https://flare22.grand-challenge.org",
+        "the rules of the challenge: flare22.grand-challenge.org/Rules",
+        structures,
+        merged,
+    )
     result.odd.append("the 50 labelled scans are from MSD's pancreas task: do not train on one of the two and test on the other")
     if "flare23" in str(folder).lower() or any("flare23" in path.name.lower() for path in nifti_files(child(folder, pair[0]))):
         result.odd.append("this looks like FLARE 2023, whose labels leave out organs in many cases: those would be learnt as background")

@@ -19,7 +19,7 @@ from bundle.data.prepare.files import write_nifti
 from bundle.data.prepare.orientation import by_header, decide, fit
 from bundle.data.prepare.plan import Plan, PlannedCase, Targets, not_found, number
 
-TWICE = {25: 2, 70: 2}  # cases that are case 2 again, cropped otherwise: TCIA took them out in 2020
+TWICE = {25: 2, 70: 2}  # cases that are case 2 again, cropped otherwise: TCIA took them out
 LAYOUT = "PANCREAS_0001, PANCREAS_0002, ... and TCIA_pancreas_labels-02-05-2017"
 
 

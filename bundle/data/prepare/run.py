@@ -217,13 +217,18 @@ def _check(plan: Plan, output: Path) -> None:
 
     measured = measure(find_cases(str(output)), cache_dir=str(output))
     counts = [facts.get("counts", {}) for facts in measured.labels.values()]
-    for name, value in plan.structures.items():
-        print(f"  structure: {name} (value {value}) in {sum(str(value) in count for count in counts)} of {len(counts)} labelled cases")
+    seen = {name: sum(str(value) in count for count in counts) for name, value in plan.structures.items()}
+    for name, number in seen.items():
+        if number:
+            print(f"  structure: {name} (value {plan.structures[name]}) in {number} of {len(counts)} labelled cases")
+    if absent := [name for name, number in seen.items() if not number]:
+        print(f"  in no labelled case: {', '.join(absent)}")
     parts: dict = {}
     with contextlib.suppress(UserError):
         parts = sections(measured.listing)
     for finding in findings(measured, plan.full_block(), parts):
-        print(f"  {finding.level}: {finding.error()}")
+        if finding.code != "absent":
+            print(f"  {finding.level}: {finding.error()}")
 
 
 def _next_steps(output: Path) -> None:
