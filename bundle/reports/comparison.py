@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from bundle.reports.drawing import Colour, blend, colour, cover, grey, grey_window, legend, outline, save
 from bundle.reports.layout import WIDTH, row, sheet
@@ -30,14 +31,27 @@ def comparison(
     title: str = "prediction against reference",
     focus: str | None = None,
 ) -> Path:
-    """Write a PNG: the reference's contours above, below them the prediction's, with missed voxels red and added ones blue.
+    """Write `comparison_picture` as a PNG, atomically: see there for arguments and errors."""
+    return save(comparison_picture(image, prediction, reference, affine, structures, title=title, focus=focus), path)
+
+
+def comparison_picture(
+    image: np.ndarray,
+    prediction: np.ndarray,
+    reference: np.ndarray,
+    affine: np.ndarray,
+    structures: Mapping[str, int],
+    *,
+    title: str = "prediction against reference",
+    focus: str | None = None,
+) -> Image.Image:
+    """The reference's contours in three planes, below them the prediction's, with missed voxels red and added ones blue.
 
     Args:
         image: (X, Y, Z), HU or normalised.
         prediction, reference: (X, Y, Z) whole numbers on the same grid.
         affine: (4, 4), from voxel indices to RAS+ millimetres.
         structures: name to value in both label maps.
-        path: of the PNG.
         title: heading.
         focus: a structure to look at from near; by default all of them, in the whole section of the body.
 
@@ -84,7 +98,7 @@ def comparison(
         row(windows, below, max_height=MAX_HEIGHT, name="prediction"),
         legend([*entries, (MISSED, "missed"), (ADDED, "added")], WIDTH),
     ]
-    return save(sheet(strips, title=title), path)
+    return sheet(strips, title=title)
 
 
 def _windows(

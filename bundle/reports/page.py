@@ -85,9 +85,9 @@ def _row(rows: Rows, structures: Sequence[str], folder: Path, share: int) -> str
         f'<td class="picture">{_picture(folder, first["case"], share)}</td>',
         f'<th scope="row" data-value="{case.lower()}">{case}<small>{source}</small></th>',
         _verdict(first, state),
-        _cell(first["score"]),
+        _cell(first["score"], 2),
         *(_structure_cell(by_name.get(name)) for name in structures),
-        _cell(first["seconds"]),
+        _cell(first["seconds"], 1),
     ]
     return f'<tr class="{state}">{"".join(cells)}</tr>'
 
@@ -116,8 +116,9 @@ def _structure_cell(row: Mapping[str, str] | None) -> str:
     return f'<td class="number" data-value="{row["volume_ml"]}">{amount(_float(row["volume_ml"], 0))}{small}</td>'
 
 
-def _cell(value: str) -> str:
-    return f'<td class="number" data-value="{html.escape(value)}">{html.escape(value)}</td>'
+def _cell(value: str, digits: int) -> str:
+    shown = f"{_float(value, 0):.{digits}f}" if value else ""
+    return f'<td class="number" data-value="{html.escape(value)}">{shown}</td>'
 
 
 def _picture(folder: Path, case: str, share: int) -> str:

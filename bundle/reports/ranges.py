@@ -14,7 +14,7 @@ Range = tuple[float, float]
 
 # Plausible adult volumes in ml, wide on purpose: a volume outside deserves a look, a volume inside proves nothing.
 # Sources (docs/quality.md has the figures): pancreas 62.6 +- 19.1 ml, doi 10.4258/hir.2020.26.4.321; spleen 198 +- 88 ml,
-# doi 10.5603/FM.2014.0038; one kidney 138-180 ml, 5th percentile 92-134 ml, doi 10.3390/jcm13030769; liver 1281 +- 219 ml,
+# doi 10.5603/FM.2014.0038; right kidney, median 138 (women) and 174 ml (men), doi 10.3390/jcm13030769; liver 1281 +- 219 ml,
 # doi 10.7860/JCDR/2019/41932.13038. Upper limits leave room for disease as the expert maps of public cohorts show it.
 ADULT_VOLUME_ML: dict[str, Range] = {
     "pancreas": (20.0, 150.0),
