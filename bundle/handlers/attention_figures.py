@@ -68,10 +68,10 @@ class AttentionFigures:
 
     def write(self, epoch: int) -> Path:
         """Write coefficients and figure for this epoch; returns the figure's path."""
-        from bundle.reports.attention_figure import VIEWS, draw_training, view
+        from bundle.reports.attention_figure import VIEWS, draw_training, middle_of, view
 
         image, label = self._fixed_scan()
-        middle = _middle(label)
+        middle = middle_of(label)
         slices = {}
         for level, coefficients in self._coefficients(image).items():
             slices |= {f"{level} {name}": view(coefficients, name, middle[VIEWS[name][0]]) for name in VIEWS}
@@ -97,11 +97,13 @@ class AttentionFigures:
 
     def _fixed_scan(self) -> tuple[torch.Tensor, np.ndarray]:
         """Image (1, 1, X, Y, Z) and label (X, Y, Z) of the fixed scan, cropped around the structures; loaded once."""
+        from bundle.reports.attention_figure import middle_of, window
+
         if self._scan is None:
             item = self.dataset[self.index]
             image, label = (torch.as_tensor(item[key]).detach().cpu() for key in (self.image_key, self.label_key))
-            middle = _middle(label[0].numpy())
-            box = [slice(start, start + n) for start, n in map(_range, middle, self.size, label.shape[1:])]
+            middle = middle_of(label[0].numpy())
+            box = [slice(start, start + n) for start, n in map(window, middle, self.size, label.shape[1:])]
             tensor = image.as_subclass(torch.Tensor)[(slice(0, 1), *box)].float()
             self._scan = tensor[None].contiguous(), label.as_subclass(torch.Tensor)[(0, *box)].numpy()
         return self._scan
@@ -117,16 +119,3 @@ class AttentionFigures:
         finally:
             module.train(training)
         return {level: found.resampled[0].float().mean(dim=0).cpu().numpy().astype(np.float16) for level, found in maps.items()}
-
-
-def _middle(label: np.ndarray) -> list[int]:
-    """The voxel in the middle of the structures' box, or of the volume where there are none."""
-    where = np.argwhere(label > 0)
-    ends = (where.min(axis=0) + where.max(axis=0)) // 2 if len(where) else np.asarray(label.shape) // 2
-    return [int(value) for value in ends]
-
-
-def _range(middle: int, wanted: int, length: int) -> tuple[int, int]:
-    """Start and number of voxels along one axis: `wanted` around the middle, inside the volume."""
-    count = min(wanted, length)
-    return min(max(middle - count // 2, 0), length - count), count

@@ -77,6 +77,19 @@ def draw_gate(picture: np.ndarray, contour: np.ndarray, levels: Mapping[int, Seq
     _save(figure, path)
 
 
+def middle_of(label: np.ndarray) -> list[int]:
+    """The voxel in the middle of the structures' box, or of the volume where there are none."""
+    where = np.argwhere(label > 0)
+    ends = (where.min(axis=0) + where.max(axis=0)) // 2 if len(where) else np.asarray(label.shape) // 2
+    return [int(value) for value in ends]
+
+
+def window(middle: int, wanted: int, length: int) -> tuple[int, int]:
+    """Start and number of voxels along one axis: `wanted` around the middle, inside the volume."""
+    count = min(wanted, length)
+    return min(max(middle - count // 2, 0), length - count), count
+
+
 def _panels(rows: int, columns: int, shapes: Sequence[tuple[int, ...]]):
     """A figure with a grid of panels without axes, rows as high as their pictures are."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg

@@ -107,18 +107,8 @@ def _evaluate(folder: Path, fold: int, merged: Mapping[str, Any], inference: Seq
 
 
 def _weights(folder: Path, checkpoint: str) -> Path:
-    """The weights to score: the best ones, or those of the last epoch, taken out of the training state."""
-    if checkpoint == "best":
-        return folder / "models" / "model.pt"
-    path = folder / "models" / "last_epoch.pt"
-    if not path.is_file():
-        import torch
-
-        aside = path.with_name(path.name + ".part")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        torch.save(torch.load(folder / "last.pt", map_location="cpu", weights_only=True)["model"], aside)
-        os.replace(aside, path)
-    return path
+    """The weights to score: those of the last epoch (in the training state), or the best ones."""
+    return folder / "last.pt" if checkpoint == "last" else folder / "models" / "model.pt"
 
 
 def _summarise(output: Path, plan: Mapping[str, Any], total: int) -> dict:
@@ -197,7 +187,8 @@ def _parameters(checkpoint: Path) -> int | None:
 
     if not checkpoint.is_file():
         return None
-    state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    content = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    state = content.get("model", content)
     running = ("running_mean", "running_var", "num_batches_tracked")
     return sum(value.numel() for key, value in state.items() if not key.endswith(running))
 

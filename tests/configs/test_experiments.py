@@ -1,0 +1,60 @@
+"""The overlays of experiments: thin, and what they say they are."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from monai.bundle import ConfigParser
+
+OVERLAYS = (
+    *("unet", "unet_6m", "unet_10m", "split_120_30", "split_30_120", "ct82", "loss_dice_ce", "loss_dice_bce"),
+    *("phantom_study", "attention_figures"),
+)
+
+
+def _merged(repository: Path, *overlays: str) -> ConfigParser:
+    files = [str(repository / "configs" / f"{name}.json") for name in ("train", *overlays)]
+    return ConfigParser(ConfigParser.load_config_files(files))
+
+
+@pytest.mark.parametrize("name", OVERLAYS)
+def test_overlays_hold_differences_of_known_keys_only(repository: Path, name: str) -> None:
+    """Each key exists in train.json, or is used by another key of the overlay."""
+    overlay = json.loads((repository / "configs" / f"{name}.json").read_text())
+    train = json.loads((repository / "configs" / "train.json").read_text())
+    text = json.dumps(overlay)
+    for key, value in overlay.items():
+        top = key.lstrip("+").split("#")[0]
+        assert top in train or f"@{top}" in text, f"{name}.json: {key} has no effect"
+        assert "#" in key or key.startswith("+") or train.get(top) != value, f"{name}.json: {key} is the default"
+
+
+@pytest.mark.parametrize(("overlays", "parameters"), [(("unet",), 5_888_004), (("unet_6m",), 6_444_328), (("unet_10m",), 10_403_190)])
+def test_networks_have_the_papers_size(repository: Path, overlays: tuple[str, ...], parameters: int) -> None:
+    network = _merged(repository, *overlays).get_parsed_content("network_def")
+    assert sum(part.numel() for part in network.parameters()) == parameters
+
+
+def test_losses_are_what_their_names_say(repository: Path) -> None:
+    """Against PyTorch's own cross-entropies, without MONAI's Dice part (weight 0)."""
+    random = torch.Generator().manual_seed(0)
+    logits, target = torch.randn(2, 4, 5, 6, 7, generator=random), torch.randint(0, 4, (2, 1, 5, 6, 7), generator=random)
+    one_hot = torch.nn.functional.one_hot(target[:, 0], 4).movedim(-1, 1).float()
+    expected = {
+        "ce": torch.nn.functional.cross_entropy(logits, target[:, 0]),
+        "bce": torch.nn.functional.binary_cross_entropy_with_logits(logits, one_hot),
+    }
+    for name, value in expected.items():
+        parser = _merged(repository, f"loss_dice_{name}")
+        parser["lambda_dice"], parser[f"lambda_{name}"] = 0.0, 2.0
+        assert parser.get_parsed_content("loss")(logits, target).item() == pytest.approx(2 * value.item(), rel=1e-5)
+
+
+def test_splits_and_structures_of_the_paper(repository: Path) -> None:
+    keys = ("train_size", "test_size", "num_folds")
+    sizes = [[_merged(repository, name)[key] for key in keys] for name in ("split_120_30", "split_30_120", "ct82")]
+    assert sizes == [[120, 30, 1], [30, 120, 1], [61, 21, 1]]
+    assert _merged(repository, "ct82").get_parsed_content("network_def").out_channels == 2
