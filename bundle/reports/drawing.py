@@ -132,6 +132,16 @@ def legend(entries: Sequence[tuple[Colour | None, str]], width: int, *, size: in
     return strip
 
 
+def stack(pictures: Sequence[Image.Image]) -> Image.Image:
+    """Pictures below each other, as wide as the widest."""
+    whole = Image.new("RGB", (max(picture.width for picture in pictures), sum(picture.height for picture in pictures)), BACKGROUND)
+    top = 0
+    for picture in pictures:
+        whole.paste(picture, (0, top))
+        top += picture.height
+    return whole
+
+
 def save(picture: Image.Image, path: str | os.PathLike) -> Path:
     """Write a PNG: whole or not at all."""
     path = Path(path)
