@@ -1,0 +1,59 @@
+import json
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from bundle.data.synthetic.canvas import Canvas
+from bundle.data.synthetic.contrast import read_real_scan, vary
+from bundle.data.synthetic.tissues import Tissue
+from bundle.errors import UserError
+
+
+@pytest.fixture()
+def folder(tmp_path):
+    """A box of fat with an aorta, a spleen and an under-segmented pancreas of 3 mm voxels."""
+    image = np.full((30, 28, 26), -100, np.float32)
+    structures = np.zeros(image.shape, np.uint8)
+    labels = np.zeros(image.shape, np.uint8)
+    image[10:14, 10:14] = 40
+    structures[10:14, 10:14] = 3
+    image[3:8, 3:9, 5:20] = 48
+    structures[3:8, 3:9, 5:20] = 77
+    labels[3:8, 3:9, 5:20] = 2
+    image[18:24, 18:21, 10:14] = 38
+    labels[20:22, 18:21, 10:14] = 1
+    structures[20:22, 18:21, 10:14] = 46
+    affine = np.diag([3.0, 3, 3, 1])
+    for name, array in (("ct", image.astype(np.int16)), ("structures", structures), ("labels", labels)):
+        nib.save(nib.Nifti1Image(array, affine), tmp_path / f"{name}.nii.gz")
+    (tmp_path / "structures.json").write_text(json.dumps({"aorta": 3, "spleen": 77, "pancreas": 46}))
+    return tmp_path
+
+
+def test_structures_become_tissues_and_the_pancreas_grows_into_unclaimed_soft_tissue(folder):
+    scan = read_real_scan(folder)
+    assert (scan.tissues[10:14, 10:14] == Tissue.AORTA).all()
+    assert scan.tissues[0, 0, 0] == Tissue.AIR
+    assert (scan.labels == 1).sum() > (2 * 3 * 4)
+    assert not (scan.labels[18, :, :] == 1).any() or (scan.image[scan.labels == 1] > -30).all()
+    assert (scan.labels == 2).sum() == 5 * 6 * 15
+
+
+def test_enhanced_vessel_and_untouched_fat(folder):
+    scan = read_real_scan(folder)
+    rng = np.random.default_rng(2)
+    canvas = Canvas((30, 28, 26), (3.0,) * 3, origin=-1.5 * (np.array([30, 28, 26]) - 1), rotation=np.eye(3), displacement_mm=0.0, rng=rng)
+    image, labels = vary(scan, canvas, rng)
+    np.testing.assert_array_equal(labels, scan.labels)
+    assert image[12, 12, 13] > 60  # 40 before
+    assert image[26, 25, 3] == pytest.approx(-100, abs=1)
+
+
+def test_a_folder_without_its_files_or_with_differing_grids_is_refused(folder):
+    nib.save(nib.Nifti1Image(np.zeros((3, 3, 3), np.uint8), np.eye(4)), folder / "labels.nii.gz")
+    with pytest.raises(UserError, match="grids differ"):
+        read_real_scan(folder)
+    (folder / "labels.nii.gz").unlink()
+    with pytest.raises(UserError, match=r"labels\.nii\.gz.*cannot be read"):
+        read_real_scan(folder)

@@ -1,0 +1,74 @@
+import json
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from bundle.data.datalist import datalist
+from bundle.data.synthesis import synthesise
+from bundle.data.synthetic.donors import read_donor
+from bundle.data.synthetic.transplant import fit_body
+from bundle.errors import UserError
+
+
+@pytest.fixture(scope="module")
+def procedural(tmp_path_factory):
+    return synthesise(str(tmp_path_factory.mktemp("synthesis") / "one"), cases=2, validation=1, seed=3, jobs=1)
+
+
+def test_without_any_real_anatomy_it_still_makes_a_data_set(procedural):
+    training, validation = (datalist(str(procedural), section) for section in ("training", "validation"))
+    assert (len(training), len(validation)) == (2, 1)
+    for item in training + validation:
+        image, label = nib.load(item["image"]), nib.load(item["label"])
+        assert image.shape == label.shape and nib.aff2axcodes(image.affine) == ("R", "A", "S")
+        np.testing.assert_allclose(image.header.get_zooms(), 2.0)
+        assert set(np.unique(np.asarray(label.dataobj))) <= {0, 1, 2, 3}
+        assert np.asarray(image.dataobj).min() < -900
+
+
+def test_goes_on_and_grows_without_changing_what_stands(procedural):
+    before = {p.name: p.read_bytes() for p in (procedural / "imagesTr").iterdir()}
+    name = sorted(before)[-1]
+    (procedural / "imagesTr" / name).unlink()
+    synthesise(str(procedural), cases=2, validation=1, seed=3, jobs=1)
+    assert (procedural / "imagesTr" / name).read_bytes() == before[name]
+
+
+def test_refuses_what_it_cannot_use(tmp_path):
+    with pytest.raises(UserError, match="label maps"):
+        synthesise(str(tmp_path / "a"), maps=str(tmp_path), cases=1)
+    with pytest.raises(UserError, match=r"no ct\.nii\.gz"):
+        synthesise(str(tmp_path / "b"), real=str(tmp_path), cases=1)
+    with pytest.raises(UserError, match="--shares"):
+        synthesise(str(tmp_path / "c"), cases=1, shares=(1, 0, 0))
+
+
+def test_the_body_holds_the_organs_of_a_real_person(shared_data):
+    donor = read_donor(shared_data / "labels" / "multiorgan" / "case_45.nii.gz")
+    body, origin = fit_body(donor, np.random.default_rng(0))
+    # the donor's kidney lies beside the spine, behind the middle of the body, left of the midline
+    kidney = donor.organs["kidney_left"].points().mean(0) - origin
+    assert -90 < kidney[0] < -45
+    assert abs(kidney[1] - body.vertebra_y) < 15
+    assert 100 < body.half_width < 230 and body.half_depth < body.half_width
+
+
+@pytest.mark.slow
+def test_scans_of_real_organs_and_of_the_real_ct(shared_data, tmp_path):
+    maps = tmp_path / "maps"
+    maps.mkdir()
+    for name in ("case_45", "case_55"):
+        (maps / f"{name}.nii.gz").write_bytes((shared_data / "labels" / "multiorgan" / f"{name}.nii.gz").read_bytes())
+    real = shared_data / "ct" / "torso_3mm"
+    folder = synthesise(str(tmp_path / "out"), cases=4, validation=1, maps=str(maps), real=str(real), shares=(0.5, 0.0, 0.5), jobs=2)
+    names = {p.name.split("_")[0] for p in (folder / "imagesTr").iterdir()}
+    assert names == {"maps", "real", "heldout"}
+    content = json.loads((folder / "dataset.json").read_text())
+    assert content["synthesis"]["anatomies_training"] == ["case_45"]
+    assert content["synthesis"]["anatomies_validation"] == ["case_55"]
+    without = json.loads((folder / "without_real.json").read_text())
+    assert not any("real_" in item["image"] for item in without["training"])
+    for path in (folder / "labelsTr").iterdir():
+        volumes = np.bincount(np.asarray(nib.load(path).dataobj).ravel(), minlength=4) * 8e-3
+        assert 30 < volumes[2] < 700, path.name
