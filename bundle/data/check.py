@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -12,6 +13,8 @@ from bundle.data import rules
 from bundle.data.datalist import Case, Listing, find_cases, raise_all, sections
 from bundle.data.facts import FactCache, image_facts, label_facts, stamp
 from bundle.errors import UserError
+
+SHOWN = 5  # warnings of one kind that are printed
 
 
 @dataclass
@@ -62,9 +65,7 @@ def check_before_training(
         problems.append(error)
     measured = measure(listing, cache_dir=cache_dir, num_workers=num_workers, progress=progress)
     found = findings(measured, labels, parts)
-    for finding in found:
-        if finding.level == "warning":
-            print(f"warning: {finding.error()}")
+    print_findings([finding for finding in found if finding.level == "warning"])
     raise_all(problems + [finding.error() for finding in found if finding.level == "error"])
     return {name: len(cases) for name, cases in parts.items()}
 
@@ -101,6 +102,18 @@ def findings(measured: Measured, labels: label_block.Labels, parts: Mapping[str,
     found += rules.duplicate_findings(measured.listing.cases, measured.images, section_of)
     listing = measured.listing
     return found + rules.label_findings(listing.source, listing.cases, measured.labels, labels, listing.value_names)
+
+
+def print_findings(found: Sequence[rules.Finding], rest: str = "python -m bundle check lists them all") -> None:
+    """A line a finding; of warnings of one kind the first few, and how many more there are."""
+    shown: Counter[str] = Counter()
+    for finding in found:
+        shown[finding.code] += finding.level == "warning"
+        if shown[finding.code] <= SHOWN:
+            print(f"{finding.level}: {finding.error()}")
+    for code, number in shown.items():
+        if number > SHOWN:
+            print(f"warning: {number - SHOWN} more of the kind '{code}' ({rest})")
 
 
 def _measured(job: tuple[str, str, str]) -> tuple[list[int] | None, dict]:

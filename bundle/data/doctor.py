@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,12 +13,12 @@ import numpy as np
 import bundle
 from bundle import labels as label_block
 from bundle.data import rules
-from bundle.data.check import Measured, findings, measure
+from bundle.data.check import Measured, findings, measure, print_findings
 from bundle.data.datalist import Case, find_cases, sections
+from bundle.data.listing import nifti_files, stem
 from bundle.errors import UserError
 
 FLIP_GAIN, FLIP_TIMES = 0.05, 3.0  # a flip must explain so much more, and so many times as much, to be worth a word
-SHOWN = 5  # warnings of one kind that are printed
 OUTLIER = 5.0  # robust standard deviations of the logarithm of a volume
 DEFAULT = {"background": 0, "pancreas": 1, "spleen": 2, "kidney": 3}
 
@@ -67,10 +66,11 @@ def check(
     except UserError as error:
         found.append(_listed(error))
     found += findings(measured, block, parts)
+    found += _unlisted(measured)
     found += _more(measured, block, [size * spacing for size in patch_size])
     found += _flips(measured, num_workers)
     found.sort(key=lambda finding: (finding.level, finding.case))
-    _print_findings(found)
+    print_findings(found, "see findings.csv")
     write_report(measured, found, block, output)
     _advise(measured, block, origin, found)
     return int(any(finding.level == "error" for finding in found))
@@ -90,18 +90,6 @@ def flip_finding(case: Case, image: np.ndarray, label: np.ndarray, edges: Sequen
     return [rules.Finding("warning", "flipped", case.name, case.label, problem, fix)]
 
 
-def _print_findings(found: Sequence[rules.Finding]) -> None:
-    """A line a finding; of warnings of one kind the first five, the table has them all."""
-    shown: Counter[str] = Counter()
-    for finding in found:
-        shown[finding.code] += finding.level == "warning"
-        if shown[finding.code] <= SHOWN:
-            print(f"{finding.level:8s}{finding.error()}")
-    for code, number in shown.items():
-        if number > SHOWN:
-            print(f"warning {number - SHOWN} more of the kind '{code}': see findings.csv")
-
-
 def _labels(dataset_dir: str, labels: Mapping | str | None) -> tuple[label_block.Labels, str]:
     """The labels block to check against, and where it is from."""
     if isinstance(labels, Mapping):
@@ -119,6 +107,22 @@ def _labels(dataset_dir: str, labels: Mapping | str | None) -> tuple[label_block
 
 def _listed(problem: UserError) -> rules.Finding:
     return rules.Finding("error", "listing", "", problem.where, problem.problem, problem.fix)
+
+
+def _unlisted(measured: Measured) -> list[rules.Finding]:
+    """Images that lie in the folders but that `dataset.json` does not list."""
+    source = Path(measured.listing.source)
+    if source.name != "dataset.json":
+        return []
+    known = {stem(case.image).removesuffix("_0000") for case in measured.listing.cases}
+    beside = [path for part in ("imagesTr", "imagesTs") for path in nifti_files(source.parent / part)]
+    forgotten = [path for path in beside if stem(path).removesuffix("_0000") not in known]
+    if not forgotten:
+        return []
+    names = ", ".join(path.name for path in forgotten[:5])
+    problem = f"does not list {len(forgotten)} images that lie in its folders ({names}{', ...' if len(forgotten) > 5 else ''})"
+    fix = "list them, or take dataset.json away: then the folders count"
+    return [rules.Finding("warning", "unlisted", "", str(source), problem, fix)]
 
 
 def _more(measured: Measured, labels: label_block.Labels, patch_mm: Sequence[float]) -> list[rules.Finding]:

@@ -21,6 +21,8 @@ from bundle.data.datalist import ENDINGS
 
 VERSION = 1  # of the facts: caches of other versions are dropped
 CHUNK = 1 << 21  # voxels looked at at once
+FARTHEST = (-(2**15), 2**18)  # intensities beyond are counted as these: no CT has them
+MOST_VALUES = 400_000  # different values that are kept apart: no label map has so many
 PERCENTILES = (0.5, 5, 25, 50, 75, 95, 99.5)
 UNREADABLE = (OSError, EOFError, ValueError, TypeError, KeyError, zlib.error, RuntimeError)
 
@@ -34,19 +36,22 @@ def image_facts(path: str) -> dict:
     facts, volume = _header(path)
     if volume is None:
         return facts
-    tally, bad = {}, 0
+    tally, bad, lowest, highest = {}, 0, np.inf, -np.inf
     try:
         for values in volume.chunks():
             finite = np.isfinite(values) if values.dtype.kind == "f" else None
             if finite is not None and not finite.all():
                 bad += int(values.size - finite.sum())
                 values = values[finite]
-            _count(tally, values)
+            if values.size:
+                lowest, highest = min(lowest, float(values.min())), max(highest, float(values.max()))
+                _count(tally, np.clip(values, *FARTHEST) if highest > FARTHEST[1] or lowest < FARTHEST[0] else values)
     except UNREADABLE as error:
         return facts | {"error": _said(error)}
     levels = np.array(sorted(tally), dtype=np.float64)
     counts = np.array([tally[level] for level in sorted(tally)], dtype=np.int64)
-    return facts | {"nonfinite": bad, **_statistics(levels, counts, facts["shape"])}
+    span = {"minimum": lowest, "maximum": highest} if len(levels) else {}
+    return facts | {"nonfinite": bad, **_statistics(levels, counts, facts["shape"]), **span}
 
 
 def label_facts(path: str) -> dict:
@@ -144,7 +149,7 @@ class _NiftiVolume:
 
 
 class _LoadedVolume:
-    """The voxels of a file in another format than NIfTI, as MONAI's readers give them."""
+    """The voxels of a file in another format than NIfTI, as MONAI's ITK reader gives them."""
 
     def __init__(self, array: np.ndarray) -> None:
         self.array = array.reshape(-1)
@@ -178,7 +183,7 @@ def _nifti(path: str) -> tuple[dict, _NiftiVolume, np.dtype]:
 def _other(path: str) -> tuple[dict, _LoadedVolume, np.dtype]:
     from monai.transforms import LoadImage
 
-    loaded = LoadImage(image_only=True, dtype=None)(path)
+    loaded = LoadImage("ITKReader", image_only=True, dtype=None)(path)
     array = np.asarray(loaded)
     facts = {"shape": list(array.shape), "affine": np.asarray(loaded.affine, dtype=float).tolist(), "dtype": array.dtype.name}
     return facts, _LoadedVolume(array), array.dtype
@@ -220,7 +225,8 @@ def _count(tally: dict[int, int], values: np.ndarray) -> None:
         found, number = np.unique(values, return_counts=True)
         pairs = zip(found.tolist(), number.tolist(), strict=True)
     for value, number in pairs:
-        tally[value] = tally.get(value, 0) + number
+        if value in tally or len(tally) < MOST_VALUES:
+            tally[value] = tally.get(value, 0) + number
 
 
 def _statistics(levels: np.ndarray, counts: np.ndarray, shape: list[int]) -> dict:

@@ -69,7 +69,11 @@ def duplicate_findings(cases: list[Case], images: Mapping[str, Mapping], section
             continue
         parts = {sections.get(other.name), sections.get(case.name)} - {None}
         where = f", and they are in different splits ({', '.join(sorted(parts))})" if len(parts) > 1 else ""
-        fix = "keep one of the two: a scan in two splits makes the scores of the second worthless" if where else "keep one of the two"
+        fix = (
+            "keep one of the two: a scan in two splits makes the scores of the second worthless"
+            if where
+            else "keep one of the two: in other folds they come apart"
+        )
         level = "error" if where else "warning"
         found.append(Finding(level, "duplicate", case.name, case.image, f"holds the same scan as {other.image}{where}", fix))
     return found

@@ -132,6 +132,13 @@ def test_labels_from_the_prepared_set_and_advice_from_dataset_json(msd, examine)
     assert code == 1 and 'as dataset.json has them: "labels": {"background": 0, "spleen": 1, "pancreas": 2}' in said
 
 
+def test_images_that_dataset_json_forgets(msd, examine):
+    folder = msd()
+    entries = [{"image": f"imagesTr/case_{n}.nii.gz", "label": f"labelsTr/case_{n}.nii.gz"} for n in range(5)]
+    (folder / "dataset.json").write_text(json.dumps({"training": entries}))
+    assert "1 images that lie in its folders (case_5.nii.gz)" in examine(folder)[2]["unlisted"]["problem"]
+
+
 def test_verb_and_exit_code(msd, tmp_path):
     command = [sys.executable, "-m", "bundle", "check", str(msd()), f"--labels={json.dumps(LABELS)}", f"--output_dir={tmp_path / 'out'}"]
     out = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})

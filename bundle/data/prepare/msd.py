@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 
 from bundle.data import listing
-from bundle.data.prepare.plan import Plan, PlannedCase, find_folder, not_found
+from bundle.data.prepare.plan import Plan, PlannedCase, find_folders, not_found
 from bundle.errors import UserError
 
 PARTS = {"pancreas": ("pancreas", "cancer", "tumour", "tumor"), "kidney": ("kidney", "right kidney", "left kidney")}
@@ -18,9 +18,12 @@ PARTS = {"pancreas": ("pancreas", "cancer", "tumour", "tumor"), "kidney": ("kidn
 
 def plan(source: Path) -> Plan:
     """Cases of one task, as its folders have them; what `dataset.json` lists beyond is told."""
-    folder = find_folder(source, "dataset.json", "imagesTr", "labelsTr") or find_folder(source, "imagesTr", "labelsTr")
-    if folder is None:
+    folders = find_folders(source, "imagesTr", "labelsTr")
+    if not folders:
         raise not_found(source, "MSD task", "imagesTr, labelsTr and dataset.json (such as Task07_Pancreas)")
+    if len(folders) > 1:
+        raise UserError(source, f"holds {len(folders)} tasks", f"give one of them: {', '.join(folder.name for folder in folders)}")
+    folder = folders[0]
     about = json.loads((folder / "dataset.json").read_text(encoding="utf-8")) if (folder / "dataset.json").is_file() else {}
     modality = [str(word) for word in about.get("modality", {"0": "CT"}).values()]
     if modality != ["CT"]:

@@ -87,13 +87,17 @@ def _label(path: Path, image: np.ndarray, affine: np.ndarray) -> tuple[np.ndarra
 
 
 def _load(path: Path) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    if path.is_dir():
+    """Image in the order of DICOM (columns to the left, rows to the back, slices to the head), affine, remarks."""
+    files = [path] if path.is_file() else [item for item in sorted(path.rglob("*")) if item.name.lower().endswith(ENDINGS)]
+    if not files:
         from bundle.data.prepare.dicom import load_series
 
         return load_series(path)
     import nibabel
+    from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
 
-    image = nibabel.load(path)
+    image = nibabel.load(files[0])
+    image = image.as_reoriented(ornt_transform(io_orientation(image.affine), axcodes2ornt("LPS")))
     values = np.asarray(image.dataobj)
     return (np.rint(values).astype(np.int16) if values.dtype.kind == "f" else values), image.affine, []
 

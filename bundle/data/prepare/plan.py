@@ -49,7 +49,6 @@ class Plan:
         odd: what the user should know about this download.
         convert: writes one case where linking its files is not enough; an importable function (it may run in another process).
         options: passed to `convert`, and what makes two runs the same run.
-        settle: judges all cases together after they are written; gives lines to report.
     """
 
     name: str
@@ -83,15 +82,19 @@ def number(name: str | Path) -> int | None:
     return int(found[-1]) if found else None
 
 
-def find_folder(source: Path, *wanted: str) -> Path | None:
-    """The first folder at or below `source` (three levels at most) that has all of `wanted` in it, in any case of letters."""
+def find_folders(source: Path, *wanted: str) -> list[Path]:
+    """All folders at or below `source` (three levels at most, the uppermost that there are) that have all of `wanted` in them."""
     level = [source]
     for _ in range(4):
-        for folder in level:
-            if all(child(folder, name) for name in wanted):
-                return folder
+        if found := [folder for folder in level if all(child(folder, name) for name in wanted)]:
+            return found
         level = [path for folder in level for path in sorted(folder.iterdir()) if path.is_dir() and not path.name.startswith(".")]
-    return None
+    return []
+
+
+def find_folder(source: Path, *wanted: str) -> Path | None:
+    """The first of `find_folders`, None where there is none."""
+    return next(iter(find_folders(source, *wanted)), None)
 
 
 def child(folder: Path, name: str) -> Path | None:

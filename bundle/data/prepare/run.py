@@ -120,6 +120,8 @@ def _write_all(plan: Plan, output: Path, state: dict, num_workers: int | None) -
     done = {case.name for case in plan.cases if _is_done(case, output, state["cases"].get(case.name))}
     jobs = [(plan.convert, case, _targets(output, case), plan.options) for case in plan.cases if case.name not in done]
     output.mkdir(parents=True, exist_ok=True)
+    for left in output.glob("*/.*.tmp*"):  # by a run that was killed
+        left.unlink()
     try:
         for count, (name, entry) in enumerate(_results(jobs, num_workers), start=1):
             state["cases"][name] = entry

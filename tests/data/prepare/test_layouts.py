@@ -55,6 +55,13 @@ def test_msd_mri_is_refused(prepared, put):
         prepared.run("msd")
 
 
+def test_msd_with_several_tasks_asks_for_one(prepared, put):
+    for task in ("Task07_Pancreas", "Task09_Spleen"):
+        put(f"{task}/imagesTr/a.nii.gz", f"{task}/labelsTr/a.nii.gz")
+    with pytest.raises(UserError, match=r"holds 2 tasks.*Task07_Pancreas, Task09_Spleen"):
+        prepared.run("msd")
+
+
 def test_btcv(prepared, put, capsys):
     for number in (1, 2, 21):
         put(f"Abdomen/RawData/Training/img/img{number:04d}.nii.gz", f"Abdomen/RawData/Training/label/label{number:04d}.nii.gz", (11, 1))

@@ -44,6 +44,17 @@ def test_labels_stored_flipped_are_put_right_and_told(prepared, tree, capsys, st
     assert f"flipped along {' and '.join('xyz'[axis] for axis in stored)}" in capsys.readouterr().out
 
 
+def test_images_that_are_nifti_already(prepared, save, scan):
+    """As dcm2niix writes them: columns to the left, rows to the front; the label's array keeps the DICOM's rows to the back."""
+    image, label = scan(1, (32, 28, 20))
+    label = (label == 1).astype(np.uint8)
+    save(prepared.source / "data/PANCREAS_0001.nii.gz", image[:, ::-1], np.diag([-2, 2, 2.5, 1.0]))
+    save(prepared.source / "labels/label0001.nii.gz", label, np.diag([-2, 2, 2.5, 1.0]))
+    assert prepared.run("nih-pancreas-ct") == 0
+    np.testing.assert_array_equal(prepared.read("imagesTr/PANCREAS_0001.nii.gz"), image)
+    np.testing.assert_array_equal(prepared.read("labelsTr/PANCREAS_0001.nii.gz"), label)
+
+
 def test_the_duplicates_25_and_70_are_left_out_unless_asked_for(prepared, tree, capsys):
     for case in (2, 25, 70):
         tree(case)
