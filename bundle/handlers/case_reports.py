@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,10 +14,14 @@ from bundle.handlers.run_record import reason
 from bundle.inferers.case import Case
 from bundle.inferers.evaluator import CaseHandler, ScanEvaluator
 from bundle.reports.ranges import load_ranges
+from bundle.transforms.restore_labels import restore_bytes
+
+if TYPE_CHECKING:
+    from bundle.reports.cases import CaseResult
 
 
 class CaseReports(CaseHandler):
-    """Writes `cases.csv`, `<case>_preview.png` and `index.html` as cases are finished.
+    """Writes `cases.csv`, `<case>_preview.png`, `index.html`, and `<case>_attention.png` where attention was asked for.
 
     Args:
         output_dir: folder of the results.
@@ -58,6 +62,19 @@ class CaseReports(CaseHandler):
             path = preview_path(self.output_dir, case.name)
             preview(result, path)
             case.files.append(path.name)
+        if case.attention:
+            self._draw_attention(case, result)
+
+    def _draw_attention(self, case: Case, result: CaseResult) -> None:
+        """The coefficients of each level, a mean over its gates, over the scan."""
+        from bundle.reports.attention_preview import attention_preview
+
+        levels = {f"level {level}": restore_bytes(maps.mean(0), case.data["image"]) for level, maps in case.attention.items()}
+        path = self.output_dir / f"{case.name}_attention.png"
+        title = f"{case.name}: attention coefficients, mean over the gates of a level"
+        places = {"affine": result.affine, "labels": result.labels, "structures": result.structures}
+        attention_preview(result.image, levels, path, title=title, **places)
+        case.files.append(path.name)
 
     def ended(self, case: Case) -> None:
         """Put the case's rows into the table."""
@@ -65,7 +82,8 @@ class CaseReports(CaseHandler):
 
         rows = self.rows.pop(case.name, None)
         if case.error is not None:
-            preview_path(self.output_dir, case.name).unlink(missing_ok=True)
+            for path in (preview_path(self.output_dir, case.name), self.output_dir / f"{case.name}_attention.png"):
+                path.unlink(missing_ok=True)
             rows = case_rows(CaseResult(name=case.name, source=case.source, error=reason(case.error)))
         write_cases_csv(self.output_dir, rows or [])
 

@@ -17,6 +17,8 @@ from bundle.reports.planes import PLANES, Views, Window
 
 MAX_HEIGHT = 300
 OPACITY = 0.6
+# a gate that is open everywhere must not look as if it chose
+MIN_SPAN = 0.05
 
 
 def attention_preview(
@@ -31,12 +33,12 @@ def attention_preview(
 ) -> Path:
     """Write a PNG: the scan in three planes, and below it a row per gate with its coefficients in colour over the scan.
 
-    Each gate's colours span its own range inside the picture (the 1st to 99th percentile), which stands beside it:
+    Each gate's colours span its own range inside the picture (1st to 99th percentile, at least 0.05), which stands below it:
     gates differ in level more than in pattern.
 
     Args:
         image: (X, Y, Z), HU or normalised.
-        coefficients: gate to its alpha, (X, Y, Z) in 0..1 on the grid of `image`.
+        coefficients: gate to its alpha, (X, Y, Z) on the grid of `image`: in 0..1, or uint8 in steps of 1/255.
         path: of the PNG.
         affine: (4, 4), from voxel indices to RAS+ millimetres; the identity by default.
         labels, structures: a label map on the same grid and its names: the planes go through the organs and show their
@@ -57,10 +59,10 @@ def attention_preview(
     windows = [views.body(image, plane, centre) for plane in PLANES]
     span = grey_window(image)
 
-    def scan(window: Window, size: tuple[int, int], alpha: np.ndarray | None = None, low: float = 0.0, high: float = 1.0) -> np.ndarray:
+    def scan(window: Window, size: tuple[int, int], alpha: np.ndarray | None = None, low=0.0, high=1.0) -> np.ndarray:
         picture = grey(views.picture(image, window), size, span)
         if alpha is not None:
-            level = np.clip((resize(views.picture(alpha, window), size) - low) / max(high - low, 1e-6), 0.0, 1.0)
+            level = np.clip((resize(_level(views, alpha, window), size) - low) / max(high - low, 1e-6), 0.0, 1.0)
             blend(picture, np.full(level.shape, OPACITY, np.float32), _colours(level))
         for index, value in enumerate(named.values() if labels is not None else ()):
             thin = 1.0 if alpha is not None else 1.6
@@ -69,11 +71,17 @@ def attention_preview(
 
     strips = [row(windows, scan, max_height=MAX_HEIGHT, name="scan")]
     for name, alpha in coefficients.items():
-        seen = np.concatenate([views.picture(alpha, window).ravel() for window in windows]).astype(np.float32)
+        seen = np.concatenate([_level(views, alpha, window).ravel() for window in windows])
         low, high = (float(limit) for limit in np.nanpercentile(seen, (1, 99)))
+        low = max(0.0, min(low, high - MIN_SPAN))
         heat = partial(scan, alpha=alpha, low=low, high=high)
         strips += [row(windows, heat, max_height=MAX_HEIGHT, captions=False, name=name), _bar(low, high)]
     return save(sheet(strips, title=title), path)
+
+
+def _level(views: Views, alpha: np.ndarray, window: Window) -> np.ndarray:
+    picture = views.picture(alpha, window)
+    return picture / np.float32(255) if picture.dtype == np.uint8 else picture.astype(np.float32)
 
 
 def _colours(level: np.ndarray) -> np.ndarray:

@@ -125,6 +125,10 @@ def test_high_coefficients_are_bright(tmp_path, abdomen):
     # inferno's top, 60 % over grey: bright yellow, which no grey pixel is
     yellow = (picture[..., 0] > 170) & (picture[..., 1] > 170) & (picture[..., 2] < picture[..., 0] - 40)
     assert yellow[: picture.shape[0] // 2 - 40].sum() < yellow[picture.shape[0] // 2 - 40 :].sum()
+    in_bytes = {"level 2": np.rint(alpha * 255).astype(np.uint8)}
+    again = {"affine": abdomen.affine, "labels": abdomen.labels, "structures": abdomen.structures}
+    difference = np.abs(pixels(attention_preview(abdomen.image, in_bytes, tmp_path / "3.png", **again)) - picture)
+    assert (difference > 4).mean() < 0.001, "bytes stand for 1/255"
     with pytest.raises(ValueError, match="level 2 has the shape"):
         attention_preview(abdomen.image, {"level 2": alpha[1:]}, tmp_path / "2.png")
 
