@@ -118,3 +118,21 @@ def test_real_multislice_dicom_with_its_structures(prepared, shared_data, save):
     save(prepared.source / "labels/label0001.nii.gz", label, structures.affine)
     assert prepared.run("nih-pancreas-ct", check=False) == 0
     np.testing.assert_array_equal(prepared.read("labelsTr/PANCREAS_0001.nii.gz"), label[:, ::-1])
+
+
+@pytest.mark.parametrize("stored", [(), (1,), (2,)])
+def test_expert_pancreas_stored_any_way_round(prepared, shared_data, dicom, save, stored):
+    """An expert's label map with a scan painted from it as DICOM: pancreas among the other seven organs, fat around them."""
+    expert = nibabel.load(sorted((shared_data / "labels/multiorgan").glob("*.nii.gz"))[0])
+    expert = expert.as_reoriented(
+        nibabel.orientations.ornt_transform(nibabel.orientations.io_orientation(expert.affine), nibabel.orientations.axcodes2ornt("LPS"))
+    )
+    organs = np.asarray(expert.dataobj)[::4, ::4, ::4]
+    hounsfield = np.array([-100, 120, 85, 150, 10, 40, 105, 35, 50])[organs]  # background, then the values 1 to 8
+    image = (hounsfield + np.random.default_rng(0).normal(0, 15, organs.shape)).astype(np.int16)
+    edges = [float(4 * edge) for edge in nibabel.affines.voxel_sizes(expert.affine)]
+    dicom(prepared.source / "Pancreas-CT/PANCREAS_0001/study/series", image, edges)
+    pancreas = (organs == 2).astype(np.uint8)
+    save(prepared.source / "labels/label0001.nii.gz", np.flip(pancreas, stored), np.diag([-edges[0], edges[1], edges[2], 1.0]))
+    assert prepared.run("nih-pancreas-ct", check=False) == 0
+    np.testing.assert_array_equal(prepared.read("labelsTr/PANCREAS_0001.nii.gz"), pancreas)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+
+import nibabel
 import numpy as np
 import pytest
 
@@ -81,3 +85,20 @@ def test_unreadable_scan_fails_alone(prepared, subject, capsys):
     assert prepared.run("totalsegmentator") == 1
     assert "FAILED: s0864:" in capsys.readouterr().out
     assert len(prepared.json("dataset.json")["training"]) == 1
+
+
+def test_real_torso_in_the_layout_of_the_data_set(prepared, shared_data, save):
+    """59 real structures, a file each; merged back, they are the map they came from."""
+    folder = shared_data / "ct/torso_3mm"
+    structures = nibabel.load(folder / "structures.nii.gz")
+    voxels, names = np.asarray(structures.dataobj), json.loads((folder / "structures.json").read_text())
+    (prepared.source / "s0011").mkdir(parents=True)
+    shutil.copy(folder / "ct.nii.gz", prepared.source / "s0011/ct.nii.gz")
+    for name, value in names.items():
+        save(prepared.source / f"s0011/segmentations/{name}.nii.gz", (voxels == value).astype(np.uint8), structures.affine)
+    assert prepared.run("totalsegmentator", structures="all") == 0
+    meaning = prepared.json("labels_all.json")["labels"]
+    expected = np.zeros(256, np.uint8)
+    for name, value in names.items():
+        expected[value] = meaning[name]
+    np.testing.assert_array_equal(prepared.read("labelsTr/s0011.nii.gz"), expected[voxels])
