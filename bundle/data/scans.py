@@ -15,7 +15,7 @@ from bundle.errors import UserError
 VOLUME_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd", ".hdr")
 DICOM_ENDINGS = (".dcm", ".dicom", ".ima")
 # label folders of the MSD layout: not scans
-LABEL_FOLDERS = ("labelsTr", "labelsTs")
+LABEL_FOLDERS = ("labelsTr", "labelsVa", "labelsTs")
 
 
 @dataclass(frozen=True)
