@@ -8,6 +8,8 @@ import io
 import os
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
@@ -45,11 +47,13 @@ def write_page(output_dir: str | os.PathLike, *, title: str | None = None) -> Pa
     structures = list(dict.fromkeys(row["structure"] for rows in fullest_first for row in rows if row["structure"]))
     share = int(MAX_PICTURES_BYTES * 3 / 4 / max(1, len(ordered)))  # base64 takes 4 bytes for 3
     title = title or folder.resolve().name
+    with ThreadPoolExecutor() as pool:  # Pillow works outside the interpreter's lock
+        pictures = list(pool.map(partial(_picture, folder, share=share), [rows[0]["case"] for rows in ordered]))
     text = PAGE.substitute(
         title=html.escape(title),
         summary=html.escape(_summary(ordered)),
         heads="".join(_head(name) for name in ("Case", "Verdict", "Score", *(f"{name} (ml)" for name in structures), "Seconds")),
-        rows="\n".join(_row(rows, structures, folder, share) for rows in ordered),
+        rows="\n".join(_row(*row, structures) for row in zip(ordered, pictures, strict=True)),
         footer=html.escape(f"{CSV_NAME} holds the figures. Written {time.strftime('%Y-%m-%d %H:%M UTC', time.gmtime())}."),
     )
     path = folder / PAGE_NAME
@@ -76,13 +80,13 @@ def _head(text: str) -> str:
     return f'<th scope="col"><button type="button">{html.escape(text)}</button></th>'
 
 
-def _row(rows: Rows, structures: Sequence[str], folder: Path, share: int) -> str:
+def _row(rows: Rows, picture: str, structures: Sequence[str]) -> str:
     first = rows[0]
     state = "failed" if first["status"] != "ok" else ("review" if first["review"] == "yes" else "good")
     by_name = {row["structure"]: row for row in rows}
     case, source = html.escape(first["case"]), html.escape(first["source"])
     cells = [
-        f'<td class="picture">{_picture(folder, first["case"], share)}</td>',
+        f'<td class="picture">{picture}</td>',
         f'<th scope="row" data-value="{case.lower()}">{case}<small>{source}</small></th>',
         _verdict(first, state),
         _cell(first["score"], 2),
