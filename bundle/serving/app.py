@@ -54,7 +54,7 @@ class BundleTrainer(BundleTrainTask):
 
 
 class Doubt(ScoringMethod):
-    """Scores every unlabelled scan by the quality record that inference makes: 1 - the least confidence of a structure.
+    """Scores every unlabelled scan by the quality record that inference makes: 1 - its score, so 1 is surely wrong.
 
     Stored with the scan as `doubt`, with the time stamp of the weights, so that a scan is scored again only after training.
     """
@@ -62,7 +62,7 @@ class Doubt(ScoringMethod):
     KEY = "doubt"
 
     def __init__(self, infer_task: BundleInferTask) -> None:
-        super().__init__("Score by the quality record: the less sure the model is of a structure, the higher")
+        super().__init__("Score by the quality record: what speaks against the result, most doubtful highest")
         self.infer_task = infer_task
 
     def __call__(self, request: dict[str, Any], datastore: Datastore) -> dict[str, Any]:
@@ -74,18 +74,12 @@ class Doubt(ScoringMethod):
             if datastore.get_image_info(image).get("doubt_ts") == stamp:
                 continue
             wanted = {"image": datastore.get_image_uri(image), "device": request.get("device", "cpu")}
-            _, data = self.infer_task(request=wanted | {"skip_writer": True})
-            record = data.get("result", {})
-            datastore.update_image_info(image, {self.KEY: _doubt(record), "doubt_ts": stamp})
+            _, data = self.infer_task(request=wanted | {"quality_record": True, "skip_writer": True})
+            record = data["result"]
+            found = {self.KEY: round(1.0 - record["score"], 4), "reasons": record["reasons"]}
+            datastore.update_image_info(image, found | {"doubt_ts": stamp})
             executed += 1
         return {"total": len(images), "skipped": len(images) - executed, "executed": executed, "latency": round(time.time() - start, 3)}
-
-
-def _doubt(record: dict[str, Any]) -> float:
-    """0 for a record without a doubt, towards 1 the less sure; 1 where there is no confidence at all."""
-    confidences = [structure.get("confidence") for structure in record.get("structures", {}).values()]
-    known = [c for c in confidences if c is not None]
-    return round(1.0 - min(known), 4) if known else 1.0
 
 
 class BundleApp(_sample_class(), MONAILabelApp):
@@ -107,5 +101,5 @@ class BundleApp(_sample_class(), MONAILabelApp):
         """`random` and `first` of the sample app, and the highest score first."""
         strategies = dict(super().init_strategies())
         strategies["epistemic"] = Epistemic()
-        strategies[Doubt.KEY] = Epistemic(key=Doubt.KEY, desc="Get the scan that the model is least sure of")
+        strategies[Doubt.KEY] = Epistemic(key=Doubt.KEY, desc="Get the scan whose result has most against it")
         return strategies

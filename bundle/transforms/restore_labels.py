@@ -9,17 +9,18 @@ import numpy as np
 import torch
 from monai.config import KeysCollection
 from monai.data.meta_tensor import MetaTensor
-from monai.transforms import MapTransform
+from monai.transforms import Invertd, MapTransform
 
 from bundle.transforms.interpolated_argmax import interpolated, interpolated_argmax
 
 
-class RestoreLabelsd(MapTransform):
+class RestoreLabelsd(Invertd):
     """Logits to a label map on the grid of the scan as it was stored: same shape, same affine, same order of axes.
 
     Gives, voxel for voxel, what MONAI's `Invertd` of all classes followed by `AsDiscreted(argmax=True)` gives, which holds
     every class at full resolution (9.4 GB for 14 classes of a 512x512x200 scan); here that never exists. Voxels that the
-    crop to the body took away are background. Keeps no state.
+    crop to the body took away are background. Keeps no state. An `Invertd` by type only: MONAI Label, where it scores
+    uncertainty, leaves out what is one and goes on with the logits.
 
     Args:
         keys: logits (K, X, Y, Z), on the grid of `source_key`.
@@ -34,7 +35,8 @@ class RestoreLabelsd(MapTransform):
     def __init__(
         self, keys: KeysCollection, source_key: str = "image", values: Sequence[int] | None = None, allow_missing_keys: bool = False
     ) -> None:
-        super().__init__(keys, allow_missing_keys)
+        # not Invertd's own: there is no chain of transforms to invert here
+        MapTransform.__init__(self, keys, allow_missing_keys)
         self.source_key, self.values = source_key, None if values is None else [int(value) for value in values]
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
