@@ -16,6 +16,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "score": ("bundle.reports.score:score", "score label maps against references: metrics.csv, summary.json"),
     "convert-authors": ("bundle.networks.authors:convert_authors", "weights of the authors' own code, for this bundle"),
     "ranges": ("bundle.reports.learn_ranges:ranges", "what is usual in a labelled data set: volumes, HU, positions"),
+    "quickstart-report": ("bundle.reports.quickstart:quickstart_report", "table and paths at the end of make train"),
     "compare": ("bundle.reports.compare:compare", "compare scored runs: Table 1, paired tests, effect per case"),
     "misses": ("bundle.reports.misses:misses", "picture of predictions against a reference, misses marked"),
     "gates": ("bundle.reports.gates:gates", "picture of features before and after the gates of a trained network"),

@@ -48,7 +48,7 @@ class LoadScand(LoadImaged):
         for key in self.key_iterator(d):
             values, meta = reader.get_data(reader.read(d[key]))
             # the file's own order of voxels stays: a copy into another one takes as long as decompressing a scan
-            image = MetaTensor(torch.from_numpy(values), affine=torch.as_tensor(meta["affine"]), meta=meta)
+            image = MetaTensor(torch.from_numpy(values), meta=meta)
             image.meta["filename_or_obj"] = str(d[key] if isinstance(d[key], (str, os.PathLike)) else d[key][0])
             d[key] = image
         return d

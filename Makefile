@@ -1,0 +1,40 @@
+# The commands of this project. `make train` and `make test` need Python 3.10 or newer and nothing else.
+
+PYTHON ?= python3
+# the build of torch to install: any that pip takes, such as a wheel for your CUDA
+TORCH ?= torch==2.13.0
+VENV ?= .venv
+BUNDLE = $(VENV)/bin/python -m bundle
+RUN = $(VENV)/bin/python -m monai.bundle run
+OVERLAY = configs/quickstart.json
+# where the quickstart writes; the data set and the training are reused by the next call
+DATA = data/phantom
+OUT = runs/quickstart
+
+.PHONY: help train test clean-quickstart
+
+help:
+	@echo "make train             synthetic data, training, evaluation, inference: about a quarter of an hour on 2 cores"
+	@echo "make test              the tests"
+	@echo "make clean-quickstart  forget the data and the training of make train"
+
+$(VENV)/.ready: setup.cfg constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet -c constraints.txt "$(TORCH)"
+	$(VENV)/bin/python -m pip install --quiet -c constraints.txt "$(TORCH)" -e ".[test]"
+	@touch $@
+
+train: $(VENV)/.ready
+	$(BUNDLE) phantom $(DATA) --cases 26 --unlabelled 3
+	$(RUN) training --config_file "['configs/train.json', '$(OVERLAY)']" --dataset_dir $(DATA) --output_dir $(OUT) --resume True
+	$(RUN) inference --config_file "['configs/inference.json', 'configs/evaluate.json', '$(OVERLAY)']" \
+		--dataset_dir $(DATA) --ckpt_path $(OUT)/model.pt --section test --output_dir $(OUT)/evaluation
+	$(RUN) inference --config_file "['configs/inference.json', '$(OVERLAY)']" \
+		--dataset_dir $(DATA)/imagesTs --ckpt_path $(OUT)/model.pt --output_dir $(OUT)/inference
+	$(BUNDLE) quickstart-report $(OUT)
+
+test: $(VENV)/.ready
+	$(VENV)/bin/python -m pytest -n auto -m "not slow"
+
+clean-quickstart:
+	rm -rf $(DATA) $(OUT)
