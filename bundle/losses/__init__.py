@@ -1,5 +1,0 @@
-"""Losses that MONAI lacks."""
-
-from bundle.losses.dice_bce import DiceBCELoss
-
-__all__ = ["DiceBCELoss"]
