@@ -130,3 +130,20 @@ def test_agrees_with_monai() -> None:
     rows = score_case(prediction, reference, spacing, LABELS)
     assert [row["assd_mm"] for row in rows] == pytest.approx(average.tolist(), rel=1e-5)
     assert [row["hd95_mm"] for row in rows] == pytest.approx(largest.tolist(), rel=1e-5)
+
+
+def test_memory_is_bounded_by_the_maps_not_by_the_structures() -> None:
+    """Scattered false positives stretch the box over the whole scan; no distance map of it (8 bytes a voxel and more) is made."""
+    import tracemalloc
+
+    prediction = np.zeros((200, 200, 150), np.uint8)
+    prediction[90:110, 90:110, 70:80] = 1
+    reference = np.roll(prediction, 2, 0)
+    prediction[::199, ::199, ::149] = 1
+    tracemalloc.start()
+    try:
+        row = _by_name(score_case(prediction, reference, (1.0, 1.0, 1.0), LABELS))["pancreas"]
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert row["precision"] == pytest.approx(3600 / 4008) and peak < 6 * prediction.size

@@ -134,3 +134,22 @@ def test_mistakes_are_named(runs: Runs, configs: dict, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="dataset_dir: is not given"):
         experiment(str(tmp_path / "out"), **{**configs, "dataset_dir": "$@bundle_root"})
     assert not runs.calls
+
+
+@pytest.mark.slow
+def test_two_real_folds_on_a_phantom(tmp_path: Path) -> None:
+    """No stand-ins: phantom, two trainings of one epoch, two evaluations, one table, and its comparison with itself."""
+    from bundle.data.phantom import write_phantom
+    from bundle.reports.compare import compare
+
+    write_phantom(tmp_path / "data", cases=4, seed=1, max_voxels=2e5, jobs=1, progress=False)
+    small = {"spacing": [8.0, 8.0, 8.0], "patch_size": [32, 32, 32], "network_def#channels": [4, 8, 16], "num_workers": 0, "max_epochs": 1}
+    (tmp_path / "small.json").write_text(json.dumps(small))
+    keys = {"dataset_dir": str(tmp_path / "data"), "cache_dir": str(tmp_path / "cache"), "num_folds": 2}
+    summary = experiment(str(tmp_path / "a"), overlays=[str(tmp_path / "small.json"), "unet", "loss_dice_ce"], **keys)
+    rows = read_metrics(tmp_path / "a" / "metrics.csv")
+    assert summary["cases"] == 4 and len(rows) == 4 * 3 and all(row["reference_ml"] >= 0 for row in rows)
+    known = json.loads((tmp_path / "a" / "experiment.json").read_text())
+    assert known["seconds_per_case"] > 0 and 1000 < known["parameters"] < 100_000
+    effects = compare(str(tmp_path / "a"), str(tmp_path / "a"), output_dir=tmp_path / "out", names="a,b", resamples=50)
+    assert all(effect.statistics.mean_difference in (0, None) for effect in effects)
