@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bundle.networks.blocks import ConvNormAct, TwoConvs, UpBlock, crop, pad_to_multiple, resize
+from bundle.networks.blocks import ConvNormAct, TwoConvs, UpBlock, crop, halve, pad_to_multiple, resize
 from bundle.networks.grid_gate import GridAttentionGate
 from bundle.networks.heads import FusedHeads
 from bundle.networks.initialise import initialise
@@ -112,7 +111,7 @@ class AttentionUnet(nn.Module):
         for block in self.encoder:
             x = block(x)
             encoded.append(x)
-            x = F.max_pool2d(x, 2) if self.spatial_dims == 2 else F.max_pool3d(x, 2)
+            x = halve(x)
         x = self.centre(x)
         g = self.gating(x)
         features: list[Tensor] = []

@@ -28,6 +28,31 @@ def dropout_layer(probability: float) -> nn.Module:
     return nn.Dropout(probability) if probability > 0 else nn.Identity()
 
 
+def for_export() -> bool:
+    """Whether the network is being traced, exported or compiled: these do better with plain layers than with what is fast here."""
+    return torch.jit.is_tracing() or torch.compiler.is_compiling()
+
+
+def conv_same(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Convolution with an odd kernel, zero padding and the weights given; the size stays.
+
+    A 1x1x1 convolution is done as a matrix product: for few voxels or one thread, PyTorch's convolution leaves the fast
+    library, and its gradients come in another memory order than the features, which costs more than the product itself.
+    """
+    padding = weight.shape[-1] // 2
+    if padding == 0 and not for_export():
+        return F.linear(x.movedim(1, -1), weight.flatten(1), bias).movedim(-1, 1)
+    return F.conv2d(x, weight, bias, padding=padding) if x.dim() == 4 else F.conv3d(x, weight, bias, padding=padding)
+
+
+def halve(x: Tensor) -> Tensor:
+    """Maximum over each 2x2[x2] voxels: (B, C, *spatial) to (B, C, *spatial // 2)."""
+    if for_export():
+        return F.max_pool2d(x, 2) if x.dim() == 4 else F.max_pool3d(x, 2)
+    # asking for the indices keeps autocast from turning bfloat16 features to float32
+    return F.max_pool2d_with_indices(x, 2)[0] if x.dim() == 4 else F.max_pool3d_with_indices(x, 2)[0]
+
+
 def resize(x: Tensor, size: list[int], align_corners: bool) -> Tensor:
     """Bi- or trilinear resampling of (B, C, *spatial) to the spatial `size`; x itself where it has that size already."""
     if list(x.shape[2:]) == size:
@@ -72,7 +97,7 @@ class ConvNormAct(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, *spatial) to (B, out_channels, *spatial)."""
-        return self.finish(self.conv(x))
+        return self.finish(conv_same(x, self.conv.weight, self.conv.bias))
 
     def finish(self, x: Tensor) -> Tensor:
         """What follows the convolution."""
@@ -115,24 +140,18 @@ class UpBlock(nn.Module):
         """(B, skip_channels, *spatial) and (B, coarse_channels, *smaller) to (B, skip_channels, *spatial)."""
         if not self.align_corners and splitting_pays(skip, coarse):
             of_skip, of_coarse = self.first.conv.weight.split([skip.shape[1], coarse.shape[1]], dim=1)
-            x = conv_of_upsampled(coarse, of_coarse).add_(conv_same(skip, of_skip, self.first.conv.bias))
+            x = conv_same(skip, of_skip, self.first.conv.bias).add_(conv_of_upsampled(coarse, of_coarse))
             return self.second(self.first.finish(x))
         return self.second(self.first(torch.cat([skip, resize(coarse, list(skip.shape[2:]), self.align_corners)], dim=1)))
 
 
 def splitting_pays(skip: Tensor, coarse: Tensor) -> bool:
     """Whether `conv_of_upsampled` applies, and saves more than the making of its kernels costs (measured on CPU)."""
-    if torch.jit.is_tracing() or torch.compiler.is_compiling():
-        return False  # exporters and compilers do better with plain layers
+    if for_export():
+        return False
     voxels = 1
     for axis in range(2, skip.dim()):
         if skip.shape[axis] != 2 * coarse.shape[axis]:
             return False
         voxels *= coarse.shape[axis]
     return voxels >= 128 * coarse.shape[1]
-
-
-def conv_same(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """Convolution with an odd kernel, zero padding and the weights given; the size stays."""
-    padding = weight.shape[-1] // 2
-    return F.conv2d(x, weight, bias, padding=padding) if x.dim() == 4 else F.conv3d(x, weight, bias, padding=padding)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from bundle.networks.blocks import batch_norm, convolution, dropout_layer, resize
+from bundle.networks.blocks import batch_norm, conv_same, convolution, dropout_layer, resize
 
 
 class GridAttentionGate(nn.Module):
@@ -56,9 +56,9 @@ class GridAttentionGate(nn.Module):
     def coefficients(self, x: Tensor, g: Tensor) -> Tensor:
         """alpha on the grid on which x and g are compared: (B, 1, *half of x's spatial), in [0, 1]."""
         theta = self.theta(x)
-        phi = resize(self.phi(g), list(theta.shape[2:]), self.align_corners)
-        return torch.sigmoid(self.psi(torch.relu(theta + phi)))
+        phi = resize(conv_same(g, self.phi.weight, self.phi.bias), list(theta.shape[2:]), self.align_corners)
+        return torch.sigmoid(conv_same(torch.relu(theta + phi), self.psi.weight, self.psi.bias))
 
     def transform(self, gated: Tensor) -> Tensor:
         """W: what follows the product of x and alpha."""
-        return self.dropout(self.norm(self.W(gated)))
+        return self.dropout(self.norm(conv_same(gated, self.W.weight, self.W.bias)))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bundle.networks.blocks import conv_same, convolution, resize
+from bundle.networks.blocks import conv_same, convolution, for_export, resize
 
 
 class FusedHeads(nn.Module):
@@ -31,21 +33,63 @@ class FusedHeads(nn.Module):
 
     def forward(self, features: list[Tensor]) -> Tensor:
         """Features (B, channels[i], *spatial / 2**i), the finest first, to logits (B, out_channels, *spatial)."""
-        size = list(features[0].shape[2:])
-        logits = features[0]
+        maps: list[Tensor] = []
+        total = given(self.final.bias)
         for i, head in enumerate(self.levels):
             final = self.final.weight.narrow(1, i * self.out_channels, self.out_channels).flatten(1)
-            weight = (final @ head.weight.flatten(1)).reshape(head.weight.shape)
-            bias = final @ given(head.bias)
-            if i == 0:
-                logits = conv_same(features[0], weight, bias + given(self.final.bias))
-            else:
-                logits = logits + resize(conv_same(features[i], weight, bias), size, self.align_corners)
-        return logits
+            total = total + torch.mv(final, given(head.bias))
+            maps.append(to_classes(features[i], (final @ head.weight.flatten(1)).reshape(head.weight.shape)))
+        # biases pass through up-sampling, so all are added where there are fewest voxels
+        maps[-1] = maps[-1] + total.to(maps[-1].dtype).reshape([1, -1] + [1] * (maps[-1].dim() - 2))
+        return sum_upsampled(maps, self.align_corners)
 
     def auxiliary(self, features: list[Tensor]) -> list[Tensor]:
         """Logits of each level on its own grid, the finest first, before they are fused."""
-        return [head(feature) for head, feature in zip(self.levels, features, strict=True)]
+        return [conv_same(feature, head.weight, head.bias) for head, feature in zip(self.levels, features, strict=True)]
+
+
+def sum_upsampled(maps: list[Tensor], align_corners: bool) -> Tensor:
+    """The sum of maps (B, C, *spatial) of several grids, resampled linearly to the grid of the first.
+
+    Linear resampling is a matrix on each axis. Along the first axis, by far the largest product, the matrices of all
+    grids stand side by side, so that resampling and summing are one matrix product.
+    """
+    if for_export() or len(maps) == 1:
+        total = maps[0]
+        for coarse in maps[1:]:
+            total = total + resize(coarse, list(total.shape[2:]), align_corners)
+        return total
+    size = list(maps[0].shape)
+    parts: list[Tensor] = []
+    matrices: list[Tensor] = []
+    for x in maps[1:]:
+        for axis in range(len(size) - 1, 2, -1):
+            shape = list(x.shape)
+            shape[axis] = size[axis]
+            matrix = resize_matrix(x, axis, size[axis], align_corners)
+            x = torch.matmul(x, matrix.t()) if axis == len(size) - 1 else torch.matmul(matrix, x)
+            x = x.reshape(shape)
+        parts.append(x.flatten(3).flatten(0, 1))
+        matrices.append(resize_matrix(x, 2, size[2], align_corners))
+    matrix = torch.cat(matrices, dim=1).expand([size[0] * size[1], -1, -1])
+    total = torch.baddbmm(maps[0].flatten(3).flatten(0, 1), matrix, torch.cat(parts, dim=1))
+    return total.reshape(size)
+
+
+def resize_matrix(x: Tensor, axis: int, size: int, align_corners: bool) -> Tensor:
+    """The matrix (size, n) that resamples one axis of x, of length n, linearly."""
+    eye = torch.eye(x.shape[axis], device=x.device).unsqueeze(0)
+    return F.interpolate(eye, size=[size], mode="linear", align_corners=align_corners)[0].t().to(x.dtype)
+
+
+def to_classes(x: Tensor, weight: Tensor) -> Tensor:
+    """1x1x1 convolution of (B, C, *spatial) to few channels, which come in plain (not channels-last) memory."""
+    if for_export():
+        return conv_same(x, weight, None)
+    size = list(x.shape)
+    size[1] = weight.shape[0]
+    # bmm, since the gradient of a plain product's weights takes ten times as long here in bfloat16
+    return torch.bmm(weight.flatten(1).expand([size[0], -1, -1]), x.flatten(2)).reshape(size)
 
 
 def given(bias: Tensor | None) -> Tensor:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
-from bundle.networks.blocks import ConvNormAct
+from bundle.networks.blocks import ConvNormAct, conv_same
 
 
 class OpenSkip(nn.Module):
@@ -38,10 +37,13 @@ class GatedSkip(nn.Module):
         Returns:
             The gated skip (B, channels, *spatial), and alpha (B, 1, *spatial) of each gate.
         """
-        gated: list[Tensor] = []
         coefficients: list[Tensor] = []
-        for gate in self.gates:
+        weights = self.combine.conv.weight.split(x.shape[1], dim=1)
+        total = x
+        for i, gate in enumerate(self.gates):
             y, alpha = gate(x, g)
-            gated.append(y)
+            # the convolution of concatenated channels is the sum of the parts' convolutions
+            y = conv_same(y, weights[i], self.combine.conv.bias if i == 0 else None)
+            total = y if i == 0 else total + y
             coefficients.append(alpha)
-        return self.combine(torch.cat(gated, dim=1)), coefficients
+        return self.combine.finish(total), coefficients

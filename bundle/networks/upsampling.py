@@ -12,8 +12,8 @@ def conv_of_upsampled(x: Tensor, weight: Tensor) -> Tensor:
 
     On each of the 2**spatial_dims phases of the fine grid, up-sampling and convolution together are a convolution of the
     coarse grid, again 3x3x3. So one coarse convolution gives all phases as channels, which are then interleaved: the same
-    number of multiplications, over fewer voxels of more channels, and without the up-sampled tensor. That takes the
-    voxels beyond the border for repeated where the convolution takes them for zero; the border is corrected for that.
+    number of multiplications, over fewer voxels of more channels, and without the up-sampled tensor. That takes coarse
+    voxels beyond the border for zero where up-sampling repeats the last ones; the faces are corrected for that.
 
     Args:
         x: (B, in_channels, *spatial).
@@ -24,12 +24,35 @@ def conv_of_upsampled(x: Tensor, weight: Tensor) -> Tensor:
     """
     dims = x.dim() - 2
     phases = phase_weights(weight)
-    padded = F.pad(x, [1, 1] * dims, mode="replicate")
-    fine = interleave(F.conv2d(padded, phases) if dims == 2 else F.conv3d(padded, phases))
+    fine = interleave(F.conv2d(x, phases, padding=1) if dims == 2 else F.conv3d(x, phases, padding=1))
+    # changes in place are made before the view that moves the channels: autograd would copy everything for those of a view
+    faces: list[Tensor] = []
     for axis in range(dims):
         for side in range(2):
-            fine.select(axis + 2, -side).sub_(_beyond(x, weight, axis, side))
-    return fine
+            faces.append(_border(x, weight, axis, side))
+    fine = add_faces(fine, faces) if torch.jit.is_scripting() else _AddFaces.apply(fine, *faces)
+    return fine.movedim(-1, 1)
+
+
+def add_faces(x: Tensor, faces: list[Tensor]) -> Tensor:
+    """Add, in place, to the first two and the last two slices of each axis of x (B, *spatial, C), in this order."""
+    for i, face in enumerate(faces):
+        x.narrow(1 + i // 2, 0 if i % 2 == 0 else x.shape[1 + i // 2] - 2, 2).add_(face)
+    return x
+
+
+class _AddFaces(torch.autograd.Function):
+    """`add_faces` whose gradients are views: autograd's own would copy all of x once for each face."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, *faces: Tensor) -> Tensor:
+        ctx.mark_dirty(x)
+        ctx.faces = len(faces)
+        return add_faces(x, list(faces))
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, ...]:
+        return grad, *(grad.narrow(1 + i // 2, 0 if i % 2 == 0 else grad.shape[1 + i // 2] - 2, 2) for i in range(ctx.faces))
 
 
 def phase_weights(weight: Tensor) -> Tensor:
@@ -49,35 +72,39 @@ def phase_weights(weight: Tensor) -> Tensor:
 
 
 def interleave(phases: Tensor) -> Tensor:
-    """(B, phases * channels, *spatial) to (B, channels, *2 spatial), in channels-last memory."""
+    """(B, phases * channels, *spatial) to (B, *2 spatial, channels)."""
     dims = phases.dim() - 2
     last = phases.movedim(1, -1)
     channels = phases.shape[1] >> dims
     if dims == 2:
         b, h, w = last.shape[0], last.shape[1], last.shape[2]
-        last = last.reshape(b, h, w, 2, 2, channels).permute(0, 1, 3, 2, 4, 5).reshape(b, 2 * h, 2 * w, channels)
-    else:
-        b, d, h, w = last.shape[0], last.shape[1], last.shape[2], last.shape[3]
-        last = last.reshape(b, d, h, w, 2, 2, 2, channels).permute(0, 1, 4, 2, 5, 3, 6, 7).reshape(b, 2 * d, 2 * h, 2 * w, channels)
-    return last.movedim(-1, 1)
+        return last.reshape(b, h, w, 2, 2, channels).permute(0, 1, 3, 2, 4, 5).reshape(b, 2 * h, 2 * w, channels)
+    b, d, h, w = last.shape[0], last.shape[1], last.shape[2], last.shape[3]
+    return last.reshape(b, d, h, w, 2, 2, 2, channels).permute(0, 1, 4, 2, 5, 3, 6, 7).reshape(b, 2 * d, 2 * h, 2 * w, channels)
 
 
-def _beyond(x: Tensor, weight: Tensor, axis: int, side: int) -> Tensor:
-    """What voxels beyond one face, if repeated there, add to that face: (B, out_channels, *2 spatial without the axis).
+def _border(x: Tensor, weight: Tensor, axis: int, side: int) -> Tensor:
+    """What the two fine slices next to one face lack: (B, *2 spatial with 2 along the axis, out_channels).
 
-    Along the axes before this one, the border is still taken for repeated; along those after it, it is zero already.
+    In one dimension, with the voxel beyond the border taken for zero instead of repeated, the first fine voxel is short of
+    a quarter of the first coarse voxel, and the fine voxel before it, which the convolution must take for zero, has a
+    quarter of it. In more, the axes before this one are corrected already, so here they end in zeros too; those after it
+    are exact.
     """
     dims = x.dim() - 2
     face = x.select(axis + 2, -side)
-    mode = "linear" if dims == 2 else "bilinear"
-    face = F.interpolate(face, scale_factor=2.0, mode=mode, align_corners=False)
-    taps = weight.select(axis + 2, 2 * side)
+    outer, middle = 0.25 * weight.select(axis + 2, 2 * side), 0.25 * weight.select(axis + 2, 1)
+    taps = torch.cat([outer, middle - outer] if side else [middle - outer, outer])
+    zeros: list[int] = []
     padding = [1] * (dims - 1)
-    if axis > 0:
-        repeat: list[int] = []
-        for other in range(dims - 2, -1, -1):
-            repeat += [1, 1] if other < axis else [0, 0]
-            if other < axis:
-                padding[other] = 0
-        face = F.pad(face, repeat, mode="replicate")
-    return F.conv1d(face, taps, padding=padding) if dims == 2 else F.conv2d(face, taps, padding=padding)
+    for other in range(dims - 2, -1, -1):
+        zeros += [1, 1] if other < axis else [0, 0]
+        if other < axis:
+            padding[other] = 0
+    face = F.pad(face, zeros) if axis > 0 else face
+    face = F.interpolate(face, scale_factor=2.0, mode="linear" if dims == 2 else "bilinear", align_corners=False)
+    for other in range(axis):
+        face = face.narrow(other + 2, 1, face.shape[other + 2] - 2)
+    face = F.conv1d(face, taps, padding=padding) if dims == 2 else F.conv2d(face, taps, padding=padding)
+    face = face.unflatten(1, [2, weight.shape[0]])
+    return face.movedim(2, -1).movedim(1, axis + 1)

@@ -41,7 +41,7 @@ def test_kernels_of_the_phases_by_hand():
 
 def test_interleave_by_hand():
     phases = torch.arange(8.0).reshape(1, 4, 1, 2)  # phases (0, 0), (0, 1), (1, 0), (1, 1) of the voxels 0 and 1
-    assert interleave(phases)[0, 0].tolist() == [[0, 2, 1, 3], [4, 6, 5, 7]]
+    assert interleave(phases)[0, ..., 0].tolist() == [[0, 2, 1, 3], [4, 6, 5, 7]]
 
 
 @pytest.mark.parametrize("dims", [2, 3])
