@@ -14,7 +14,7 @@ MIXED = 255
 # voxels that are worked on at once: what bounds the memory
 CHUNK = 1 << 20
 # above this share of mixed voxels whole slices are cheaper than picking single voxels
-DENSE_SHARE = 0.3
+DENSE_SHARE = 0.05
 
 
 def interpolated_argmax(logits: Tensor, matrix: np.ndarray, shape: Sequence[int], slab_axis: int = 2) -> Iterator[tuple[slice, np.ndarray]]:
@@ -55,12 +55,9 @@ def interpolated(values: Tensor, matrix: np.ndarray, shape: Sequence[int], slab_
         for where, lengths, points in _oblique(matrix, shape, channel, slab_axis):
             yield where, _pick(channel, points).reshape(lengths).cpu().numpy()
         return
+    slices = _Slices(channel, axes, slab_axis)
     for i in range(shape[slab_axis]):
-        where = slice(i, i + 1)
-        blended = axes[slab_axis].part(where).blend(channel, slab_axis + 1)
-        for axis in (axis for axis in range(3) if axis != slab_axis):
-            blended = axes[axis].blend(blended, axis + 1)
-        yield where, blended[0].cpu().numpy()
+        yield slice(i, i + 1), slices.between(axes[slab_axis], i)[0].unsqueeze(slab_axis).cpu().numpy()
 
 
 def _axes(matrix: np.ndarray, shape: Sequence[int], logits: Tensor) -> list[_Axis] | None:
@@ -89,10 +86,12 @@ def agreeing_cells(labels: Tensor) -> Tensor:
 
 
 def _labels(logits: Tensor) -> Tensor:
-    """Argmax over the first axis as uint8, in slabs (argmax gives 8 bytes a voxel)."""
-    found = torch.empty(logits.shape[1:], dtype=torch.uint8, device=logits.device)
-    for start in range(0, logits.shape[1], 8):
-        found[start : start + 8] = logits[:, start : start + 8].argmax(0)
+    """Argmax over the first axis as uint8, the first of equals (torch's argmax gives 8 bytes a voxel and is slow across axes)."""
+    best = logits[0].clone()
+    found = torch.zeros(best.shape, dtype=torch.uint8, device=logits.device)
+    for channel in range(1, len(logits)):
+        found.masked_fill_(logits[channel] > best, channel)
+        torch.maximum(best, logits[channel], out=best)
     return found
 
 
@@ -121,45 +120,60 @@ class _Axis:
         before, after = values.index_select(dim, self.before), values.index_select(dim, self.after)
         return torch.lerp(before, after, self.weight.view([-1 if d == dim else 1 for d in range(values.ndim)]))
 
+    def matrix(self, size: int) -> Tensor:
+        """The same interpolation as a matrix (size, n): along the last dimension a product is faster than picking."""
+        matrix = torch.zeros((size, len(self.before)), device=self.weight.device)
+        points = torch.arange(len(self.before), device=self.weight.device)
+        matrix[self.before, points] = 1 - self.weight
+        matrix[self.after, points] += self.weight
+        return matrix
+
+
+class _Slices:
+    """Slices of a volume (K, X, Y, Z) across one axis, interpolated along the other two; remembers the last two it made."""
+
+    def __init__(self, values: Tensor, axes: list[_Axis], slab_axis: int) -> None:
+        self.values, self.slab_axis = values, slab_axis
+        self.rows, columns = (axes[axis] for axis in range(3) if axis != slab_axis)
+        self.columns = columns.matrix(values.shape[3 if slab_axis != 2 else 2])
+        self.made: dict[int, Tensor] = {}
+
+    def __getitem__(self, index: int) -> Tensor:
+        if index not in self.made:
+            self.made = {i: made for i, made in self.made.items() if i == index - 1}
+            self.made[index] = self.rows.blend(self.values.select(self.slab_axis + 1, index) @ self.columns, 1)
+        return self.made[index]
+
+    def between(self, axis: _Axis, i: int) -> Tensor:
+        """The slice (K, ., .) at point i of the wanted grid's slab axis."""
+        before, after, weight = int(axis.before[i]), int(axis.after[i]), float(axis.weight[i])
+        first = self[before]
+        return torch.lerp(first, self[after], weight) if weight else first
+
 
 def _upright(logits: Tensor, cells: Tensor, axes: list[_Axis], slab_axis: int) -> Iterator[tuple[slice, np.ndarray]]:
-    """Slabs of a grid whose axes are those of the logits' grid."""
-    rest = [axis for axis in range(3) if axis != slab_axis]
-    n, face = len(axes[slab_axis].before), len(axes[rest[0]].before) * len(axes[rest[1]].before)
-    depth = max(1, CHUNK // max(1, face))
-    for start in range(0, n, depth):
-        where = slice(start, min(n, start + depth))
-        slab = [axis.part(where) if i == slab_axis else axis for i, axis in enumerate(axes)]
-        labels = cells
-        # the slab's own axis first: it makes the array small before the others make it large
-        for axis in (slab_axis, *rest):
-            labels = labels.index_select(axis, slab[axis].before)
+    """Slices of a grid whose axes are those of the logits' grid."""
+    first, second = (axes[axis] for axis in range(3) if axis != slab_axis)
+    along = axes[slab_axis]
+    slices = _Slices(logits, axes, slab_axis)
+    for i in range(len(along.before)):
+        labels = cells.select(slab_axis, int(along.before[i])).index_select(0, first.before).index_select(1, second.before)
         mixed = labels == MIXED
         count = int(mixed.sum())
         if count > DENSE_SHARE * labels.numel():
-            labels = _dense(logits, slab, slab_axis, rest)
+            labels = _labels(slices.between(along, i))
         elif count:
-            points = [axis.part(i) for axis, i in zip(slab, mixed.nonzero(as_tuple=True), strict=True)]
+            points = [axis.part(index) for axis, index in zip((first, second), mixed.nonzero(as_tuple=True), strict=True)]
+            points.insert(slab_axis, along.part(torch.full((count,), i, device=logits.device)))
             labels[mixed] = _argmax(logits, points)
-        yield where, labels.cpu().numpy()
-
-
-def _dense(logits: Tensor, slab: list[_Axis], slab_axis: int, rest: list[int]) -> Tensor:
-    """Labels of a whole slab, one slice after the other, separably."""
-    slices = []
-    for i in range(len(slab[slab_axis].before)):
-        blended = slab[slab_axis].part(slice(i, i + 1)).blend(logits, slab_axis + 1)
-        for axis in rest:
-            blended = slab[axis].blend(blended, axis + 1)
-        slices.append(_labels(blended))
-    return torch.cat(slices, slab_axis)
+        yield slice(i, i + 1), labels.unsqueeze(slab_axis).cpu().numpy()
 
 
 def _argmax(logits: Tensor, points: list[_Axis]) -> Tensor:
     """Labels of single points, in pieces that bound the memory."""
     n = len(points[0].before)
     pieces = (slice(start, start + CHUNK // 4) for start in range(0, n, CHUNK // 4))
-    return torch.cat([_pick(logits, [axis.part(piece) for axis in points]).argmax(0).to(torch.uint8) for piece in pieces])
+    return torch.cat([_labels(_pick(logits, [axis.part(piece) for axis in points])) for piece in pieces])
 
 
 def _pick(logits: Tensor, points: list[_Axis]) -> Tensor:
