@@ -4,6 +4,8 @@ PYTHON ?= python3
 # the build of torch to install: any that pip takes, such as a wheel for your CUDA
 TORCH ?= torch==2.13.0
 VENV ?= .venv
+# MONAI Label needs an older numpy: it lives apart
+LABEL_VENV ?= .venv-monai-label
 BUNDLE = $(VENV)/bin/python -m bundle
 RUN = $(VENV)/bin/python -m monai.bundle run
 OVERLAY = configs/quickstart.json
@@ -11,11 +13,12 @@ OVERLAY = configs/quickstart.json
 DATA = data/phantom
 OUT = runs/quickstart
 
-.PHONY: help train test clean-quickstart
+.PHONY: help train test test-monai-label clean-quickstart
 
 help:
 	@echo "make train             synthetic data, training, evaluation, inference: about a quarter of an hour on 2 cores"
 	@echo "make test              the tests"
+	@echo "make test-monai-label  the end-to-end test with a real MONAI Label server, in an environment of its own"
 	@echo "make clean-quickstart  forget the data and the training of make train"
 
 $(VENV)/.ready: setup.cfg constraints.txt
@@ -35,6 +38,10 @@ train: $(VENV)/.ready
 
 test: $(VENV)/.ready
 	$(VENV)/bin/python -m pytest -n auto -m "not slow"
+
+test-monai-label: $(VENV)/.ready
+	$(BUNDLE) monai-label-install $(LABEL_VENV)
+	MONAI_LABEL_PYTHON="$(abspath $(LABEL_VENV))/bin/python" $(VENV)/bin/python -m pytest tests/monai_label --durations=0
 
 clean-quickstart:
 	rm -rf $(DATA) $(OUT)
