@@ -60,7 +60,15 @@ def write_phantom(
     return folder
 
 
-def phantom(out: str, cases: int = 20, seed: int = 0, unlabelled: int = 0, jobs: int | None = None, overwrite: bool = False) -> None:
+def phantom(
+    out: str,
+    cases: int = 20,
+    seed: int = 0,
+    unlabelled: int = 0,
+    jobs: int | None = None,
+    overwrite: bool = False,
+    max_voxels: float = 8e6,
+) -> None:
     """Write a data set of synthetic abdominal CT to the folder OUT: `python -m bundle phantom OUT --cases 20 --seed 0`.
 
     Args:
@@ -70,8 +78,10 @@ def phantom(out: str, cases: int = 20, seed: int = 0, unlabelled: int = 0, jobs:
         unlabelled: scans without labels (imagesTs).
         jobs: processes; one per core by default.
         overwrite: write again what stands already.
+        max_voxels: upper bound of one image's size; coarser scans for studies on small machines.
     """
-    folder = write_phantom(out, cases=cases, seed=seed, unlabelled=unlabelled, jobs=jobs, overwrite=overwrite)
+    settings = {"jobs": jobs, "overwrite": overwrite, "max_voxels": float(max_voxels)}
+    folder = write_phantom(out, cases=cases, seed=seed, unlabelled=unlabelled, **settings)
     print(f"{cases} scans with labels and {unlabelled} without in {folder}")
 
 
