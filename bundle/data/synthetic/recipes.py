@@ -17,13 +17,13 @@ from bundle.data.synthetic.transplant import fit_body, paint_transplant
 Spacing = tuple[float, float, float]
 
 
-def from_donor(donor: Donor, rng: np.random.Generator, spacing: Spacing) -> tuple[np.ndarray, np.ndarray]:
-    """Image (HU) and labels of a donor's organs in a made-up body."""
+def from_donor(donor: Donor, rng: np.random.Generator, spacing: Spacing, phase: float | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Image (HU) and labels of a donor's organs in a made-up body; `phase` as in `draw_means`."""
     body, origin = fit_body(donor, rng)
     arms = rng.random() < 0.12
     canvas = _canvas(body, rng, spacing, top=float(donor.top - origin[2]) - 4, arms=arms)
     paint_transplant(canvas, body, donor, origin, arms=arms)
-    return _scan(canvas, rng)
+    return _scan(canvas, rng, phase)
 
 
 def from_nothing(rng: np.random.Generator, spacing: Spacing) -> tuple[np.ndarray, np.ndarray]:
@@ -70,11 +70,11 @@ def _canvas(body: Physique, rng: np.random.Generator, spacing: Spacing, *, top: 
     return Canvas(shape, spacing, origin=origin, rotation=_pose(rng), displacement_mm=float(rng.uniform(2, 6)), rng=rng)
 
 
-def _scan(canvas: Canvas, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def _scan(canvas: Canvas, rng: np.random.Generator, phase: float | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Render what is painted; thick slices are made as such and interpolated back, as preprocessing does."""
     if rng.random() < 0.6:
         paint_table(canvas.tissues, canvas.spacing, rng)
-    image = render(canvas.tissues, canvas.spacing, draw_means(rng, spread=float(rng.uniform(0.8, 1.7))), rng)
+    image = render(canvas.tissues, canvas.spacing, draw_means(rng, phase, spread=float(rng.uniform(0.8, 1.7))), rng)
     slices = float(rng.choice([1.0, 2.0, 2.5, 3.0, 5.0], p=(0.25, 0.2, 0.2, 0.15, 0.2)))
     grid = (*canvas.spacing[:2], max(slices, canvas.spacing[2]))
     shape = (*canvas.shape[:2], max(8, round(canvas.shape[2] * canvas.spacing[2] / grid[2])))
