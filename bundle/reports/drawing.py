@@ -113,6 +113,18 @@ def fit(text: str, width: float, size: int, *, bold: bool = False) -> str:
     return text.rstrip() + "…"
 
 
+def wrap(text: str, width: float, size: int, lines: int) -> list[str]:
+    """The text in at most so many lines of at most `width` pixels, broken between words; the last one is shortened."""
+    broken, words = [], text.split()
+    while words and len(broken) < lines - 1:
+        taken = 1
+        while taken < len(words) and font(size).getlength(" ".join(words[: taken + 1])) <= width:
+            taken += 1
+        broken.append(fit(" ".join(words[:taken]), width, size))
+        words = words[taken:]
+    return [*broken, fit(" ".join(words), width, size)] if words else broken
+
+
 def legend(entries: Sequence[tuple[Colour | None, str]], width: int, *, size: int = 15) -> Image.Image:
     """A strip with a coloured bar and a text per entry, as many lines as it needs; an empty bar where there is no colour."""
     height = size + 11

@@ -7,13 +7,14 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from PIL import Image, ImageDraw
 
-from bundle.reports.drawing import BACKGROUND, QUIET, TEXT, Colour, fit, font, label
+from bundle.reports.drawing import BACKGROUND, QUIET, TEXT, Colour, fit, font, label, wrap
 from bundle.reports.planes import PLANES, Window
 
 EDGE = 12
 GAP = 8
 WIDTH = 1200 - 2 * EDGE
 MAX_HEIGHT = 560
+SUBTITLE_LINES = 3
 # finer than a screen shows is wasted; tiny scans are not blown up beyond this
 MAX_PIXELS_PER_MM = 12.0
 
@@ -66,12 +67,13 @@ def _annotate(pen: ImageDraw.ImageDraw, window: Window, corner: tuple[int, int],
 def sheet(strips: Sequence[Image.Image], *, title: str, subtitle: tuple[str, Colour] | None = None) -> Image.Image:
     """Strips below each other under a title and a subtitle (text, colour)."""
     width = max([WIDTH, *(strip.width for strip in strips)]) + 2 * EDGE
-    head = 34 + (24 if subtitle else 0)
+    lines = wrap(subtitle[0], width - 2 * EDGE, 14, SUBTITLE_LINES) if subtitle else []
+    head = 34 + 20 * len(lines) + (4 if lines else 0)
     page = Image.new("RGB", (width, head + EDGE + sum(strip.height + GAP for strip in strips)), BACKGROUND)
     pen = ImageDraw.Draw(page)
     pen.text((EDGE, 8), fit(title, width - 2 * EDGE, 18, bold=True), font=font(18, True), fill=TEXT)
-    if subtitle:
-        pen.text((EDGE, 34), fit(subtitle[0], width - 2 * EDGE, 14), font=font(14), fill=subtitle[1])
+    for index, line in enumerate(lines):
+        pen.text((EDGE, 34 + 20 * index), line, font=font(14), fill=subtitle[1])
     y = head + 6
     for strip in strips:
         page.paste(strip, (EDGE, y))

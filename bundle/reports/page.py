@@ -53,7 +53,7 @@ def write_page(output_dir: str | os.PathLike, *, title: str | None = None) -> Pa
         title=html.escape(title),
         summary=html.escape(_summary(ordered)),
         heads="".join(_head(name) for name in ("Case", "Verdict", "Score", *(f"{name} (ml)" for name in structures), "Seconds")),
-        rows="\n".join(_row(*row, structures) for row in zip(ordered, pictures, strict=True)),
+        rows="\n".join(_row(*row, structures, folder) for row in zip(ordered, pictures, strict=True)),
         footer=html.escape(f"{CSV_NAME} holds the figures. Written {time.strftime('%Y-%m-%d %H:%M UTC', time.gmtime())}."),
     )
     path = folder / PAGE_NAME
@@ -80,20 +80,27 @@ def _head(text: str) -> str:
     return f'<th scope="col"><button type="button">{html.escape(text)}</button></th>'
 
 
-def _row(rows: Rows, picture: str, structures: Sequence[str]) -> str:
+def _row(rows: Rows, picture: str, structures: Sequence[str], folder: Path) -> str:
     first = rows[0]
     state = "failed" if first["status"] != "ok" else ("review" if first["review"] == "yes" else "good")
     by_name = {row["structure"]: row for row in rows}
     case, source = html.escape(first["case"]), html.escape(first["source"])
     cells = [
         f'<td class="picture">{picture}</td>',
-        f'<th scope="row" data-value="{case.lower()}">{case}<small>{source}</small></th>',
+        f'<th scope="row" data-value="{case.lower()}">{case}<small>{source}</small>{_links(folder, first["case"])}</th>',
         _verdict(first, state),
         _cell(first["score"], 2),
         *(_structure_cell(by_name.get(name)) for name in structures),
         _cell(first["seconds"], 1),
     ]
     return f'<tr class="{state}">{"".join(cells)}</tr>'
+
+
+def _links(folder: Path, case: str) -> str:
+    """Links to what lies beside the page for this case."""
+    files = {"labels": f"{case}_seg.nii.gz", "preview": preview_path(folder, case).name, "attention": f"{case}_attention.png"}
+    links = [f'<a href="{quote(file)}">{word}</a>' for word, file in files.items() if (folder / file).is_file()]
+    return f"<small>{' '.join(links)}</small>" if links else ""
 
 
 def _verdict(first: Mapping[str, str], state: str) -> str:

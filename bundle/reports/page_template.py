@@ -49,6 +49,7 @@ dialog::backdrop { background: rgb(0 0 0 / .75); }
 dialog img { display: block; width: 100%; height: auto; max-height: 82vh; object-fit: contain; }
 dialog p { display: flex; justify-content: space-between; gap: 1rem; margin: .5rem .2rem 0; }
 dialog a { color: #8ab8ff; } dialog button { font: inherit; padding: .3rem .9rem; }
+a { color: var(--link); }
 footer { margin-top: 1rem; color: var(--quiet); font-size: .85rem; }
 @media print { form, dialog { display: none; } tr { break-inside: avoid; } .frame { overflow: visible; } }
 </style>

@@ -9,7 +9,7 @@ from PIL import Image
 from bundle.reports.attention_preview import attention_preview
 from bundle.reports.cases import CaseResult
 from bundle.reports.comparison import ADDED, MISSED, comparison
-from bundle.reports.drawing import colour, cover, grey_window, outline
+from bundle.reports.drawing import colour, cover, fit, font, grey_window, outline, wrap
 from bundle.reports.preview import preview
 
 
@@ -138,3 +138,13 @@ def test_normalised_images_get_their_own_window():
     assert grey_window(rng.normal(size=(20, 20, 20)))[0] == pytest.approx(-2.3, abs=0.3)
     assert grey_window(rng.normal(-500, 300, size=(20, 20, 20))) == (-160.0, 240.0)
     assert grey_window(np.full((3, 3, 3), np.nan)) == (-160.0, 240.0)
+
+
+def test_long_reasons_are_broken_between_words_and_shortened_at_last():
+    text = "pancreas: not found; spleen: reaches the border of the scan, may be cut off"
+    lines = wrap(text, 220, 14, 4)
+    assert " ".join(lines) == text and len(lines) == 3
+    assert all(font(14).getlength(line) <= 220 for line in lines)
+    assert wrap(text, 220, 14, 2)[1].endswith("…") and len(wrap(text, 220, 14, 2)) == 2
+    assert wrap("short", 220, 14, 3) == ["short"] and wrap("", 220, 14, 3) == []
+    assert fit("x" * 100, 50, 14).endswith("x…")
