@@ -10,7 +10,6 @@ import numpy as np
 
 from bundle.errors import UserError
 
-POSITION, ORIENTATION, PIXEL_SPACING = "0020|0032", "0020|0037", "0028|0030"
 # how far one gap between slices may be from the usual one before slices count as missing
 GAP_TOLERANCE = 0.25
 
@@ -24,6 +23,8 @@ def series_in(folder: str | os.PathLike, files: Sequence[Path] | None = None) ->
     """
     import itk
 
+    # what matters of ITK's warnings is an error of ours
+    itk.Object.SetGlobalWarningDisplay(False)
     names = itk.GDCMSeriesFileNames.New()
     # details (orientation, rows, columns, ...) keep a localizer apart from the slices it shares a series with
     names.SetUseSeriesDetails(True)
@@ -58,15 +59,15 @@ def read_series(files: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     reader.Update()
     image = reader.GetOutput()
     affine = itk_affine(image)
+    # ITK knows the spacing along the normal only: with a tilted gantry the slices move sideways too
     positions = _positions(files)
-    if positions is not None:
-        affine[:3, 2] = _slice_step(positions, files)
-        affine[:3, 3] = positions[0]
+    affine[:3, 2] = _slice_step(positions, files)
+    affine[:3, 3] = positions[0]
     return itk.array_view_from_image(image).T, affine
 
 
 def read_header(file: str) -> tuple[tuple[int, ...], dict[str, object]]:
-    """Size of a DICOM file without its pixels, and what its header says: position, orientation, integer or not.
+    """Size of a DICOM file without its pixels, and what its header says: position, components, integer or not.
 
     Raises:
         UserError: it is not an image.
@@ -86,7 +87,6 @@ def read_header(file: str) -> tuple[tuple[int, ...], dict[str, object]]:
         "integer": kind in ("char", "unsigned_char", "short"),
         "components": int(io.GetNumberOfComponents()),
         "origin": np.array([io.GetOrigin(axis) for axis in range(3)]),
-        "normal": np.cross([*io.GetDirection(0)], [*io.GetDirection(1)]),
     }
 
 
@@ -101,7 +101,7 @@ def itk_affine(image: object) -> np.ndarray:
     return np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
 
 
-def _positions(files: Sequence[str]) -> np.ndarray | None:
+def _positions(files: Sequence[str]) -> np.ndarray:
     """Positions (N, 3) of the slices' first voxels in mm, RAS+."""
     origins = np.array([read_header(file)[1]["origin"] for file in files], dtype=float)
     return origins * np.array([-1.0, -1.0, 1.0])

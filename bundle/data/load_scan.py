@@ -14,7 +14,7 @@ import psutil
 import torch
 from monai.config import KeysCollection
 from monai.data import ImageReader, MetaTensor
-from monai.transforms import LoadImaged
+from monai.transforms import LoadImaged, MapTransform
 
 from bundle.data.scans import ending
 from bundle.errors import UserError
@@ -39,7 +39,8 @@ class LoadScand(LoadImaged):
     """
 
     def __init__(self, keys: KeysCollection, allow_missing_keys: bool = False) -> None:
-        super().__init__(keys, dtype=None, image_only=True, simple_keys=True, allow_missing_keys=allow_missing_keys)
+        # not LoadImaged's own: it would set up every reader that MONAI knows, and their messages, for nothing
+        MapTransform.__init__(self, keys, allow_missing_keys)
 
     def __call__(self, data: Mapping[Hashable, Any], reader: ImageReader | None = None) -> dict[Hashable, torch.Tensor]:
         """Load every key as a `MetaTensor` (X, Y, Z) with the affine in mm, RAS+; other keys stay as they are."""
@@ -114,6 +115,8 @@ def _read(files: list[str]) -> tuple[np.ndarray, np.ndarray]:
         raise UserError(where, "the scan does not fit into memory", "crop it or use a machine with more memory") from error
     except Exception as error:
         reason = str(error).strip().splitlines()[-1][:200] if str(error).strip() else type(error).__name__
+        if "No such file" in reason:  # what ITK says of a file that ends too early
+            reason = "its voxels are incomplete"
         raise UserError(where, f"the file cannot be read as an image ({reason})", "check that it is a scan and is complete") from error
 
 

@@ -1,0 +1,226 @@
+"""`configs/inference.json` end to end on tiny scans: awkward ones give labels on their own grid, broken ones stop nothing."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+import shutil
+import warnings
+from pathlib import Path
+
+import awkward
+import nibabel
+import numpy as np
+import pytest
+import torch
+from awkward import AFFINE, SHAPE, body, nifti
+from monai.bundle import ConfigWorkflow
+
+from bundle.networks import AttentionUnet
+
+CHANNELS = [4, 4, 8, 8, 8]
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Random weights of a small network that finds more than one structure in the body."""
+    torch.manual_seed(4)
+    path = tmp_path_factory.mktemp("weights") / "model.pt"
+    torch.save(AttentionUnet(channels=CHANNELS).state_dict(), path)
+    return path
+
+
+@pytest.fixture
+def infer(repository: Path, weights: Path):
+    """Run inference.json in this process; returns the record and whether it would end with exit code 0."""
+
+    def run(dataset_dir: Path, output_dir: Path, configs: tuple[str, ...] = ("inference.json",), **override: object) -> tuple[dict, bool]:
+        with warnings.catch_warnings():
+            workflow = ConfigWorkflow(
+                [str(repository / "configs" / name) for name in configs],
+                logging_file=False,
+                workflow_type="inference",
+                dataset_dir=str(dataset_dir),
+                output_dir=str(output_dir),
+                ckpt_path=str(weights),
+                precision="fp32",
+                **{"network_def#channels": CHANNELS, "previews": False, **override},
+            )
+            workflow.initialize()
+            workflow.run()
+            try:
+                workflow.finalize()
+                good = True
+            except SystemExit as end:
+                assert end.code == 1
+                good = False
+        return json.loads((output_dir / "run.json").read_text()), good
+
+    return run
+
+
+def labels_of(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    image = nibabel.load(path)
+    assert image.get_data_dtype() == np.uint8
+    return np.asarray(image.dataobj), image.affine
+
+
+def test_every_orientation_gives_the_same_labels_on_its_own_grid(tmp_path: Path, infer) -> None:
+    data, out = tmp_path / "data", tmp_path / "out"
+    for codes in ("RAS", "LPS", "LAI", "PIR", "SRA"):
+        values, affine = awkward.reoriented(body(), AFFINE, codes)
+        nifti(data / f"{codes}.nii.gz", values, affine)
+    _, good = infer(data, out)
+    assert good
+    expected, _ = labels_of(out / "RAS_seg.nii.gz")
+    assert len(np.unique(expected)) > 1
+    for codes in ("LPS", "LAI", "PIR", "SRA"):
+        found, affine = labels_of(out / f"{codes}_seg.nii.gz")
+        source = nibabel.load(data / f"{codes}.nii.gz")
+        assert found.shape == source.shape and np.allclose(affine, source.affine)
+        assert np.array_equal(awkward.reoriented(found, affine, "RAS")[0], expected)
+
+
+def test_awkward_scans_of_every_kind(tmp_path: Path, infer) -> None:
+    data, out = tmp_path / "data", tmp_path / "out"
+    oblique = np.array([[3.8, -1.2, 0, 5], [1.2, 3.8, 0, -7], [0, 0, 5, 3], [0, 0, 0, 1.0]])
+    sheared = AFFINE.copy()
+    sheared[1, 2] = 1.5
+    scaled = nibabel.Nifti1Image(body().astype(np.float32), AFFINE)
+    scaled.header.set_data_dtype(np.uint16)
+    nifti(data / "plain.NII")
+    nifti(data / "oblique.nii.gz", affine=oblique)
+    nifti(data / "sheared.nii.gz", affine=sheared)
+    nifti(data / "float64.nii.gz", body().astype(float), dtype=np.float64)
+    nifti(data / "one_channel.nii.gz", body()[..., None])
+    nifti(data / "three_slices.nii.gz", body((30, 26, 3)))
+    nifti(data / "tiny.nii.gz", body((9, 8, 7)), np.diag([1.0, 1.0, 1.0, 1.0]))
+    nifti(data / "air.nii.gz", np.full(SHAPE, -1000, dtype=np.int16))
+    nibabel.save(scaled, data / "scaled.nii.gz")
+    awkward.dicom_series(data / "dicom", order=-1)
+    shutil.copytree(data, tmp_path / "before")
+    record, good = infer(data, out)
+    assert good, [case for case in record["cases"] if case["status"] != "ok"]
+    assert {case["case"] for case in record["cases"]} >= {"plain", "dicom", "tiny", "air"} and record["written"] == 10
+    for case in record["cases"]:
+        found, affine = labels_of(out / case["output"])
+        if case["case"] != "dicom":
+            source = nibabel.load(case["source"])
+            assert found.shape == source.shape[:3] and np.allclose(affine, source.affine, atol=1e-5), case["case"]
+    found, affine = labels_of(out / "dicom_seg.nii.gz")
+    assert found.shape == SHAPE
+    assert np.allclose(affine, [[-4, 0, 0, 50], [0, -4, 0, 40], [0, 0, 5, 10], [0, 0, 0, 1]])
+    plain, _ = labels_of(out / "plain_seg.nii.gz")
+    for same in ("float64", "one_channel"):
+        assert np.array_equal(labels_of(out / f"{same}_seg.nii.gz")[0], plain)
+    # the source folder is as it was
+    before, after = (sorted((str(p.relative_to(d)), p.stat().st_size) for p in d.rglob("*.*")) for d in (tmp_path / "before", data))
+    assert before == after
+
+
+def test_broken_scans_are_named_and_stop_nothing(tmp_path: Path, infer) -> None:
+    data, out = tmp_path / "data", tmp_path / "out"
+    nifti(data / "good.nii.gz")
+    nifti(data / "empty.nii.gz").write_bytes(b"")
+    noise = np.random.default_rng(0).integers(-1000, 1000, SHAPE).astype(np.int16)
+    truncated = nifti(data / "truncated.nii.gz", noise)
+    truncated.write_bytes(truncated.read_bytes()[:-2000])
+    (data / "text.nii.gz").write_text("not an image")
+    (data / "text.nrrd").write_text("not an image")
+    (data / "text.dcm").write_text("not an image" * 50)
+    nifti(data / "nan.nii.gz", np.full(SHAPE, np.nan, dtype=np.float32), dtype=np.float32)
+    nifti(data / "flat.nii.gz", body()[:, :, 0])
+    nifti(data / "series.nii.gz", np.stack([body()] * 3, -1))
+    colour = np.zeros(SHAPE, dtype=[("R", "u1"), ("G", "u1"), ("B", "u1")])
+    nibabel.save(nibabel.Nifti1Image(colour, AFFINE), data / "rgb.nii.gz")
+    huge = awkward.header_only(data / "huge.nii", (30000, 30000, 30000))
+    with gzip.open(data / "huge2.nii.gz", "wb") as file:
+        file.write(huge.read_bytes())
+    awkward.dicom_series(data / "gap")
+    (data / "gap" / "1_2_3_4_7.dcm").unlink()
+    record, good = infer(data, out)
+    assert not good
+    status = {case["case"]: case["status"] for case in record["cases"]}
+    assert status.pop("good") == "ok" and set(status.values()) == {"failed"} and len(status) == 12
+    assert record["written"] == 1 and record["failed"] == 12
+    words = {"empty": "empty", "truncated": "truncated", "nan": "no voxel holds a number", "flat": "two-dimensional", "rgb": "colour"}
+    words |= {"series": "3 volumes", "huge": "30000x30000x30000", "huge2": "30000x30000x30000", "gap": "slices are missing"}
+    errors = {case["case"]: case.get("error", "") for case in record["cases"]}
+    for name, expected in words.items():
+        assert expected in errors[name], errors[name]
+    assert sorted(path.name for path in out.iterdir()) == ["cases.csv", "good_seg.nii.gz", "index.html", "run.json"]
+    with open(out / "cases.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["case"] for row in rows} == {"good", *status}
+
+
+def test_names_that_collide_are_kept_apart_and_hidden_files_left_alone(tmp_path: Path, infer) -> None:
+    data, out = tmp_path / "data", tmp_path / "out"
+    for path in ("a/scan.nii.gz", "b/scan.nii.gz", "b/scan.nii", ".hidden.nii.gz", ".git/x.nii.gz", "labelsTr/a.nii.gz"):
+        nifti(data / path)
+    (data / "notes.txt").write_text("no scan")
+    record, good = infer(data, out)
+    assert good
+    assert [case["case"] for case in record["cases"]] == ["a_scan", "b_scan_nii", "b_scan_nii_gz"]
+    assert len(list(out.glob("*_seg.nii.gz"))) == 3
+
+
+def test_resume_does_what_is_missing_and_overwrite_does_all(tmp_path: Path, infer) -> None:
+    data, out = tmp_path / "data", tmp_path / "out"
+    for name in ("one", "two"):
+        nifti(data / f"{name}.nii.gz")
+    infer(data, out)
+    first = {path.name: path.stat().st_mtime_ns for path in out.glob("*_seg.nii.gz")}
+    (out / "two_seg.nii.gz").unlink()
+    (out / ".three_seg.nii.gz.123.unfinished").write_bytes(b"half")
+    nifti(data / "three.nii.gz")
+    record, good = infer(data, out)
+    assert good and record["written"] == 3
+    second = {path.name: path.stat().st_mtime_ns for path in out.glob("*_seg.nii.gz")}
+    assert second["one_seg.nii.gz"] == first["one_seg.nii.gz"] and second["two_seg.nii.gz"] > first["two_seg.nii.gz"]
+    assert len(second) == 3 and not list(out.glob(".*"))
+    infer(data, out, overwrite=True)
+    assert all(path.stat().st_mtime_ns > second[path.name] for path in out.glob("*_seg.nii.gz"))
+    # a source that changed is done again, and one that broke loses its old label map
+    (data / "one.nii.gz").write_bytes(b"broken")
+    record, good = infer(data, out)
+    assert not good and not (out / "one_seg.nii.gz").exists() and record["written"] == 2
+
+
+def test_options_write_what_they_promise(tmp_path: Path, infer) -> None:
+    data, out = tmp_path / "data", tmp_path / "out"
+    nifti(data / "scan.nii.gz")
+    infer(data, out, flips=True, attention=True, probabilities=True, previews=True, keep_pieces={"kidney": 2, "spleen": 1})
+    names = {path.name for path in out.iterdir()}
+    assert {"scan_seg.nii.gz", "scan_probabilities.nii.gz", "scan_attention_level2.nii.gz", "scan_preview.png", "index.html"} <= names
+    attention = nibabel.load(out / "scan_attention_level2.nii.gz")
+    assert attention.shape == (*SHAPE, 2) and np.allclose(attention.affine, AFFINE)
+    assert 0 <= attention.get_fdata().min() and attention.get_fdata().max() <= 1 and attention.get_fdata().std() > 0
+    probabilities = nibabel.load(out / "scan_probabilities.nii.gz")
+    assert probabilities.shape[3] == 4 and np.allclose(probabilities.get_fdata().sum(-1), 1, atol=0.01)
+    assert np.allclose(np.linalg.norm(probabilities.affine[:3, :3], axis=0), 2.0)
+
+
+def test_evaluate_predicts_the_held_out_cases_and_scores_them(tmp_path: Path, infer) -> None:
+    data, out = tmp_path / "data", tmp_path / "out"
+    for number in range(5):
+        nifti(data / "imagesTr" / f"case_{number}.nii.gz")
+        nifti(data / "labelsTr" / f"case_{number}.nii.gz", (body() == 150).astype(np.uint8), dtype=np.uint8)
+    _, good = infer(data, out, configs=("inference.json", "evaluate.json"))
+    assert good
+    summary = json.loads((out / "summary.json").read_text())
+    assert "pancreas" in json.dumps(summary)
+    with open(out / "metrics.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["structure"] for row in rows} == {"pancreas", "spleen", "kidney"} and len({row["case"] for row in rows}) == 1
+
+
+def test_no_scan_is_a_readable_error(tmp_path: Path, infer) -> None:
+    (tmp_path / "data").mkdir()
+    with pytest.raises(Exception, match="find_scans") as caught:
+        infer(tmp_path / "data", tmp_path / "out")
+    chain, link = "", caught.value
+    while link is not None:
+        chain, link = chain + str(link), link.__cause__ or link.__context__
+    assert "no scan is in this folder" in chain
