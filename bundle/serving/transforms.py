@@ -116,7 +116,8 @@ class ProbabilitiesForScoringd(MapTransform):
         for key in self.key_iterator(d):
             if d[key].is_floating_point() and d[key].shape[0] > 1:
                 logits = d[key].as_tensor() if isinstance(d[key], MetaTensor) else d[key]
-                d[key] = torch.softmax(logits.float(), 0)
+                # the server calls np.sum on it, which numpy 1.26 refuses for a plain tensor
+                d[key] = MetaTensor(torch.softmax(logits.float(), 0))
                 if isinstance(d[self.source_key], MetaTensor):
                     d[self.source_key].meta["spatial_shape"] = list(d[key].shape[1:])
         return d

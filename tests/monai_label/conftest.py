@@ -12,13 +12,14 @@ from pathlib import Path
 
 import nibabel
 import pytest
-from label_scans import in_axis_order, turned
+from label_scans import around, in_axis_order, turned
 from label_server import Server
 
 from bundle.data.phantom import write_phantom
 from bundle.serving.monai_label import MODEL, server_command, server_environment
 
 CASES = 6
+LABELLED = tuple(f"abdomen_00{number}" for number in (1, 2, 3, 4))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -42,16 +43,29 @@ def phantom(work: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def studies(work: Path, phantom: Path) -> Path:
-    """The datastore: the six scans, and the first one again in other axis orders and turned in space."""
+def studies(work: Path, phantom: Path, labels: Path) -> Path:
+    """The datastore: four small scans to label, one more, and the first one in several axis orders and turned in space."""
     folder = work / "studies"
     folder.mkdir()
-    for image in sorted((phantom / "imagesTr").glob("*.nii.gz")):
-        shutil.copyfile(image, folder / image.name)
+    for case in LABELLED:
+        scan = nibabel.load(phantom / "imagesTr" / f"{case}.nii.gz")
+        nibabel.save(around(scan, nibabel.load(phantom / "labelsTr" / f"{case}.nii.gz")), folder / f"{case}.nii.gz")
+    shutil.copyfile(phantom / "imagesTr" / "abdomen_005.nii.gz", folder / "abdomen_005.nii.gz")
     scan = nibabel.load(phantom / "imagesTr" / "abdomen_000.nii.gz")
     for name, codes in (("lps", "LPS"), ("permuted", "SAR")):
         nibabel.save(in_axis_order(scan, codes), folder / f"{name}.nii.gz")
     nibabel.save(turned(scan, degrees=12), folder / "oblique.nii.gz")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def labels(work: Path, phantom: Path) -> Path:
+    """Label maps of the small scans."""
+    folder = work / "labels"
+    folder.mkdir()
+    for case in LABELLED:
+        label = nibabel.load(phantom / "labelsTr" / f"{case}.nii.gz")
+        nibabel.save(around(label, label), folder / f"{case}.nii.gz")
     return folder
 
 
@@ -76,7 +90,7 @@ def model(app: Path) -> Path:
 def server(work: Path, app: Path, studies: Path) -> Iterator[Server]:
     """The server, with epistemic scoring; scoring runs when a test asks for it, not on its own."""
     command = server_command(os.environ["MONAI_LABEL_PYTHON"], app, str(studies), scoring="epistemic", samples=2)
-    variables = {"MONAI_LABEL_AUTO_UPDATE_SCORING": "false"}
+    variables = {"MONAI_LABEL_AUTO_UPDATE_SCORING": "false", "MONAI_LABEL_SESSION_PATH": str(work / "sessions")}
     reports = {key: value for key, value in server_environment().items() if key not in os.environ}
     with Server(command, work / "server", variables | reports) as started:
         started.wait_until_ready()
