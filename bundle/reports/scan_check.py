@@ -44,7 +44,7 @@ def check_scan(image: np.ndarray, affine: np.ndarray) -> list[Finding]:
         neighbours = upright[1 :: steps[0], :: steps[1]][: sample.shape[0]]
         noise = _noise(sample[: neighbours.shape[0]], np.nan_to_num(neighbours.astype(np.float32), nan=AIR_HU))
         # a noisy slice differs from the next one anyway
-        found += noise or _jumps(sample)
+        found += noise or _jumps(sample, _filled(sample))
     return found
 
 
@@ -87,12 +87,20 @@ def _noise(sample: np.ndarray, neighbours: np.ndarray) -> list[Finding]:
     return [(0.5, f"noise of {noise.max():.0f} HU in {noisy.size} slices, {usual:.0f} HU in the others")]
 
 
-def _jumps(sample: np.ndarray) -> list[Finding]:
+def _filled(sample: np.ndarray) -> slice:
+    """The slices without the empty ones at both ends, which resampling and padding leave."""
+    body = np.flatnonzero((sample > -500).mean(axis=(0, 1)) > 0.02)
+    return slice(int(body[0]), int(body[-1]) + 1) if body.size else slice(0, 0)
+
+
+def _jumps(sample: np.ndarray, filled: slice) -> list[Finding]:
     """Places where one slice does not continue the one before: slices are missing, or from another series."""
-    clipped = np.clip(sample, -300, 300)
+    if filled.stop - filled.start < MIN_SLICES:
+        return []
+    clipped = np.clip(sample[..., filled], -300, 300)
     change = np.abs(np.diff(clipped, axis=2)).mean(axis=(0, 1))
     usual = max(float(np.median(change)), 1.0)
-    where = np.flatnonzero((change > JUMP_RATIO * usual) & (change > usual + JUMP_HU))
+    where = np.flatnonzero((change > JUMP_RATIO * usual) & (change > usual + JUMP_HU)) + filled.start
     if not where.size:
         return []
     places = f"between slices {where[0] + 1} and {where[0] + 2}" if where.size == 1 else f"at {where.size} places"

@@ -62,6 +62,14 @@ def test_slices_that_do_not_follow_each_other_are_named():
     assert words(joined) == "the anatomy jumps between slices 40 and 41 counted from the feet, slices may be missing"
 
 
+def test_empty_slices_at_the_ends_are_no_jump_but_empty_ones_inside_are():
+    scan = torso()
+    scan[..., :5] = scan[..., -3:] = -1024
+    assert words(scan) == ""
+    scan[..., 30] = -1024
+    assert words(scan) == "the anatomy jumps at 2 places counted from the feet, slices may be missing"
+
+
 def test_a_slab_is_small_and_a_tiny_scan_does_not_crash():
     assert words(torso(8)) == "the scan covers only 40 mm from head to foot"
     assert "covers only" in words(np.zeros((3, 2, 1), np.float32), np.eye(4))
