@@ -27,6 +27,8 @@ class CheckpointSaver(MonaiCheckpointSaver):
     """
 
     def __init__(self, save_dir: str, save_dict: dict, *, keep_original: str | None = None, **kwargs: Any) -> None:
+        # made here because ignite's own way fails when two processes make it at once
+        os.makedirs(save_dir, exist_ok=True)
         super().__init__(save_dir, save_dict, **kwargs)
         self.keep_original = keep_original
         fixed = {"_final_checkpoint": kwargs.get("final_filename"), "_key_metric_checkpoint": kwargs.get("key_metric_filename")}
