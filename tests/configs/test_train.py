@@ -14,9 +14,10 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from monai.bundle import ConfigParser, create_workflow
+
 from bundle.errors import UserError
 from bundle.handlers.epoch_table import read_table
-from monai.bundle import ConfigParser, create_workflow
 
 SMALL = {"network_def#channels": [2, 2, 4, 4, 4], "patch_size": [16, 16, 16], "num_workers": 0, "max_epochs": 2, "val_interval": 1}
 ORGANS = "spleen right_kidney left_kidney gallbladder esophagus liver stomach aorta ivc veins pancreas right_adrenal left_adrenal".split()
@@ -168,7 +169,7 @@ def test_killed_training_goes_on_with_the_same_command(repository, cases, tmp_pa
 
 
 def test_test_part_gets_columns_of_its_own(repository, cases, tmp_path):
-    train(repository, cases, tmp_path, max_epochs=1, with_test=True, num_folds=4)
+    train(repository, cases, tmp_path, max_epochs=1, with_test=True, num_folds=4, patch_size=[32, 32, 32])
     row = read_table(tmp_path / "training.csv")[0]
     assert float(row["test_loss"]) > 0 and row["test_dice_spleen"] != ""
 
