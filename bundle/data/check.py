@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from bundle import labels as label_block
 from bundle.data import rules
 from bundle.data.datalist import Case, Listing, find_cases, raise_all, sections
-from bundle.data.facts import FactCache, image_facts, label_facts, stamp
+from bundle.data.fact_cache import FactCache, stamp
+from bundle.data.facts import case_facts
 from bundle.errors import UserError
 
 SHOWN = 5  # warnings of one kind that are printed
@@ -73,21 +74,25 @@ def check_before_training(
 def measure(listing: Listing, *, cache_dir: str | None = None, num_workers: int | None = None, progress: bool = True) -> Measured:
     """Facts of every file of a data set, from the cache where the file is unchanged, measured in parallel otherwise."""
     cache = FactCache(os.path.join(cache_dir, "check.json") if cache_dir else None)
-    jobs = [("image", case.name, case.image) for case in listing.cases]
-    jobs += [("label", case.name, case.label) for case in listing.cases if case.label]
-    facts = {job: cache.get(job[0], job[2]) for job in jobs}
-    missing = [job for job in jobs if facts[job] is None]
+    images, labels, missing = {}, {}, []
+    for case in listing.cases:
+        image, label = cache.get("image", case.image), cache.get("label", case.label) if case.label else None
+        if image is None or (case.label and label is None):
+            missing.append(case)
+        else:
+            images[case.name], labels[case.name] = image, label
     if missing:
         from tqdm import tqdm
 
         with ThreadPoolExecutor(num_workers or os.cpu_count()) as pool:  # zlib and numpy let go of the interpreter's lock
             results = tqdm(pool.map(_measured, missing), "checking", len(missing), disable=not progress, delay=2)
-            for job, (before, result) in zip(missing, results, strict=True):
-                facts[job] = result
-                cache.put(job[0], job[2], before, result)
+            for case, (stamps, facts) in zip(missing, results, strict=True):
+                images[case.name], labels[case.name] = facts
+                cache.put("image", case.image, stamps[0], facts[0])
+                if case.label:
+                    cache.put("label", case.label, stamps[1], facts[1])
         cache.save()
-    images, labels = ({name: facts[kind, name, file] for kind, name, file in jobs if kind == wanted} for wanted in ("image", "label"))
-    return Measured(listing, images, labels)
+    return Measured(listing, images, {name: facts for name, facts in labels.items() if facts is not None})
 
 
 def findings(measured: Measured, labels: label_block.Labels, parts: Mapping[str, list[Case]]) -> list[rules.Finding]:
@@ -116,8 +121,7 @@ def print_findings(found: Sequence[rules.Finding], rest: str = "python -m bundle
             print(f"warning: {number - SHOWN} more of the kind '{code}' ({rest})")
 
 
-def _measured(job: tuple[str, str, str]) -> tuple[list[int] | None, dict]:
-    """Facts of one file, and its stamp from before they were taken: a file written meanwhile is measured again next time."""
-    kind, _, file = job
-    before = stamp(file)
-    return before, image_facts(file) if kind == "image" else label_facts(file)
+def _measured(case: Case) -> tuple[list[list[int] | None], tuple[dict, dict | None]]:
+    """Facts of a case, and its files' stamps from before they were taken: what is written meanwhile is measured again next time."""
+    stamps = [stamp(case.image), stamp(case.label) if case.label else None]
+    return stamps, case_facts(case.image, case.label)

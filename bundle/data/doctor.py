@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +16,6 @@ from bundle.data.datalist import Case, find_cases, sections
 from bundle.data.listing import nifti_files, stem
 from bundle.errors import UserError
 
-FLIP_GAIN, FLIP_TIMES = 0.05, 3.0  # a flip must explain so much more, and so many times as much, to be worth a word
 OUTLIER = 5.0  # robust standard deviations of the logarithm of a volume
 DEFAULT = {"background": 0, "pancreas": 1, "spleen": 2, "kidney": 3}
 
@@ -68,26 +65,11 @@ def check(
     found += findings(measured, block, parts)
     found += _unlisted(measured)
     found += _more(measured, block, [size * spacing for size in patch_size])
-    found += _flips(measured, num_workers)
     found.sort(key=lambda finding: (finding.level, finding.case))
     print_findings(found, "see findings.csv")
     write_report(measured, found, block, output)
     _advise(measured, block, origin, found)
     return int(any(finding.level == "error" for finding in found))
-
-
-def flip_finding(case: Case, image: np.ndarray, label: np.ndarray, edges: Sequence[float]) -> list[rules.Finding]:
-    """A warning where the label fits its image far better under a flip; arrays of one shape, edges of a voxel in mm."""
-    from bundle.data.prepare.orientation import FLIPS, fit
-
-    scores = fit(image, label, tuple(edges))
-    best = max(FLIPS, key=scores.__getitem__)
-    if scores[best] - scores[()] < FLIP_GAIN or scores[best] < FLIP_TIMES * scores[()]:
-        return []
-    axes = " and ".join("xyz"[axis] for axis in best)
-    problem = f"it fits its image far better when it is flipped along {axes} ({scores[best]:.2f} of the variance against {scores[()]:.2f})"
-    fix = "look at both in a viewer; where the label lies wrong, flip its array and keep the image's affine"
-    return [rules.Finding("warning", "flipped", case.name, case.label, problem, fix)]
 
 
 def _labels(dataset_dir: str, labels: Mapping | str | None) -> tuple[label_block.Labels, str]:
@@ -155,36 +137,6 @@ def _outliers(name: str, volumes: Mapping[Case, float | None]) -> list[rules.Fin
             problem = f"its {name} measures {there[case]:.1f} ml, the median is {np.exp(middle):.1f} ml"
             found.append(rules.Finding("warning", "volume", case.name, case.label, problem, "look whether the label is whole and no other"))
     return found
-
-
-def _flips(measured: Measured, num_workers: int | None) -> list[rules.Finding]:
-    """Labels that lie flipped on their images; of cases that can be read and share a grid."""
-    usable = [case for case in measured.listing.labelled if _same_shape(measured, case)]
-    with ThreadPoolExecutor(num_workers or os.cpu_count()) as pool:
-        return [finding for found in pool.map(_flip, usable) for finding in found]
-
-
-def _flip(case: Case) -> list[rules.Finding]:
-    import nibabel
-
-    image, label = nibabel.load(case.image), nibabel.load(case.label)
-    edges = np.linalg.norm(image.affine[:3, :3], axis=0)
-    steps = [max(1, int(3.0 // edge)) for edge in edges]  # 3 mm are fine enough to tell
-    thin = tuple(slice(None, None, step) for step in steps)
-    arrays = [_thinned(item, thin) for item in (image, label)]
-    return flip_finding(case, arrays[0], np.clip(arrays[1], 0, 255).astype(np.uint8), edges * steps)
-
-
-def _thinned(image: object, thin: tuple[slice, ...]) -> np.ndarray:
-    proxy = image.dataobj
-    raw = np.asarray(proxy.get_unscaled()).reshape(image.shape[:3])[thin]
-    return raw if (proxy.slope, proxy.inter) == (1, 0) else raw * proxy.slope + proxy.inter
-
-
-def _same_shape(measured: Measured, case: Case) -> bool:
-    image, label = measured.images[case.name], measured.labels[case.name]
-    nifti = all(path.lower().endswith((".nii", ".nii.gz")) for path in (case.image, case.label))
-    return nifti and image.get("shape") == label.get("shape") and "minimum" in image and any(map(int, label.get("counts", {})))
 
 
 def _advise(measured: Measured, labels: label_block.Labels, origin: str, found: Sequence[rules.Finding]) -> None:

@@ -1,7 +1,7 @@
 """What one file of a data set holds, measured in one pass in bounded memory: the facts that the checks judge.
 
-Facts are plain dictionaries (JSON), so that they can be kept: `FactCache` measures a file again only when its size or its
-time of change differs. They know nothing of `labels` or splits; changing those costs no second look at the voxels.
+Facts are plain dictionaries (JSON), so that they can be kept (`fact_cache.FactCache`). They know nothing of `labels` or
+splits; changing those costs no second look at the voxels.
 """
 
 from __future__ import annotations
@@ -9,58 +9,76 @@ from __future__ import annotations
 import contextlib
 import gzip
 import hashlib
-import json
-import os
 import zlib
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 
 from bundle.data.datalist import ENDINGS
+from bundle.data.tally import Tally
 
-VERSION = 1  # of the facts: caches of other versions are dropped
-CHUNK = 1 << 21  # voxels looked at at once
-FARTHEST = (-(2**15), 2**18)  # intensities beyond are counted as these: no CT has them
-MOST_VALUES = 400_000  # different values that are kept apart: no label map has so many
+VERSION = 2  # of the facts: caches of other versions are dropped
+CHUNK = 1 << 21  # voxels looked at at once, about: whole slices
+THIN_MM = 3.0  # how far apart voxels may be to tell which way round a label lies
 PERCENTILES = (0.5, 5, 25, 50, 75, 95, 99.5)
 UNREADABLE = (OSError, EOFError, ValueError, TypeError, KeyError, zlib.error, RuntimeError)
 
 
-def image_facts(path: str) -> dict:
+def case_facts(image: str, label: str | None = None) -> tuple[dict, dict | None]:
+    """Facts of an image and of its label; the label's tell by `fit` how well each flip of it lies on the image.
+
+    `fit` holds the eight numbers of `orientation.fit`, in the order of its `FLIPS`, from every third millimetre of the scans.
+    """
+    thin = Thinned()
+    found = image_facts(image, thin)
+    if label is None:
+        return found, None
+    image_voxels, thin.parts = thin.array(), []
+    said = label_facts(label, thin)
+    label_voxels = thin.array()
+    if image_voxels is None or label_voxels is None or image_voxels.shape != label_voxels.shape or "error" in {**found, **said}:
+        return found, said
+    edges = np.linalg.norm(np.array(found["affine"])[:3, :3], axis=0) * thin.steps
+    if np.isfinite(edges).all() and edges.min() > 0:
+        from bundle.data.orientation import fit
+
+        scores = fit(np.nan_to_num(image_voxels), np.clip(np.nan_to_num(label_voxels), 0, 255).astype(np.uint8), tuple(edges))
+        said["fit"] = [round(float(score), 4) for score in scores.values()]
+    return found, said
+
+
+def image_facts(path: str, thin: Thinned | None = None) -> dict:
     """Grid, value range, non-finite voxels and fingerprint of an image; `error` where it cannot be read to its end.
 
     `histogram` is over whole Hounsfield units, `[[value, count], ...]` thinned to steps of 10. The fingerprint is a hash of
     the exact histogram and the sorted shape: the same scan stored flipped, renamed or recompressed has the same one.
     """
-    facts, volume = _header(path)
+    facts, volume = _header(path, thin)
     if volume is None:
         return facts
-    tally, bad, lowest, highest = {}, 0, np.inf, -np.inf
+    tally, bad, lowest, highest = Tally(), 0, np.inf, -np.inf
     try:
         for values in volume.chunks():
             finite = np.isfinite(values) if values.dtype.kind == "f" else None
             if finite is not None and not finite.all():
                 bad += int(values.size - finite.sum())
                 values = values[finite]
-            if values.size:
+            if values.size and (values.dtype.kind == "f" or values.dtype.itemsize > 2):
                 lowest, highest = min(lowest, float(values.min())), max(highest, float(values.max()))
-                _count(tally, np.clip(values, *FARTHEST) if highest > FARTHEST[1] or lowest < FARTHEST[0] else values)
+            tally.add(values)
     except UNREADABLE as error:
         return facts | {"error": _said(error)}
-    levels = np.array(sorted(tally), dtype=np.float64)
-    counts = np.array([tally[level] for level in sorted(tally)], dtype=np.int64)
-    span = {"minimum": lowest, "maximum": highest} if len(levels) else {}
-    return facts | {"nonfinite": bad, **_statistics(levels, counts, facts["shape"]), **span}
+    counts = tally.counts()
+    span = {"minimum": lowest, "maximum": highest} if lowest <= highest else {}  # exact, where the tally rounds
+    return facts | {"nonfinite": bad, **_statistics(counts, facts["shape"]), **span}
 
 
-def label_facts(path: str) -> dict:
+def label_facts(path: str, thin: Thinned | None = None) -> dict:
     """Grid of a label map, how many voxels each value has, and voxels that are not whole or not finite."""
-    facts, volume = _header(path)
+    facts, volume = _header(path, thin)
     if volume is None:
         return facts
-    counts: dict[int, int] = {}
-    fractions, bad, example = 0, 0, None
+    tally, fractions, bad, example = Tally(), 0, 0, None
     try:
         for values in volume.chunks():
             if values.dtype.kind == "f":
@@ -72,63 +90,41 @@ def label_facts(path: str) -> dict:
                     example = float(values[~whole][0]) if example is None else example
                     fractions += int(values.size - whole.sum())
                     values = values[whole]
-            _count(counts, values)
+            tally.add(values)
     except UNREADABLE as error:
         return facts | {"error": _said(error)}
-    ordered = {str(int(value)): counts[value] for value in sorted(counts)}
-    return facts | {"nonfinite": bad, "fractions": fractions, "fraction_example": example, "counts": ordered}
+    counts = {str(value): number for value, number in tally.counts().items()}
+    return facts | {"nonfinite": bad, "fractions": fractions, "fraction_example": example, "counts": counts}
 
 
-class FactCache:
-    """Facts kept in a JSON file, valid as long as a file's size and time of change stay what they were.
+class Thinned:
+    """Every n-th voxel of a volume that is read slices by slices, so that voxels are about `THIN_MM` apart."""
 
-    Args:
-        path: the JSON file; None keeps nothing. An unreadable or older one is dropped, not an error.
-    """
+    def __init__(self) -> None:
+        self.steps, self.parts = [1, 1, 1], []
 
-    def __init__(self, path: str | None = None) -> None:
-        self.path, self.known, self.changed = path, {}, False
-        with contextlib.suppress(OSError, ValueError, AttributeError):
-            content = json.loads(Path(path).read_text(encoding="utf-8")) if path else {}
-            self.known = content.get("files", {}) if content.get("version") == VERSION else {}
+    def choose(self, facts: dict) -> None:
+        """Choose the steps from the grid of the first volume; the second takes the same."""
+        edges = np.linalg.norm(np.array(facts["affine"])[:3, :3], axis=0)
+        if np.isfinite(edges).all() and edges.min() > 0:
+            self.steps = [max(1, int(THIN_MM // edge)) for edge in edges]
 
-    def get(self, kind: str, file: str) -> dict | None:
-        """Facts known of `file` (kind `image` or `label`), None where they must be measured."""
-        entry = self.known.get(f"{kind}:{file}")
-        return entry["facts"] if entry and entry["stamp"] == stamp(file) else None
+    def take(self, slices: np.ndarray, start: int) -> None:
+        """Keep what is wanted of (X, Y, n) slices, the first of which is number `start`."""
+        first = -start % self.steps[2]
+        self.parts.append(slices[:: self.steps[0], :: self.steps[1], first :: self.steps[2]].copy())
 
-    def put(self, kind: str, file: str, before: list[int] | None, facts: dict) -> None:
-        """Keep facts measured while the file's stamp was `before`."""
-        if before is not None:
-            self.known[f"{kind}:{file}"] = {"stamp": before, "facts": facts}
-            self.changed = True
-
-    def save(self) -> None:
-        """Write the file whole, aside first; a folder that cannot be written to keeps no cache and stops nobody."""
-        if not self.path or not self.changed:
-            return
-        aside = f"{self.path}.{os.getpid()}.tmp"
-        with contextlib.suppress(OSError):
-            Path(self.path).parent.mkdir(parents=True, exist_ok=True)
-            Path(aside).write_text(json.dumps({"version": VERSION, "files": self.known}), encoding="utf-8")
-            os.replace(aside, self.path)
-
-
-def stamp(file: str) -> list[int] | None:
-    """Size and time of change (ns) of a file, None where there is none or it is a folder."""
-    try:
-        status = os.stat(file)
-    except OSError:
-        return None
-    return [status.st_size, status.st_mtime_ns] if Path(file).is_file() else None
+    def array(self) -> np.ndarray | None:
+        """What was kept, (X', Y', Z'); None where nothing was read."""
+        return np.concatenate(self.parts, axis=2) if self.parts else None
 
 
 class _NiftiVolume:
     """The voxels of a NIfTI file, in chunks, with the header's slope and intercept applied; read to the very end."""
 
-    def __init__(self, path: str, image: object) -> None:
-        self.path, self.proxy = path, image.dataobj
-        self.dtype, self.voxels = self.proxy.dtype, int(np.prod(self.proxy.shape, dtype=np.int64))
+    def __init__(self, path: str, image: object, thin: Thinned | None) -> None:
+        self.path, self.proxy, self.thin = path, image.dataobj, thin
+        self.dtype, self.shape = self.proxy.dtype, self.proxy.shape[:3]
         self.slope, self.inter = float(self.proxy.slope), float(self.proxy.inter)
 
     def chunks(self) -> Iterator[np.ndarray]:
@@ -137,9 +133,14 @@ class _NiftiVolume:
             file.seek(0)
             with gzip.open(file) if packed else contextlib.nullcontext(file) as stream:
                 _read(stream, self.proxy.offset)
-                for start in range(0, self.voxels, CHUNK):
-                    number = min(CHUNK, self.voxels - start)
-                    yield self._scaled(np.frombuffer(_read(stream, number * self.dtype.itemsize), self.dtype))
+                plane = int(self.shape[0]) * int(self.shape[1])
+                at_once = max(1, CHUNK // plane)
+                for start in range(0, self.shape[2], at_once):
+                    number = min(at_once, self.shape[2] - start)
+                    values = self._scaled(np.frombuffer(_read(stream, number * plane * self.dtype.itemsize), self.dtype))
+                    if self.thin is not None:
+                        self.thin.take(values.reshape(*self.shape[:2], number, order="F"), start)
+                    yield values
                 while stream.read(1 << 20):  # gzip checks its sum at the end only
                     pass
 
@@ -159,25 +160,27 @@ class _LoadedVolume:
             yield self.array[start : start + CHUNK]
 
 
-def _header(path: str) -> tuple[dict, _NiftiVolume | _LoadedVolume | None]:
+def _header(path: str, thin: Thinned | None = None) -> tuple[dict, _NiftiVolume | _LoadedVolume | None]:
     """Facts of the header and the volume to read; no volume where the header cannot be read or is not of a 3D scalar grid."""
     try:
-        facts, volume, dtype = _nifti(path) if path.lower().endswith(ENDINGS) else _other(path)
+        facts, volume, dtype = _nifti(path, thin) if path.lower().endswith(ENDINGS) else _other(path)
     except Exception as error:  # nibabel's, ITK's and MONAI's own exceptions share no base class
         return {"error": _said(error)}, None
     while len(facts["shape"]) > 3 and facts["shape"][-1] == 1:
         facts["shape"].pop()
+    if thin is not None and thin.steps == [1, 1, 1] and len(facts["shape"]) == 3:
+        thin.choose(facts)
     usable = dtype.kind in "biuf" and len(facts["shape"]) == 3 and min(facts["shape"]) > 0
     return facts, volume if usable else None
 
 
-def _nifti(path: str) -> tuple[dict, _NiftiVolume, np.dtype]:
+def _nifti(path: str, thin: Thinned | None) -> tuple[dict, _NiftiVolume, np.dtype]:
     import nibabel
 
     image = nibabel.load(path)
     dtype, affine = image.get_data_dtype(), np.asarray(image.affine, dtype=float).tolist()
     facts = {"shape": [int(size) for size in image.shape], "affine": affine, "dtype": dtype.name, **_forms(image.header)}
-    return facts, _NiftiVolume(path, image), dtype
+    return facts, _NiftiVolume(path, image, thin), dtype
 
 
 def _other(path: str) -> tuple[dict, _LoadedVolume, np.dtype]:
@@ -210,27 +213,9 @@ def _read(stream: object, number: int) -> bytes:
     return b"".join(parts)
 
 
-def _count(tally: dict[int, int], values: np.ndarray) -> None:
-    """Add the number of voxels of each value, rounded to whole numbers, to `tally`."""
-    if not values.size:
-        return
-    if values.dtype.kind == "f":
-        values = np.rint(np.clip(values, -(2.0**31), 2.0**31 - 1)).astype(np.int64)
-    low, high = int(values.min()), int(values.max())
-    if high - low < 1 << 20:
-        counts = np.bincount(values.astype(np.int64, copy=False) - low if low else values.astype(np.int64, copy=False))
-        (found,) = np.nonzero(counts)
-        pairs = zip((found + low).tolist(), counts[found].tolist(), strict=True)
-    else:
-        found, number = np.unique(values, return_counts=True)
-        pairs = zip(found.tolist(), number.tolist(), strict=True)
-    for value, number in pairs:
-        if value in tally or len(tally) < MOST_VALUES:
-            tally[value] = tally.get(value, 0) + number
-
-
-def _statistics(levels: np.ndarray, counts: np.ndarray, shape: list[int]) -> dict:
+def _statistics(tally: dict[int, int], shape: list[int]) -> dict:
     """Range, mean, sd, percentiles, thinned histogram and fingerprint from an exact histogram; empty where it is empty."""
+    levels, counts = np.array(list(tally), dtype=np.float64), np.array(list(tally.values()), dtype=np.int64)
     total = int(counts.sum())
     if not total:
         return {"minimum": None, "maximum": None}

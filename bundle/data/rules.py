@@ -13,8 +13,10 @@ import numpy as np
 
 from bundle import labels as label_block
 from bundle.data.datalist import Case
+from bundle.data.orientation import FLIPS
 from bundle.errors import UserError
 
+FLIP_GAIN, FLIP_TIMES = 0.05, 3.0  # a flip must explain so much more, and so many times as much, to be worth a word
 GRID_TOLERANCE = 0.1  # of a voxel's shortest edge: how far the corners of two grids may lie apart
 RIGHT_ANGLE_TOLERANCE = 0.5  # degrees
 
@@ -52,7 +54,7 @@ def case_findings(
         return found
     found += _readable(case, case.label, label) or [*_grid(case, case.label, label), *_values(case, label, labels, meaning or {})]
     if not any(finding.code in ("unreadable", "not 3D", "affine") for finding in found):
-        found += _same_grid(case, image, label)
+        found += _same_grid(case, image, label) or _flipped(case, label)
     return found
 
 
@@ -260,6 +262,21 @@ def _akin(one: str, other: str) -> bool:
     """Whether one name is part of the other: kidney, kidney_left, right kidney."""
     words = [set(name.lower().replace("_", " ").replace("-", " ").split()) for name in (one, other)]
     return words[0] <= words[1] or words[1] <= words[0]
+
+
+def _flipped(case: Case, facts: Mapping) -> list[Finding]:
+    """A warning where the label fits its image far better under a flip of its array."""
+    scores = dict(zip(FLIPS, facts.get("fit", []), strict=False))
+    if not scores:
+        return []
+    best = max(scores, key=scores.__getitem__)
+    if scores[best] - scores[()] < FLIP_GAIN or scores[best] < FLIP_TIMES * scores[()]:
+        return []
+    axes = " and ".join("xyz"[axis] for axis in best)
+    shares = f"{100 * scores[best]:.0f} % of the variance explained, against {100 * scores[()]:.0f} %"
+    problem = f"it fits its image far better when it is flipped along {axes} ({shares})"
+    fix = "look at both in a viewer; where the label lies wrong, flip its array and keep the image's affine"
+    return [Finding("warning", "flipped", case.name, case.label, problem, fix)]
 
 
 def _corner_gap(one: Mapping, other: Mapping) -> float:

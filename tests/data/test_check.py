@@ -192,21 +192,20 @@ def test_image_of_one_value(msd, save):
 
 def test_second_start_reads_no_voxel_and_changed_files_are_read_again(msd, save, scan, tmp_path, monkeypatch):
     folder, looked = msd(), []
-    for name in ("image_facts", "label_facts"):
-        original = getattr(check, name)
-        monkeypatch.setattr(check, name, lambda path, original=original: looked.append(path) or original(path))
+    original = check.case_facts
+    monkeypatch.setattr(check, "case_facts", lambda image, label: looked.append(image) or original(image, label))
     check_before_training(str(folder), LABELS, cache_dir=str(tmp_path / "cache"))
-    assert len(looked) == 12
+    assert len(looked) == 6
     check_before_training(str(folder), LABELS, cache_dir=str(tmp_path / "cache"))
-    assert len(looked) == 12
+    assert len(looked) == 6
     label = scan(0)[1]
     label[0, 0, 0] = 9
     save(folder / "labelsTr/case_0.nii.gz", label)
     assert "9 (1 voxels)" in message(folder, cache_dir=str(tmp_path / "cache"))
-    assert len(looked) == 13
+    assert len(looked) == 7
     (tmp_path / "cache/check.json").write_text("{broken")
     message(folder, cache_dir=str(tmp_path / "cache"))
-    assert len(looked) == 25
+    assert len(looked) == 13
 
 
 def test_no_bad_labels_block(msd):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import json
 import os
 import subprocess
@@ -13,6 +14,8 @@ import nibabel
 import numpy as np
 import pytest
 
+from bundle.data.check import measure
+from bundle.data.datalist import find_cases
 from bundle.data.doctor import check
 
 LABELS = {"background": 0, "pancreas": 1, "spleen": 2}
@@ -132,6 +135,12 @@ def test_labels_from_the_prepared_set_and_advice_from_dataset_json(msd, examine)
     assert code == 1 and 'as dataset.json has them: "labels": {"background": 0, "spleen": 1, "pancreas": 2}' in said
 
 
+def test_empty_folder(tmp_path, examine):
+    (tmp_path / "empty").mkdir()
+    code, said, found = examine(tmp_path / "empty")
+    assert code == 1 and "the folder is empty" in found["listing"]["problem"] and "0 cases" in said
+
+
 def test_images_that_dataset_json_forgets(msd, examine):
     folder = msd()
     entries = [{"image": f"imagesTr/case_{n}.nii.gz", "label": f"labelsTr/case_{n}.nii.gz"} for n in range(5)]
@@ -146,16 +155,23 @@ def test_verb_and_exit_code(msd, tmp_path):
 
 
 @pytest.mark.slow
-def test_under_a_second_a_case_at_clinical_size(tmp_path, save, examine):
+def test_a_case_of_clinical_size_costs_little_more_than_unpacking_it(tmp_path, save):
+    """Against unpacking in the same minute, as the machine may be busy: 0.43 s against 0.17 s of one core on an idle one."""
     image = np.random.default_rng(0).normal(0, 15, (512, 512, 120)).astype(np.int16)
     image[:80] = -1024
     label = np.zeros(image.shape, np.uint8)
     label[200:260, 200:260, 40:80] = 1
-    label[100:140, 100:140, 40:80] = 2
-    for number in range(4):
-        image[0, 0, 0] = number  # another scan each time
-        save(tmp_path / f"imagesTr/case_{number}.nii", image)
-        save(tmp_path / f"labelsTr/case_{number}.nii.gz", label)
-    start = time.process_time()  # of this process: the machine is shared
-    examine(tmp_path, num_workers=1)
-    assert time.process_time() - start < 4.0
+    save(tmp_path / "imagesTr/case.nii.gz", image)
+    save(tmp_path / "labelsTr/case.nii.gz", label)
+    unpacking, measuring = [], []
+    for _ in range(3):
+        start = time.process_time()
+        with gzip.open(tmp_path / "imagesTr/case.nii.gz") as file:
+            while file.read(1 << 22):
+                pass
+        middle = time.process_time()
+        measure(find_cases(str(tmp_path)), num_workers=1)
+        unpacking.append(middle - start)
+        measuring.append(time.process_time() - middle)
+    print(f"{min(measuring):.2f} s of one core for a case of 512x512x120, {min(unpacking):.2f} s to unpack its image")
+    assert min(measuring) < 6 * min(unpacking)

@@ -6,7 +6,8 @@ import nibabel
 import numpy as np
 import pytest
 
-from bundle.data.facts import FactCache, image_facts, label_facts
+from bundle.data.fact_cache import FactCache, stamp
+from bundle.data.facts import Thinned, case_facts, image_facts, label_facts
 
 
 def test_numbers_by_hand(tmp_path, save):
@@ -82,8 +83,6 @@ def test_cache_forgets_what_was_written_again(tmp_path):
     file = tmp_path / "a.nii"
     file.write_bytes(b"one")
     cache = FactCache(str(tmp_path / "cache.json"))
-    from bundle.data.facts import stamp
-
     cache.put("image", str(file), stamp(str(file)), {"fact": 1})
     cache.save()
     assert FactCache(str(tmp_path / "cache.json")).get("image", str(file)) == {"fact": 1}
@@ -96,3 +95,19 @@ def test_cache_in_a_folder_that_cannot_be_written(tmp_path):
     cache = FactCache(str(tmp_path / "file/cache.json"))
     cache.put("image", "a", [1, 2], {})
     cache.save()  # stops nobody
+
+
+def test_thinned_is_every_nth_voxel_across_pieces(tmp_path, save, monkeypatch):
+    monkeypatch.setattr("bundle.data.facts.CHUNK", 250)  # two slices at once
+    values = np.random.default_rng(0).integers(-1000, 1000, (11, 10, 17)).astype(np.int16)
+    thin = Thinned()
+    image_facts(str(save(tmp_path / "a.nii.gz", values, np.diag([0.9, 1.6, 1.0, 1.0]))), thin)
+    np.testing.assert_array_equal(thin.array(), values[::3, ::1, ::3])
+
+
+def test_fit_of_label_and_image(tmp_path, save, scan):
+    image, label = scan(0, (40, 36, 30))
+    paths = [str(save(tmp_path / "i.nii.gz", image)), str(save(tmp_path / "l.nii.gz", label[:, ::-1]))]
+    fits = case_facts(*paths)[1]["fit"]
+    assert len(fits) == 8 and int(np.argmax(fits)) == 2  # the flip of y
+    assert "fit" not in case_facts(paths[0], str(save(tmp_path / "m.nii.gz", label[:-1])))[1]

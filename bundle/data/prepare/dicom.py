@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from bundle.data.dicom import read_series, series_in
-from bundle.data.prepare.orientation import turn
+from bundle.data.orientation import turn
 
 
 def load_series(folder: Path) -> tuple[np.ndarray, np.ndarray, list[str]]:

@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from bundle.data.datalist import ENDINGS
+from bundle.data.orientation import by_header, decide, fit
 from bundle.data.prepare.files import write_nifti
-from bundle.data.prepare.orientation import by_header, decide, fit
 from bundle.data.prepare.plan import Plan, PlannedCase, Targets, not_found, number
 
 TWICE = {25: 2, 70: 2}  # cases that are case 2 again, cropped otherwise: TCIA took them out

@@ -34,24 +34,26 @@ def plan(source: Path, *, structures: Mapping[str, list[str]] | str | None = Non
     scans = sorted({path.parent for pattern in ("s*/ct.nii*", "*/s*/ct.nii*") for path in source.glob(pattern)})
     if not scans:
         raise not_found(source, "folders s0001 with ct.nii.gz", "s0001/ct.nii.gz, s0001/segmentations and meta.csv")
-    wanted = _wanted(structures, scans)
+    there = {folder: {_plain(path): path for path in _niftis(folder / "segmentations")} for folder in scans}
+    wanted, lacking = _present(_wanted(structures, scans), there)
     values = {name: value for value, name in enumerate(wanted, start=1)}
     options = {"structures": wanted, "keep_empty": keep_empty}
     licence = "see the record of the version you downloaded (CC BY 4.0, or CC BY-NC-SA 2.0)"
-    result = Plan("TotalSegmentator", "https://doi.org/10.5281/zenodo.10047292", licence, values, {}, [], [], convert, options)
+    result = Plan("TotalSegmentator", "https://doi.org/10.5281/zenodo.10047292", licence, values, {}, [], lacking, convert, options)
     split = _split(scans[0].parent, result)
-    for folder in scans:
-        there = {_plain(path): path for path in (folder / "segmentations").glob("*") if path.name.lower().endswith(ENDINGS)}
-        files = [there.get(part) for parts in wanted.values() for part in parts]
-        if None in files:
-            absent = next(part for parts in wanted.values() for part in parts if part not in there)
-            result.odd.append(f"{folder.name} is left out: it has no segmentations/{absent}.nii.gz")
+    incomplete: dict[str, list[str]] = {}
+    for folder, files in there.items():
+        absent = [part for parts in wanted.values() for part in parts if part not in files]
+        if absent:
+            incomplete.setdefault(absent[0], []).append(folder.name)
             continue
-        image = next(path for path in sorted(folder.glob("ct.nii*")) if path.name.lower().endswith(ENDINGS))
-        result.cases.append(PlannedCase(folder.name, image, tuple(files), split.get(folder.name, "training")))
+        chosen = tuple(files[part] for parts in wanted.values() for part in parts)
+        image = next(path for path in _niftis(folder) if _plain(path) == "ct")
+        result.cases.append(PlannedCase(folder.name, image, chosen, split.get(folder.name, "training")))
+    result.odd += [f"{_some(names)} left out: no segmentations/{part}.nii.gz" for part, names in incomplete.items()]
     unknown = [case.name for case in result.cases if split and case.name not in split]
     if unknown:
-        result.odd.append(f"{len(unknown)} scans are not in meta.csv and count as training: {', '.join(unknown[:5])}")
+        result.odd.append(f"{_some(unknown)} not in meta.csv: counted as training")
     return result
 
 
@@ -79,14 +81,21 @@ def convert(case: PlannedCase, targets: Targets, options: Mapping) -> list[str]:
 
 def _wanted(structures: Mapping[str, list[str]] | str | None, scans: list[Path]) -> dict[str, list[str]]:
     if structures == "all":
-        files = (scans[0] / "segmentations").glob("*")
-        return {name: [name] for name in sorted(_plain(path) for path in files if path.name.lower().endswith(ENDINGS))}
+        return {name: [name] for name in sorted(map(_plain, _niftis(scans[0] / "segmentations")))}
     if structures is None:
         return DEFAULT
     if not isinstance(structures, Mapping) or not structures:
         fix = """use --structures='{"kidney": ["kidney_left", "kidney_right"]}' or --structures=all"""
         raise UserError("structures", f"{structures!r} names no structures", fix)
     return {name: [parts] if isinstance(parts, str) else list(parts) for name, parts in structures.items()}
+
+
+def _present(wanted: Mapping[str, list[str]], there: Mapping[Path, Mapping]) -> tuple[dict[str, list[str]], list[str]]:
+    """Without the files that no scan has, and a line for each of them."""
+    anywhere = {name for files in there.values() for name in files}
+    lacking = [part for parts in wanted.values() for part in parts if part not in anywhere]
+    kept = {name: [part for part in parts if part in anywhere] for name, parts in wanted.items()}
+    return {name: parts for name, parts in kept.items() if parts}, [f"no scan has segmentations/{part}.nii.gz" for part in lacking]
 
 
 def _split(folder: Path, result: Plan) -> dict[str, str]:
@@ -98,6 +107,15 @@ def _split(folder: Path, result: Plan) -> dict[str, str]:
     text = table.read_text(encoding="utf-8-sig")
     rows = csv.DictReader(text.splitlines(), delimiter=";" if ";" in text.partition("\n")[0] else ",")
     return {row["image_id"].strip(): SPLITS.get(row.get("split", "").strip().lower(), "training") for row in rows if row.get("image_id")}
+
+
+def _niftis(folder: Path) -> list[Path]:
+    return [path for path in sorted(folder.glob("*")) if path.name.lower().endswith(ENDINGS) and not path.name.startswith(".")]
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return f"{', '.join(names[:5])}{more} {'is' if len(names) == 1 else 'are'}"
 
 
 def _plain(path: Path) -> str:

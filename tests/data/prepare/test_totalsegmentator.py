@@ -62,7 +62,7 @@ def test_scans_that_show_nothing_missing_files_and_overlaps(prepared, subject, c
     said = capsys.readouterr().out
     assert "s0001: 4 voxels are in two structures" in said
     assert "s0002: left out: it shows none of the structures" in said
-    assert "s0003 is left out: it has no segmentations/spleen.nii.gz" in said
+    assert "s0003 is left out: no segmentations/spleen.nii.gz" in said
     assert "there is no meta.csv" in said
     assert len(prepared.json("dataset.json")["training"]) == 1
 
@@ -76,6 +76,13 @@ def test_chosen_structures(prepared, subject):
     assert prepared.read("labelsTr/s0001.nii.gz")[5, 5, 5] == 1
     with pytest.raises(UserError, match="names no structures"):
         prepared.run("totalsegmentator", structures="liver")
+
+
+def test_structures_that_no_scan_has(prepared, subject, capsys):
+    subject("s0001", kidney_left=None, kidney_right=None)
+    assert prepared.run("totalsegmentator") == 0
+    assert "no scan has segmentations/kidney_left.nii.gz" in capsys.readouterr().out
+    assert prepared.json("labels.json")["labels"] == {"background": 0, "pancreas": 1, "spleen": 2}
 
 
 def test_unreadable_scan_fails_alone(prepared, subject, capsys):

@@ -6,7 +6,7 @@ import nibabel
 import numpy as np
 import pytest
 
-from bundle.data.prepare.orientation import FLIPS, by_header, decide, fit, turn
+from bundle.data.orientation import FLIPS, by_header, decide, fit, turn
 
 
 @pytest.mark.parametrize("flip", FLIPS)
