@@ -209,5 +209,12 @@ def test_one_epoch_has_its_validation(configs: Path) -> None:
     assert intervals and all(parser.get_parsed_content(f"train#handlers#{i}#interval") == 1 for i in intervals)
 
 
+@pytest.mark.parametrize("name", ["train.json", "inference.json"])
+def test_run_stands_once(configs: Path, name: str) -> None:
+    """Viewers ask for the run "" (nothing), for which MONAI runs the whole config: two lists that run would train twice."""
+    config = content(configs, name)
+    assert [key for key, value in config.items() if isinstance(value, list) and any(".run()" in str(one) for one in value)] == ["run"]
+
+
 def test_network_takes_a_dropout() -> None:
     assert "dropout" in inspect.signature(AttentionUnet).parameters

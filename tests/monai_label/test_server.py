@@ -109,8 +109,9 @@ def test_trains_on_two_labels_from_the_current_weights(
         server.save_label(case, labels / f"{case}.nii.gz")
     weights = model / "models" / "model.pt"
     before, shipped = state(weights), weights.read_bytes()
-    task = server.run_task("train", MODEL, max_epochs=1)
+    task = server.run_task("train", MODEL, **as_a_viewer_asks(server, device="cpu"))
     assert task["status"] == "DONE", server.log()[-4000:]
+    assert server.log().count("epoch 1/1") == 1, "the training ran more than once"
     after = state(weights)
     assert before.keys() == after.keys()
     # fine-tuned, not made anew: one epoch moves the weights a little
@@ -126,8 +127,8 @@ def test_trains_on_four_labels_from_scratch_with_mlflow(server: Server, model: P
     for case in ("abdomen_003", "abdomen_004"):
         server.save_label(case, labels / f"{case}.nii.gz")
     before, marker = state(model / "models" / "model.pt"), len(server.log())
-    # what a viewer sends: no place for the runs, so that they lie in the bundle's own output folder
-    task = server.run_task("train", MODEL, max_epochs=1, tracking="mlflow", tracking_uri="", **FROM_SCRATCH)
+    # no tracking_uri, as a viewer has it: the runs lie in the bundle's own output folder
+    task = server.run_task("train", MODEL, **as_a_viewer_asks(server, device="cpu", tracking="mlflow", **FROM_SCRATCH))
     assert task["status"] == "DONE", server.log()[-4000:]
     assert "Total Records for Training: 3" in server.log()[marker:]
     change = relative_change(before, state(model / "models" / "model.pt"))
@@ -140,6 +141,12 @@ def metrics_in(database: Path) -> set[str]:
     """Names of the metrics that MLflow was given."""
     with sqlite3.connect(database) as connection:
         return {name for (name,) in connection.execute("select distinct key from metrics")}
+
+
+def as_a_viewer_asks(server: Server, **changed: object) -> dict[str, object]:
+    """The request for a training that 3D Slicer sends: every option that `/info/` lists, the first of each list."""
+    options = server.json("GET", "/info/")["trainers"][MODEL]["config"]
+    return {key: value[0] if isinstance(value, list) else value for key, value in options.items()} | {"max_epochs": 1} | changed
 
 
 def state(file: Path) -> dict[str, torch.Tensor]:
