@@ -7,6 +7,7 @@ import os
 import zlib
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,9 @@ class LoadScand(LoadImaged):
     Raises:
         UserError: the file is no three-dimensional scan with one value per voxel, or is damaged.
     """
+
+    # MONAI Label sets `_loader.image_only` of whatever is a LoadImaged; nothing here reads it
+    _loader = SimpleNamespace(image_only=True)
 
     def __init__(self, keys: KeysCollection, allow_missing_keys: bool = False) -> None:
         # not LoadImaged's own: it would set up every reader that MONAI knows, and their messages, for nothing
