@@ -18,8 +18,9 @@ from bundle.data.datalist import ENDINGS
 from bundle.data.tally import Tally
 
 VERSION = 2  # of the facts: caches of other versions are dropped
-CHUNK = 1 << 21  # voxels looked at at once, about: whole slices
+CHUNK = 1 << 19  # voxels looked at at once, about: whole slices
 THIN_MM = 3.0  # how far apart voxels may be to tell which way round a label lies
+MOST_THINNED = 4_000_000  # voxels that are kept for it at most
 PERCENTILES = (0.5, 5, 25, 50, 75, 95, 99.5)
 UNREADABLE = (OSError, EOFError, ValueError, TypeError, KeyError, zlib.error, RuntimeError)
 
@@ -106,8 +107,12 @@ class Thinned:
     def choose(self, facts: dict) -> None:
         """Choose the steps from the grid of the first volume; the second takes the same."""
         edges = np.linalg.norm(np.array(facts["affine"])[:3, :3], axis=0)
-        if np.isfinite(edges).all() and edges.min() > 0:
-            self.steps = [max(1, int(THIN_MM // edge)) for edge in edges]
+        if not np.isfinite(edges).all() or edges.min() <= 0:
+            edges = np.ones(3)
+        steps = np.maximum(1, THIN_MM // edges).astype(int)
+        while np.prod(np.ceil(np.array(facts["shape"]) / steps)) > MOST_THINNED:
+            steps[np.argmin(edges * steps)] += 1
+        self.steps = steps.tolist()
 
     def take(self, slices: np.ndarray, start: int) -> None:
         """Keep what is wanted of (X, Y, n) slices, the first of which is number `start`."""
