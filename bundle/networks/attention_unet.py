@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from bundle.networks.blocks import ConvNormAct, TwoConvs, UpBlock, crop, halve, pad_to_multiple, resize
-from bundle.networks.grid_gate import GridAttentionGate
 from bundle.networks.heads import FusedHeads
 from bundle.networks.initialise import initialise
 from bundle.networks.skips import GatedSkip, OpenSkip
+from bundle.networks.variants import GATES
 
 
 class AttentionMaps(NamedTuple):
@@ -42,6 +42,12 @@ class AttentionUnet(nn.Module):
         align_corners: how corners are treated in up-sampling: True in the torch of the authors' time, False in today's.
         dropout: probability of dropping a value after each convolution block and gate.
         init: "open" (gates let everything pass at first) or "authors" (their initialisation).
+        gate: kind of gate, a key of `bundle.networks.variants.GATES`.
+        encoder_gates: whether features of the encoder are gated too, each by its own next coarser grid.
+        attention_features: whether the coefficients are given to the decoder, as features next to the gated skip.
+        deep_supervision: "fused", or "auxiliary" for losses on every scale: while training, `forward` then gives a list, the
+            fused logits first and then those of each coarser level on its own grid, for MONAI's `DeepSupervisionLoss`. The
+            weights are the same, and so is the output in evaluation.
 
     Raises:
         ValueError: an argument is none of these.
@@ -59,9 +65,14 @@ class AttentionUnet(nn.Module):
         dropout: float = 0.0,
         *,
         init: str = "open",
+        gate: str = "additive",
+        encoder_gates: bool = False,
+        attention_features: bool = False,
+        deep_supervision: str = "fused",
     ) -> None:
         super().__init__()
-        _check(spatial_dims, in_channels, out_channels, channels, num_gates, dropout, init)
+        _check(spatial_dims, in_channels, out_channels, channels, num_gates, dropout)
+        _check_choices(num_gates, init, gate, encoder_gates, attention_features, deep_supervision)
         *widths, centre = (int(width) for width in channels)
         self.spatial_dims, self.in_channels, self.out_channels = spatial_dims, in_channels, out_channels
         self.num_gates, self.align_corners = num_gates, align_corners
@@ -72,22 +83,37 @@ class AttentionUnet(nn.Module):
         self.centre = TwoConvs(spatial_dims, widths[-1], centre, dropout=dropout)
         has_gating = num_gates > 0 and gating_conv
         self.gating = ConvNormAct(spatial_dims, centre, centre, kernel_size=1, dropout=dropout) if has_gating else nn.Identity()
+        self.attention_features, self.has_encoder_gates = attention_features, encoder_gates
+        self.auxiliary = deep_supervision == "auxiliary"
+
+        def skip_at(level: int, coarse: int) -> nn.Module:
+            arguments = {"align_corners": align_corners, "dropout": dropout}
+            gates = [GATES[gate](spatial_dims, widths[level], coarse, **arguments) for _ in range(num_gates if level else 0)]
+            return GatedSkip(gates, spatial_dims, widths[level], dropout=dropout) if gates else OpenSkip()
+
         # from here on the coarsest level comes first, the order in which they are used
         self.skips, self.decoder = nn.ModuleList(), nn.ModuleList()
         for level in reversed(range(len(widths))):
             skip, coarse = widths[level], int(channels[level + 1])
-            gates = [
-                GridAttentionGate(spatial_dims, skip, coarse, align_corners=align_corners, dropout=dropout)
-                for _ in range(num_gates if level else 0)
-            ]
-            self.skips.append(GatedSkip(gates, spatial_dims, skip, dropout=dropout) if gates else OpenSkip())
-            self.decoder.append(UpBlock(spatial_dims, skip, coarse, align_corners=align_corners, dropout=dropout))
+            self.skips.append(skip_at(level, coarse))
+            maps = self.skips[-1].coefficients_per_voxel if attention_features else 0
+            self.decoder.append(UpBlock(spatial_dims, skip, coarse, extra_channels=maps, align_corners=align_corners, dropout=dropout))
+        if encoder_gates:
+            self.encoder_gates = nn.ModuleList(skip_at(level, width) for level, width in enumerate(widths))
+        else:
+            self.encoder_gates = nn.ModuleList(OpenSkip() for _ in widths)
         self.heads = FusedHeads(spatial_dims, widths, out_channels, align_corners=align_corners)
         initialise(self, init)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Image (B, in_channels, *spatial), every spatial size at least 16, to logits (B, out_channels, *spatial)."""
+        """Image (B, in_channels, *spatial), every spatial size at least 16, to logits (B, out_channels, *spatial).
+
+        With `deep_supervision="auxiliary"`, a list of those of every scale while training.
+        """
         features, _ = self._features(pad_to_multiple(x, self.multiple))
+        if not torch.jit.is_scripting():
+            if self.auxiliary and self.training:
+                return self._scales(features, list(x.shape[2:]))
         return crop(self.heads(features), list(x.shape[2:]))
 
     @torch.jit.ignore
@@ -105,11 +131,19 @@ class AttentionUnet(nn.Module):
                 maps[level] = AttentionMaps(crop(alpha, grid), crop(resize(alpha, padded, self.align_corners), size))
         return crop(self.heads(features), size), maps
 
+    def _scales(self, features: list[Tensor], size: list[int]) -> list[Tensor]:
+        """Fused logits, and those of each coarser level on its own grid."""
+        coarser = self.heads.auxiliary(features)[1:]
+        grids = [[-(-length // 2**level) for length in size] for level in range(1, len(features))]
+        return [crop(self.heads(features), size), *(crop(logits, grid) for logits, grid in zip(coarser, grids, strict=True))]
+
     def _features(self, x: Tensor) -> tuple[list[Tensor], list[list[Tensor]]]:
         """The decoder's features, the finest first, and the coefficients of each skip's gates, the coarsest first."""
         encoded: list[Tensor] = []
-        for block in self.encoder:
+        for block, own_gate in zip(self.encoder, self.encoder_gates):  # noqa: B905  TorchScript knows no strict
             x = block(x)
+            if self.has_encoder_gates:
+                x = own_gate(x, halve(x))[0]
             encoded.append(x)
             x = halve(x)
         x = self.centre(x)
@@ -118,6 +152,8 @@ class AttentionUnet(nn.Module):
         coefficients: list[list[Tensor]] = []
         for i, (skip, up) in enumerate(zip(self.skips, self.decoder)):  # noqa: B905  TorchScript knows no strict
             gated, alphas = skip(encoded[-1 - i], g)
+            if self.attention_features and len(alphas) > 0:
+                gated = torch.cat([gated, torch.cat(alphas, dim=1)], dim=1)
             x = up(gated, x)
             g = x
             features.insert(0, x)
@@ -125,9 +161,7 @@ class AttentionUnet(nn.Module):
         return features, coefficients
 
 
-def _check(
-    spatial_dims: int, in_channels: int, out_channels: int, channels: Sequence[int], num_gates: int, dropout: float, init: str
-) -> None:
+def _check(spatial_dims: int, in_channels: int, out_channels: int, channels: Sequence[int], num_gates: int, dropout: float) -> None:
     """Raise `ValueError` that names the first argument that is wrong, its value, and what it may be."""
     if spatial_dims not in (2, 3):
         raise ValueError(f"spatial_dims is {spatial_dims!r}, it must be 2 or 3")
@@ -140,5 +174,18 @@ def _check(
         raise ValueError(f"num_gates is {num_gates!r}, it must be 0 (plain U-Net), 1, 2 or more")
     if not 0 <= dropout < 1:
         raise ValueError(f"dropout is {dropout!r}, it must be a probability, at least 0 and less than 1")
-    if init not in ("open", "authors"):
-        raise ValueError(f"init is {init!r}, it must be 'open' or 'authors'")
+
+
+def _check_choices(num_gates: int, init: str, gate: str, encoder_gates: bool, attention_features: bool, deep_supervision: str) -> None:
+    """Raise `ValueError` where a choice is none of those there are, or makes no sense with the others."""
+    choices = {
+        "init": (init, ("open", "authors")),
+        "gate": (gate, tuple(GATES)),
+        "deep_supervision": (deep_supervision, ("fused", "auxiliary")),
+    }
+    for name, (value, allowed) in choices.items():
+        if value not in allowed:
+            raise ValueError(f"{name} is {value!r}, it must be one of {', '.join(allowed)}")
+    for name, wanted in (("encoder_gates", encoder_gates), ("attention_features", attention_features)):
+        if wanted and not num_gates:
+            raise ValueError(f"{name} needs gates, but num_gates is 0")

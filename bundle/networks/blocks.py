@@ -124,20 +124,28 @@ class UpBlock(nn.Module):
         spatial_dims: 2 or 3.
         skip_channels: channels of the skip, and of the output.
         coarse_channels: channels of the coarser level's features.
+        extra_channels: channels of the skip beyond those of the output.
         align_corners: how corners are treated when resizing.
         dropout: probability of dropping a value.
     """
 
     def __init__(
-        self, spatial_dims: int, skip_channels: int, coarse_channels: int, *, align_corners: bool = False, dropout: float = 0.0
+        self,
+        spatial_dims: int,
+        skip_channels: int,
+        coarse_channels: int,
+        *,
+        extra_channels: int = 0,
+        align_corners: bool = False,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         self.align_corners = align_corners
-        self.first = ConvNormAct(spatial_dims, skip_channels + coarse_channels, skip_channels, dropout=dropout)
+        self.first = ConvNormAct(spatial_dims, skip_channels + extra_channels + coarse_channels, skip_channels, dropout=dropout)
         self.second = ConvNormAct(spatial_dims, skip_channels, skip_channels, dropout=dropout)
 
     def forward(self, skip: Tensor, coarse: Tensor) -> Tensor:
-        """(B, skip_channels, *spatial) and (B, coarse_channels, *smaller) to (B, skip_channels, *spatial)."""
+        """(B, skip_channels + extra_channels, *spatial) and (B, coarse_channels, *smaller) to (B, skip_channels, *spatial)."""
         if not self.align_corners and splitting_pays(skip, coarse):
             of_skip, of_coarse = self.first.conv.weight.split([skip.shape[1], coarse.shape[1]], dim=1)
             x = conv_same(skip, of_skip, self.first.conv.bias).add_(conv_of_upsampled(coarse, of_coarse))

@@ -1,20 +1,24 @@
-"""Inference without batch norms: their running statistics multiplied into the convolutions before them."""
+"""Inference without batch norms, and with the gates of a skip merged: exact algebra on the weights."""
 
 from __future__ import annotations
 
 import copy
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from bundle.networks.blocks import ConvNormAct
+from bundle.networks.blocks import ConvNormAct, conv_same, resize
 from bundle.networks.grid_gate import GridAttentionGate
+from bundle.networks.skips import GatedSkip
 
 
+@torch.no_grad()
 def fold_batch_norm(network: nn.Module) -> nn.Module:
     """A copy of the network for evaluation only, its batch norms folded into the convolutions: same output, fewer passes.
 
-    Exact algebra on the running statistics. The network given stays as it is.
+    The linear layers that then follow each other in a gated skip are multiplied into one. The network given stays as it
+    is; one of other parts than this package's comes back as a plain copy.
     """
     folded = copy.deepcopy(network).eval()
     for module in folded.modules():
@@ -22,4 +26,46 @@ def fold_batch_norm(network: nn.Module) -> nn.Module:
             module.conv, module.norm = fuse_conv_bn_eval(module.conv, module.norm), nn.Identity()
         elif isinstance(module, GridAttentionGate) and not isinstance(module.norm, nn.Identity):
             module.W, module.norm = fuse_conv_bn_eval(module.W, module.norm), nn.Identity()
+    for module in list(folded.modules()):
+        for name, child in list(module.named_children()):
+            # a variant computes its coefficients in its own way, and stays as it is
+            if isinstance(child, GatedSkip) and all(type(gate) is GridAttentionGate for gate in child.gates):
+                setattr(module, name, MergedSkip(child))
     return folded.requires_grad_(False)
+
+
+class MergedSkip(nn.Module):
+    """A skip through additive gates without batch norms, all gates at once.
+
+    `relu(sum_k combine_k W_k (alpha_k x) + bias)`: the two matrices of each gate become one, and theta, phi and psi of
+    all gates are done side by side.
+
+    Args:
+        skip: whose batch norms are folded already.
+    """
+
+    def __init__(self, skip: GatedSkip) -> None:
+        super().__init__()
+        gates = list(skip.gates)
+        width = gates[0].W.weight.shape[0]
+        self.count, self.align_corners, self.coefficients_per_voxel = len(gates), gates[0].align_corners, len(gates)
+        parts = skip.combine.conv.weight.flatten(1).split(width, dim=1)
+        bias = skip.combine.conv.bias
+        self.theta = nn.Parameter(torch.cat([gate.theta.weight for gate in gates]))
+        self.phi = nn.Parameter(torch.cat([gate.phi.weight for gate in gates]))
+        self.phi_bias = nn.Parameter(torch.cat([gate.phi.bias for gate in gates]))
+        psi = torch.block_diag(*(gate.psi.weight.flatten(1) for gate in gates))
+        self.psi = nn.Parameter(psi.reshape(*psi.shape, *[1] * (self.theta.dim() - 2)))
+        self.psi_bias = nn.Parameter(torch.cat([gate.psi.bias for gate in gates]))
+        self.matrix = nn.Parameter(torch.cat([part @ gate.W.weight.flatten(1) for part, gate in zip(parts, gates, strict=True)], dim=1))
+        self.bias = nn.Parameter(bias + sum(part @ gate.W.bias for part, gate in zip(parts, gates, strict=True)))
+
+    def forward(self, x: Tensor, g: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """As `GatedSkip.forward`."""
+        theta = nn.functional.conv2d(x, self.theta, stride=2) if x.dim() == 4 else nn.functional.conv3d(x, self.theta, stride=2)
+        phi = resize(conv_same(g, self.phi, self.phi_bias), list(theta.shape[2:]), self.align_corners)
+        alpha = torch.sigmoid(conv_same(torch.relu_(theta.add_(phi)), self.psi, self.psi_bias))
+        alpha = resize(alpha, list(x.shape[2:]), self.align_corners)
+        gated = x.movedim(1, -1).unsqueeze(-2) * alpha.movedim(1, -1).unsqueeze(-1)  # (B, *spatial, gates, channels)
+        y = torch.relu_(nn.functional.linear(gated.flatten(-2), self.matrix, self.bias)).movedim(-1, 1)
+        return y, list(alpha.split(1, dim=1))

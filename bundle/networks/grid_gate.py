@@ -7,6 +7,8 @@ from torch import Tensor, nn
 
 from bundle.networks.blocks import batch_norm, conv_same, convolution, dropout_layer, resize
 
+OPEN_LOGIT = 5.0  # sigmoid(5) = 0.9933: open, and still far enough from flat to learn to close
+
 
 class GridAttentionGate(nn.Module):
     """Additive attention gate: scales a skip connection, voxel by voxel, by how well it fits the coarser gating signal.
@@ -15,6 +17,8 @@ class GridAttentionGate(nn.Module):
     `q = psi(relu(theta(x) + phi(g)))`, `alpha = sigmoid(q)`, and the output `W(alpha * x)`. theta looks at x in steps of
     two, phi is resized to theta's grid and alpha to that of x. W is a 1x1x1 convolution with batch norm.
 
+    A variant overrides `compare`, `gain` or the like (`bundle.networks.variants`) and plugs into the same network.
+
     Args:
         spatial_dims: 2 or 3.
         in_channels: channels of the skip x.
@@ -22,6 +26,9 @@ class GridAttentionGate(nn.Module):
         inter_channels: channels in which x and g are compared; None: as many as x has, like the authors.
         align_corners: how corners are treated when resizing.
         dropout: probability of dropping a value of the gated skip.
+
+    Raises:
+        ValueError: `spatial_dims` is not 2 or 3, or a number of channels is less than 1.
     """
 
     def __init__(
@@ -36,29 +43,57 @@ class GridAttentionGate(nn.Module):
     ) -> None:
         super().__init__()
         inter_channels = in_channels if inter_channels is None else inter_channels
+        if spatial_dims not in (2, 3) or min(in_channels, gating_channels, inter_channels) < 1:
+            given = f"{spatial_dims=}, {in_channels=}, {gating_channels=}, {inter_channels=}"
+            raise ValueError(f"a gate has 2 or 3 spatial_dims and at least one channel of each kind, not {given}")
         self.align_corners = align_corners
+        self.coefficients_per_voxel = self.count_coefficients(in_channels)
         self.theta = convolution(spatial_dims, in_channels, inter_channels, 2, stride=2, bias=False)
         self.phi = convolution(spatial_dims, gating_channels, inter_channels, 1)
-        self.psi = convolution(spatial_dims, inter_channels, 1, 1)
+        self.psi = convolution(spatial_dims, inter_channels, self.coefficients_per_voxel, 1)
         self.W = convolution(spatial_dims, in_channels, in_channels, 1)
         self.norm = batch_norm(spatial_dims, in_channels)
         self.dropout = dropout_layer(dropout)
 
+    @staticmethod
+    def count_coefficients(in_channels: int) -> int:
+        """Channels of alpha: one, or as many as the skip has."""
+        return 1
+
     def forward(self, x: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
-        """Gate the skip x (B, in_channels, *spatial) by g (B, gating_channels, *coarser).
+        """Gate the skip x (B, in_channels, *spatial), at least 2 voxels each way, by g (B, gating_channels, *coarser).
 
         Returns:
             The gated skip (B, in_channels, *spatial), and alpha (B, 1, *spatial) in [0, 1].
         """
         alpha = resize(self.coefficients(x, g), list(x.shape[2:]), self.align_corners)
-        return self.transform(x * alpha), alpha
+        return self.transform(x * self.gain(alpha)), alpha
 
     def coefficients(self, x: Tensor, g: Tensor) -> Tensor:
         """alpha on the grid on which x and g are compared: (B, 1, *half of x's spatial), in [0, 1]."""
         theta = self.theta(x)
         phi = resize(conv_same(g, self.phi.weight, self.phi.bias), list(theta.shape[2:]), self.align_corners)
-        return torch.sigmoid(conv_same(torch.relu(theta + phi), self.psi.weight, self.psi.bias))
+        return self.normalise(conv_same(self.compare(theta, phi), self.psi.weight, self.psi.bias))
+
+    def compare(self, theta: Tensor, phi: Tensor) -> Tensor:
+        """What psi looks at, from theta(x) and phi(g)."""
+        return torch.relu(theta + phi)
+
+    def normalise(self, q: Tensor) -> Tensor:
+        """From psi's output to alpha."""
+        return torch.sigmoid(q)
+
+    def gain(self, alpha: Tensor) -> Tensor:
+        """By what x is multiplied."""
+        return alpha
 
     def transform(self, gated: Tensor) -> Tensor:
         """W: what follows the product of x and alpha."""
         return self.dropout(self.norm(conv_same(gated, self.W.weight, self.W.bias)))
+
+    @torch.no_grad()
+    def open(self) -> float:
+        """Set the weights so that the same gain applies everywhere, whatever x and g, with alpha near 1; returns that gain."""
+        nn.init.zeros_(self.psi.weight)
+        nn.init.constant_(self.psi.bias, OPEN_LOGIT)
+        return self.gain(torch.sigmoid(self.psi.bias[:1].reshape([1] * self.psi.weight.dim()))).item()

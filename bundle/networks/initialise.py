@@ -13,8 +13,6 @@ from bundle.networks.skips import GatedSkip
 if TYPE_CHECKING:
     from bundle.networks.attention_unet import AttentionUnet
 
-OPEN_LOGIT = 5.0  # sigmoid(5) = 0.9933: open, and still far enough from flat to learn to close
-
 
 def initialise(network: AttentionUnet, init: str) -> None:
     """Initialise all weights: "authors" as in their code, "open" with gates that let everything pass besides.
@@ -33,7 +31,7 @@ def initialise(network: AttentionUnet, init: str) -> None:
 
 @torch.no_grad()
 def open_gates(network: AttentionUnet) -> None:
-    """Set the gates so that each skip passes unchanged and alpha is sigmoid(5) everywhere, whatever the other weights.
+    """Set the gates so that each skip passes unchanged and alpha is near 1 everywhere, whatever the other weights.
 
     psi starts at zero but for its bias, W and the convolution that combines the gates at the identity. The batch norms
     of a gate are given the running statistics of the skip, and the weight and bias that undo them: so the gate is the
@@ -41,10 +39,12 @@ def open_gates(network: AttentionUnet) -> None:
     what the skip has if the batch norm before its ReLU gives a normal distribution (weight and bias are its standard
     deviation and mean), so that training starts near the identity as well.
     """
-    for skip, block in zip(network.skips, reversed(network.encoder), strict=True):
-        if isinstance(skip, GatedSkip):
-            before = block[-1].norm
-            _open_skip(skip, *rectified_moments(before.bias, before.weight))
+    encoder_gates = network.encoder_gates if network.has_encoder_gates else [None] * len(network.encoder)
+    for skip, own, block in zip(network.skips, reversed(encoder_gates), reversed(network.encoder), strict=True):
+        before = block[-1].norm
+        for gated in (skip, own):
+            if isinstance(gated, GatedSkip):
+                _open_skip(gated, *rectified_moments(before.bias, before.weight))
 
 
 def rectified_moments(mean: Tensor, sd: Tensor) -> tuple[Tensor, Tensor]:
@@ -60,24 +60,18 @@ def rectified_moments(mean: Tensor, sd: Tensor) -> tuple[Tensor, Tensor]:
 
 def _open_skip(skip: GatedSkip, mean: Tensor, variance: Tensor) -> None:
     """Make one skip the identity for features with the mean and variance given, per channel."""
-    alpha = torch.sigmoid(torch.tensor(OPEN_LOGIT)).item()
-    channels, count = len(mean), len(skip.gates)
+    identity = torch.eye(len(mean))
+    shares = []
     for gate in skip.gates:
-        nn.init.zeros_(gate.psi.weight)
-        nn.init.constant_(gate.psi.bias, OPEN_LOGIT)
-        _identity(gate.W, 1.0)
-        _undo(gate.norm, alpha * mean, alpha**2 * variance)
-    _identity(skip.combine.conv, 1 / (alpha * count))
-    _undo(skip.combine.norm, mean, variance)
-    assert skip.combine.conv.weight.shape[:2] == (channels, channels * count)
-
-
-def _identity(conv: nn.Module, scale: float) -> None:
-    """Make a 1x1x1 convolution the sum, times `scale`, of the groups of channels that stand side by side in its input."""
-    width = conv.weight.shape[0]
-    eye = torch.eye(width).repeat(1, conv.weight.shape[1] // width) * scale
-    conv.weight.copy_(eye.reshape(conv.weight.shape))
+        gain = gate.open()
+        gate.W.weight.copy_(identity.reshape(gate.W.weight.shape))
+        nn.init.zeros_(gate.W.bias)
+        _undo(gate.norm, gain * mean, gain**2 * variance)
+        shares.append(identity / (gain * len(skip.gates)))
+    conv = skip.combine.conv
+    conv.weight.copy_(torch.cat(shares, dim=1).reshape(conv.weight.shape))
     nn.init.zeros_(conv.bias)
+    _undo(skip.combine.norm, mean, variance)
 
 
 def _undo(norm: nn.Module, mean: Tensor, variance: Tensor) -> None:

@@ -10,6 +10,8 @@ from bundle.networks.blocks import ConvNormAct, conv_same
 class OpenSkip(nn.Module):
     """A skip connection without a gate, as in the plain U-Net."""
 
+    coefficients_per_voxel = 0
+
     def forward(self, x: Tensor, g: Tensor) -> tuple[Tensor, list[Tensor]]:
         """x itself whatever g, and no coefficients."""
         coefficients: list[Tensor] = []
@@ -29,6 +31,7 @@ class GatedSkip(nn.Module):
     def __init__(self, gates: list[nn.Module], spatial_dims: int, channels: int, *, dropout: float = 0.0) -> None:
         super().__init__()
         self.gates = nn.ModuleList(gates)
+        self.coefficients_per_voxel = sum(gate.coefficients_per_voxel for gate in gates)
         self.combine = ConvNormAct(spatial_dims, channels * len(gates), channels, kernel_size=1, dropout=dropout)
 
     def forward(self, x: Tensor, g: Tensor) -> tuple[Tensor, list[Tensor]]:

@@ -1,0 +1,110 @@
+"""Each variant of the gate by numbers worked out by hand, and in the network."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from bundle.networks import AttentionUnet
+from bundle.networks.variants import GATES, ChannelwiseGate, DualGate, MultiplicativeGate, ResidualGate, SoftmaxGate
+
+
+def sigmoid(q: float) -> float:
+    return 1 / (1 + math.exp(-q))
+
+
+def plain(gate):
+    """theta sums the 2x2 voxels, phi is g, psi is f summed, W is the identity; no bias anywhere."""
+    for module in (gate.theta, gate.phi, gate.psi):
+        torch.nn.init.ones_(module.weight)
+    for module in (gate.phi, gate.psi, gate.W):
+        torch.nn.init.zeros_(module.bias)
+    gate.W.weight.data.copy_(torch.eye(gate.W.weight.shape[0]).reshape(gate.W.weight.shape))
+    gate.norm.eps = 0.0
+    return gate.eval()
+
+
+X = torch.full((1, 1, 2, 2), 0.5)  # theta 2
+G = torch.full((1, 1, 1, 1), -3.0)
+
+
+def test_residual_adds_the_skip():
+    """f = relu(2 - 3) = 0, alpha = 1/2: x times 1.5."""
+    gated, alpha = plain(ResidualGate(2, 1, 1))(X, G)
+    assert torch.allclose(alpha, torch.tensor(0.5))
+    assert torch.allclose(gated, 1.5 * X)
+
+
+def test_multiplicative_multiplies():
+    """q = 2 * -3, not cut at zero."""
+    gated, alpha = plain(MultiplicativeGate(2, 1, 1))(X, G)
+    assert torch.allclose(alpha, torch.tensor(sigmoid(-6)))
+    assert torch.allclose(gated, sigmoid(-6) * X)
+
+
+def test_softmax_shares_one_among_voxels():
+    """Fields of sum 2 and 2 + log 3: alpha 1/4 and 3/4, times two coefficients."""
+    x = torch.full((1, 1, 2, 4), 0.5)
+    x[..., 2:] += math.log(3) / 4
+    gated, alpha = plain(SoftmaxGate(2, 1, 1))(x, torch.zeros(1, 1, 1, 2))
+    assert torch.allclose(alpha[0, 0, 0], torch.tensor([0.25, 0.375, 0.625, 0.75]))
+    assert torch.allclose(gated, 2 * alpha * x)
+
+
+def test_channelwise_has_one_coefficient_per_channel():
+    gate = plain(ChannelwiseGate(2, 2, 1, 1))
+    gate.psi.bias.data.copy_(torch.tensor([0.0, -1.0]))
+    x = torch.cat([X, 2 * X], dim=1)  # theta 2 + 4, f = 3
+    gated, alpha = gate(x, G)
+    assert torch.allclose(alpha[0, :, 0, 0], torch.tensor([sigmoid(3), sigmoid(2)]))
+    assert torch.allclose(gated, alpha * x)
+
+
+def test_dual_multiplies_where_and_what():
+    """Where: psi sums relu(2) and relu(-3); what: the averages 0.5 and -3, weighted 1 each."""
+    gate = plain(DualGate(2, 1, 1))
+    torch.nn.init.ones_(gate.channels.weight)
+    torch.nn.init.zeros_(gate.channels.bias)
+    gated, alpha = gate(X, G)
+    assert torch.allclose(alpha, torch.tensor(sigmoid(2) * sigmoid(-2.5)))
+    assert torch.allclose(gated, alpha * X)
+
+
+@pytest.mark.parametrize("gate", GATES)
+def test_every_variant_trains_in_the_network(gate):
+    torch.manual_seed(0)
+    network = AttentionUnet(3, 1, 2, (4, 4, 6), gate=gate, init="authors", encoder_gates=True, attention_features=True).train()
+    network(torch.randn(2, 1, 16, 16, 16)).square().mean().backward()
+    for name, parameter in network.named_parameters():
+        assert parameter.grad is not None and parameter.grad.isfinite().all(), name
+        if "psi.weight" in name:
+            assert parameter.grad.abs().max() > 0, name
+
+
+def test_attention_features_reach_the_decoder():
+    """The decoder's first convolution has a channel more for each coefficient, and its output depends on them."""
+    torch.manual_seed(0)
+    network = AttentionUnet(3, 1, 2, (4, 4, 6), attention_features=True, init="authors").eval()
+    assert network.decoder[0].first.conv.weight.shape[1] == 4 + 2 + 6
+    assert network.decoder[1].first.conv.weight.shape[1] == 4 + 4  # the finest skip has no gates
+    x = torch.randn(1, 1, 16, 16, 16)
+    with torch.no_grad():
+        before = network(x)
+        network.decoder[0].first.conv.weight[:, 4:6] += 1
+        assert not torch.allclose(network(x), before, atol=1e-3)
+
+
+def test_encoder_gates_act_before_pooling():
+    torch.manual_seed(0)
+    network = AttentionUnet(3, 1, 2, (4, 4, 6), encoder_gates=True).eval()
+    seen = []
+    network.centre.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0]))
+    x = torch.randn(1, 1, 16, 16, 16)
+    with torch.no_grad():
+        network(x)
+        network.encoder_gates[1].gates[0].psi.bias -= 20
+        network.encoder_gates[1].gates[1].psi.bias -= 20
+        network(x)
+    assert seen[1].abs().max() < 0.9 * seen[0].abs().max()
