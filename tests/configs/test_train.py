@@ -10,7 +10,6 @@ import sys
 import time
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 import pytest
 import torch
@@ -23,25 +22,8 @@ SMALL = {"network_def#channels": [2, 2, 4, 4, 4], "patch_size": [16, 16, 16], "n
 ORGANS = "spleen right_kidney left_kidney gallbladder esophagus liver stomach aorta ivc veins pancreas right_adrenal left_adrenal".split()
 
 
-def write_cases(folder: Path, values: range, count: int = 5, names: dict | None = None) -> Path:
-    """`count` cases of 20 voxels a side at 2 mm; label value v is a small cube, brighter in the image than the one before."""
-    for part in ("imagesTr", "labelsTr"):
-        (folder / part).mkdir(parents=True)
-    for case in range(count):
-        label = np.zeros((20, 20, 20), np.uint8)
-        for value in values:
-            x, y, z = 2 + 5 * (value % 3), 2 + 5 * (value // 3 % 3), 2 + 7 * (value // 9)
-            label[x : x + 4, y : y + 4, z : z + 4] = value
-        image = (label * 20.0 + np.random.default_rng(case).normal(0, 5, label.shape)).astype(np.float32)
-        for part, content in (("imagesTr", image), ("labelsTr", label)):
-            nib.save(nib.Nifti1Image(content, np.diag([-2.0, -2, 2, 1])), folder / part / f"case_{case}.nii.gz")
-    if names is not None:
-        (folder / "dataset.json").write_text(json.dumps({"labels": names}))
-    return folder
-
-
 @pytest.fixture(scope="module")
-def cases(tmp_path_factory) -> Path:
+def cases(tmp_path_factory, write_cases) -> Path:
     return write_cases(tmp_path_factory.mktemp("cases") / "data", range(1, 4))
 
 
@@ -71,7 +53,8 @@ def test_settings_are_the_papers(repository):
     assert (config["batch_size"], config["gradient_averaging"], config["max_epochs"]) == (2, 1, 1000)
     affine, *flips = config["train#random_transforms"]
     assert (affine["rotate_degrees"], affine["shift"], affine["scale"], affine["prob"]) == (15, 0.1, [0.7, 1.3], 1.0)
-    assert [(flip["spatial_axis"], flip["prob"]) for flip in flips] == [(0, 0.5), (1, 0.5)]
+    assert [(flip["spatial_axis"], flip["prob"]) for flip in flips] == [(0, "@flip_prob"), (1, "@flip_prob")]
+    assert config["flip_prob"] == 0.5
     optimizer, scheduler = config.get_parsed_content("optimizer"), config.get_parsed_content("lr_scheduler")
     assert isinstance(optimizer, torch.optim.Adam)
     assert (optimizer.defaults["lr"], optimizer.defaults["weight_decay"]) == (1e-4, 1e-6)
@@ -174,7 +157,7 @@ def test_test_part_gets_columns_of_its_own(repository, cases, tmp_path):
     assert float(row["test_loss"]) > 0 and row["test_dice_spleen"] != ""
 
 
-def test_pancreas_only_needs_the_labels_block_and_nothing_else(repository, tmp_path):
+def test_pancreas_only_needs_the_labels_block_and_nothing_else(repository, write_cases, tmp_path):
     """dataset.json names the other values, so leaving them out is no mistake."""
     names = {"0": "background", "1": "pancreas", "2": "spleen", "3": "kidney"}
     dataset = write_cases(tmp_path / "data", range(1, 4), names=names)
@@ -184,7 +167,7 @@ def test_pancreas_only_needs_the_labels_block_and_nothing_else(repository, tmp_p
     assert "val_dice_pancreas" in read_table(tmp_path / "out" / "training.csv")[0]
 
 
-def test_thirteen_organs_need_the_labels_block_and_nothing_else(repository, tmp_path):
+def test_thirteen_organs_need_the_labels_block_and_nothing_else(repository, write_cases, tmp_path):
     dataset = write_cases(tmp_path / "data", range(1, 14))
     labels = {"background": 0, **{name: value for value, name in enumerate(ORGANS, start=1)}}
     workflow = train(repository, dataset, tmp_path / "out", max_epochs=1, labels=labels)
@@ -194,7 +177,7 @@ def test_thirteen_organs_need_the_labels_block_and_nothing_else(repository, tmp_
     ]
 
 
-def test_unknown_label_value_stops_before_training(repository, tmp_path):
+def test_unknown_label_value_stops_before_training(repository, write_cases, tmp_path):
     dataset = write_cases(tmp_path / "data", range(1, 5))
     with pytest.raises(RuntimeError) as caught:
         train(repository, dataset, tmp_path / "out")
