@@ -14,7 +14,7 @@ from monai.transforms import LoadImaged
 
 from bundle.errors import UserError
 from bundle.inferers.case import Case
-from bundle.inferers.memory import room_to_overlap
+from bundle.inferers.memory import beside_the_network, reserved, room_to_overlap
 from bundle.inferers.prediction import predict
 
 logger = logging.getLogger("bundle.inference")
@@ -120,7 +120,8 @@ class ScanEvaluator:
                 overlap = room_to_overlap(case.scan, self.memory_gb)
                 following = items[index + 1] if index + 1 < len(items) else None
                 ahead = loader.submit(self._load, following) if overlap and following else None
-                self._predict(case)
+                with reserved(beside_the_network(case.scan) if overlap else 0.0):
+                    self._predict(case)
                 if behind:
                     yield behind.result()
                 behind = writer.submit(self._write, case) if overlap else None

@@ -2,15 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from itertools import product
+from math import ceil, prod
 
 import psutil
 import torch
 
-# a network pass with less than this is slow: rather no overlap of the stages
-LEAST_FOR_NETWORK = 1.5e9
 # windows are cut in steps of the network's deepest pooling
 STEP = 16
+# a network pass with less than this is slow: rather no overlap of the stages
+LEAST_FOR_NETWORK = 1.0e9
+# measured with benchmarks/inference.py: what loading and writing take at once, in bytes for each byte of a scan
+BESIDE_THE_NETWORK = 9.0
+# what the allocator and the convolutions' own buffers take on top, whatever the volume
+FIXED = 0.15e9
+
+_reserved: ContextVar[float] = ContextVar("_reserved", default=0.0)
+
+
+@contextmanager
+def reserved(bytes_: float) -> Iterator[None]:
+    """Keep bytes free for what runs beside the network, within the block and this thread."""
+    token = _reserved.set(bytes_)
+    try:
+        yield
+    finally:
+        _reserved.reset(token)
 
 
 def free_bytes(memory_gb: float | None, device: torch.device) -> float:
@@ -26,7 +46,12 @@ def free_bytes(memory_gb: float | None, device: torch.device) -> float:
         return 0.8 * free if memory_gb is None else min(0.95 * free, memory_gb * 1e9)
     if memory_gb is None:
         return psutil.virtual_memory().available / 2
-    return memory_gb * 1e9 - psutil.Process().memory_info().rss
+    return 0.97 * memory_gb * 1e9 - psutil.Process().memory_info().rss - FIXED - _reserved.get()
+
+
+def beside_the_network(scan: torch.Tensor | None) -> float:
+    """Memory in bytes that loading a scan like this one and writing the one before take at most."""
+    return BESIDE_THE_NETWORK * scan.numel() * scan.element_size() if scan is not None else 0.0
 
 
 def room_to_overlap(scan: torch.Tensor | None, memory_gb: float | None) -> bool:
@@ -38,33 +63,49 @@ def room_to_overlap(scan: torch.Tensor | None, memory_gb: float | None) -> bool:
     """
     if memory_gb is None:
         return True
-    # loading and writing hold a scan, its labels and a resampled copy
-    needed = 3.0 * scan.numel() * scan.element_size() if scan is not None else 0.0
-    return memory_gb * 1e9 - psutil.Process().memory_info().rss - needed > LEAST_FOR_NETWORK
+    return memory_gb * 1e9 - psutil.Process().memory_info().rss - beside_the_network(scan) > LEAST_FOR_NETWORK
 
 
-def choose_window(shape: Sequence[int], roi_size: Sequence[int], voxels: int) -> tuple[int, ...]:
-    """The whole shape where it holds at most `voxels` voxels, otherwise a window of at most `roi_size` that does.
+def choose_window(shape: Sequence[int], roi_size: Sequence[int], voxels: int, overlap: float = 0.25) -> tuple[int, ...]:
+    """The whole shape where it holds at most `voxels` voxels, otherwise the window that fits and costs least work in all.
 
     Args:
         shape: spatial sizes of the volume.
-        roi_size: largest window.
+        roi_size: what a window should hold at least (the network was trained with it); smaller ones only if none fits.
         voxels: how many voxels fit into memory in one pass.
+        overlap: share of a window that it has in common with its neighbour.
 
     Returns:
-        The window's sizes; never below 2 x 16 along an axis that is longer, however small the budget.
+        The window's sizes; 32 voxels along each longer axis if nothing fits.
     """
-    if _count(shape) <= voxels:
+    if prod(shape) <= voxels:
         return tuple(int(n) for n in shape)
-    window = [min(int(r), int(n)) for r, n in zip(roi_size, shape, strict=True)]
-    while _count(window) > voxels and max(window) > 2 * STEP:
-        longest = window.index(max(window))
-        window[longest] = max(2 * STEP, (window[longest] - 1) // STEP * STEP)
-    return tuple(window)
+    candidates = [_windows(int(n), int(r), overlap) for n, r in zip(shape, roi_size, strict=True)]
+    best: tuple[tuple[int, int], tuple[int, ...]] | None = None
+    for window in product(*candidates):
+        if prod(window) <= voxels:
+            # how far below the patch: thin windows are little work, and see too little around a voxel
+            levels = [tuple(roi_size), (96, 96, 96), (64, 64, 64), (48, 48, 48)]
+            narrow = sum(any(w < min(r, n) for w, r, n in zip(window, level, shape, strict=True)) for level in levels)
+            work = prod(window) * prod(_count(int(n), w, overlap) for n, w in zip(shape, window, strict=True))
+            if best is None or (narrow, work) < best[0]:
+                best = (narrow, work), window
+    return best[1] if best else tuple(min(int(n), 2 * STEP) for n in shape)
 
 
-def _count(shape: Sequence[int]) -> int:
-    count = 1
-    for n in shape:
-        count *= int(n)
-    return count
+def _windows(length: int, patch: int, overlap: float) -> list[int]:
+    """Sizes of windows for an axis: the patch, and those that cover it evenly with one, two, three, ... of them."""
+    sizes = {length, min(patch, length)}
+    for parts in range(2, 17):
+        size = ceil(length / (parts - (parts - 1) * overlap) / STEP) * STEP
+        if 2 * STEP <= size < length:
+            sizes.add(size)
+    return sorted(sizes, reverse=True)
+
+
+def _count(length: int, window: int, overlap: float) -> int:
+    """How many windows MONAI's sliding window takes along an axis."""
+    if window >= length:
+        return 1
+    step = max(1, int(window * (1 - overlap)))
+    return ceil((length - window) / step) + 1

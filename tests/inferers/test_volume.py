@@ -58,11 +58,18 @@ def test_bf16_comes_back_as_float32() -> None:
 
 
 @pytest.mark.parametrize(
-    ("voxels", "expected"),
-    [(200 * 150 * 100, (200, 150, 100)), (160 * 150 * 96, (160, 150, 96)), (96 * 96 * 96, (96, 96, 96)), (10, (32, 32, 32))],
+    ("voxels", "roi_size", "expected"),
+    [
+        (200 * 150 * 100, (96, 96, 96), (200, 150, 100)),
+        # two windows of 96 (step 72: 96 + 72 >= 150) are less work than three of 80 along the first axis
+        (200 * 150 * 99, (96, 96, 96), (200, 96, 100)),
+        # no smaller than the patch where that fits
+        (160 * 150 * 96, (160, 160, 96), (160, 150, 96)),
+        (10, (96, 96, 96), (32, 32, 32)),
+    ],
 )
-def test_window_follows_from_the_voxels_that_fit(voxels: int, expected: tuple[int, ...]) -> None:
-    assert choose_window((200, 150, 100), (160, 160, 96), voxels) == expected
+def test_window_follows_from_the_voxels_that_fit(voxels: int, roi_size: tuple[int, ...], expected: tuple[int, ...]) -> None:
+    assert choose_window((200, 150, 100), roi_size, voxels) == expected
 
 
 def test_nonsense_is_refused() -> None:
