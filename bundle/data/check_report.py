@@ -103,7 +103,8 @@ def _range(values: Sequence[float | None]) -> dict[str, float | None]:
 
 
 def _print(summary: Mapping) -> None:
-    print(f"{summary['cases']} cases, {summary['labelled']} with labels: {summary['errors']} errors, {summary['warnings']} warnings")
+    numbers = [f"{summary[key]} {key[:-1] if summary[key] == 1 else key}" for key in ("cases", "errors", "warnings")]
+    print(f"{numbers[0]}, {summary['labelled']} with labels: {numbers[1]}, {numbers[2]}")
     for key, unit in (("spacing_mm", "voxels, mm"), ("size", "size, voxels"), ("extent_mm", "extent, mm")):
         print(f"  {unit:24s}" + "   ".join(f"{axis} {_span(summary[key][axis])}" for axis in "xyz"))
     for name, volume in summary["volume_ml"].items():

@@ -14,7 +14,7 @@ import numpy as np
 Flip = tuple[int, ...]  # the array's axes to be flipped
 FLIPS: tuple[Flip, ...] = tuple(tuple(axis for axis in range(3) if turned[axis]) for turned in product((False, True), repeat=3))
 SHELL_MM = 5.0  # of the surroundings, compared with what is inside
-CLEAR, TIMES = 0.03, 2.0  # the best flip must explain so much more than the next, and so many times as much, to be believed
+CLEAR, TIMES = 0.015, 2.0  # the best flip must explain so much more than the next, and so many times as much, to be believed
 
 
 def fit(image: np.ndarray, label: np.ndarray, spacing: tuple[float, ...]) -> dict[Flip, float]:

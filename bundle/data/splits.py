@@ -58,8 +58,14 @@ def split(
     if num_folds == 1:
         return _sorted(pool, test, test)
     if len(pool) < num_folds:
-        problem = f"{num_folds} folds cannot be made of {len(pool)} labelled cases{' beside the test set' if test else ''}"
-        raise UserError("num_folds", problem, f"add labelled cases, or set num_folds to {max(len(pool), 2)} or less (2 at least)")
+        cases = f"{len(pool)} labelled case{'s' if len(pool) != 1 else ''}{' beside the test set' if test else ''}"
+        problem = f"{num_folds} folds cannot be made of {cases}"
+        fix = (
+            f"add labelled cases, or set num_folds to {len(pool)}{' or less' if len(pool) > 2 else ''}"
+            if len(pool) > 1
+            else "add labelled cases"
+        )
+        raise UserError("num_folds", problem, fix)
     validation = pool[fold::num_folds]
     chosen = set(validation)
     return _sorted([name for name in pool if name not in chosen], validation, test)
