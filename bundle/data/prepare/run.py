@@ -200,9 +200,8 @@ def _write_lists(plan: Plan, kept: dict[PlannedCase, tuple[Path, Path | None]], 
 
 def _report(plan: Plan, kept: dict, failed: dict[str, str], state: dict, output: Path) -> None:
     sections = Counter(case.section if case.labels else "unlabelled" for case in kept)
-    print(
-        f"{plan.name}: {len(kept)} case{'s' if len(kept) != 1 else ''} in {output} ({', '.join(f'{number} {name}' for name, number in sections.items())})"
-    )
+    parts = ", ".join(f"{number} {name}" for name, number in sections.items())
+    print(f"{plan.name}: {len(kept)} case{'s' if len(kept) != 1 else ''} in {output} ({parts})")
     remarks = [(case.name, remark) for case in plan.cases for remark in state["cases"][case.name].get("remarks", [])]
     for line in plan.odd:
         print(f"  odd: {line}")
