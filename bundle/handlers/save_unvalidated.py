@@ -40,6 +40,7 @@ class SaveUnvalidated:
 
 
 def weights(objects: dict[str, Any]) -> dict[str, Any]:
-    """The state of each object, without the wrapper that several GPUs put around a network."""
+    """The state of each object, without the wrapper that several GPUs put around a network; of a single one as it is, as Ignite does."""
     plain = {key: thing.module if isinstance(thing, DistributedDataParallel) else thing for key, thing in objects.items()}
-    return {key: thing.state_dict() for key, thing in plain.items()}
+    states = {key: thing.state_dict() for key, thing in plain.items()}
+    return next(iter(states.values())) if len(states) == 1 else states
