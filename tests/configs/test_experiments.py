@@ -58,3 +58,19 @@ def test_splits_and_structures_of_the_paper(repository: Path) -> None:
     sizes = [[_merged(repository, name)[key] for key in keys] for name in ("split_120_30", "split_30_120", "ct82")]
     assert sizes == [[120, 30, 1], [30, 120, 1], [61, 21, 1]]
     assert _merged(repository, "ct82").get_parsed_content("network_def").out_channels == 2
+
+
+def test_before_fine_tuning_the_other_heads_are_left_out_of_the_softmax(repository: Path, tmp_path: Path) -> None:
+    """Weights of four structures in a network of two: the logits of background and pancreas, nothing else."""
+    from bundle.networks import AttentionUnet
+
+    torch.manual_seed(0)
+    trained = AttentionUnet(3, 1, 4, channels=(2, 4, 8)).eval()
+    torch.save({"model": trained.state_dict(), "epoch": 3}, tmp_path / "last.pt")
+    files = [str(repository / "configs" / f"{name}.json") for name in ("inference", "evaluate", "ct82", "before_finetuning")]
+    parser = ConfigParser(ConfigParser.load_config_files(files))
+    parser["network_def#channels"], parser["ckpt_path"], parser["device"] = [2, 4, 8], str(tmp_path / "last.pt"), "cpu"
+    image = torch.randn(1, 1, 16, 16, 16)
+    with torch.no_grad():
+        torch.testing.assert_close(parser.get_parsed_content("network")(image), trained(image)[:, :2], rtol=1e-4, atol=1e-5)
+    assert [parser[key] for key in ("train_size", "test_size", "num_folds")] == [61, 21, 1]
