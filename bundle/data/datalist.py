@@ -17,13 +17,14 @@ ENDINGS = (".nii.gz", ".nii")
 
 @dataclass(frozen=True)
 class Case:
-    """One scan: its name, image, label (None where it has none), section the list puts it in (None: by fold) and fold key."""
+    """One scan: its name, image, label (None where it has none), section the list puts it in (None: by fold), fold key, group."""
 
     name: str
     image: str
     label: str | None = None
     section: str | None = None
     fold: int | None = None
+    group: str | None = None
 
     def item(self) -> dict[str, str]:
         """The case as MONAI's dictionary transforms take it."""
@@ -62,8 +63,9 @@ def datalist(
     Args:
         dataset_dir: folder in MSD layout (`imagesTr`, `labelsTr`, `imagesTs`, maybe `labelsTs`, maybe `dataset.json`).
         section: `training`, `validation` or `test` (with labels), `all` (every case with a label), or `unlabelled` (without).
-        datalist_file: a MONAI datalist JSON (sections `training`, `validation`, `test`, or `fold` keys); relative paths in it
-            start at `dataset_dir`, or at the JSON's own folder. None or "" reads `dataset.json` in `dataset_dir` or the folders.
+        datalist_file: a MONAI datalist JSON (sections `training`, `validation`, `test`, or `fold` keys; cases with the same
+            `group` stay together); relative paths in it start at `dataset_dir`, or at the JSON's own folder. None or "" reads
+            `dataset.json` in `dataset_dir`, or the folders.
         fold, num_folds, seed, with_test, train_size, test_size: see `bundle.data.splits.split`. A section that the JSON
             itself lists is taken as it is.
 
@@ -111,7 +113,9 @@ def sections(listing: Listing, *, fold: int = 0, num_folds: int = 5, seed: int =
         return fixed
     if fixed["test"] and not sizes.get("test_size"):
         sizes = {**sizes, "with_test": False}  # the list brings a test set of its own
-    for name, cases in split(list({case.name for case in free}), fold=fold, num_folds=num_folds, seed=seed, **sizes).items():
+    groups = {case.name: case.group for case in free if case.group}
+    names = [case.name for case in free]
+    for name, cases in split(names, fold=fold, num_folds=num_folds, seed=seed, groups=groups, **sizes).items():
         fixed[name] = sorted(fixed[name] + [labelled[case] for case in cases], key=_by_name)
     return fixed
 

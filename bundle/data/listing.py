@@ -62,8 +62,9 @@ def from_json(path: Path, base: Path | None = None) -> Listing:
             if section != "test" and files[1] is None:
                 fix = 'add its "label", or list it under "test"'
                 listing.problems.append(UserError(files[0], f"this image has no label in {path}", fix))
-            fold = entry.get("fold") if isinstance(entry, dict) else None
-            listing.cases.append(Case(next(names), *files, section if files[1] else None, fold))
+            keys = entry if isinstance(entry, dict) else {}
+            group = str(keys["group"]) if keys.get("group") is not None else None
+            listing.cases.append(Case(next(names), *files, section if files[1] else None, keys.get("fold"), group))
     for name, number in Counter(case.name for case in listing.cases).items():
         if number > 1:
             listing.problems.append(UserError(path, f"the case {name} is listed {number} times", "list each case once"))

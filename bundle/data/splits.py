@@ -4,12 +4,15 @@ Cases are put in the order of `sha256("seed:name")`; neither the order of the fo
 generator has a say. The first `test_size` of that order are the test set, the next `train_size` the pool of training and
 validation (further ones are left out), and fold k of the pool is every `num_folds`-th case from the k-th on, so that folds
 differ by one case at most. Test set and pool are the same for every fold.
+
+Cases of one group (scans of one patient) are never torn apart: the order is then that of the groups' names, and a group goes
+whole to the test set, to the pool, and to the fold that has the fewest cases so far.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from bundle.errors import UserError
 
@@ -30,6 +33,7 @@ def split(
     with_test: bool = False,
     train_size: int | None = None,
     test_size: int | None = None,
+    groups: Mapping[str, str] | None = None,
 ) -> dict[str, list[str]]:
     """Training, validation and test cases of one fold, each sorted by name.
 
@@ -42,33 +46,66 @@ def split(
         with_test: set `num_folds`-th part of all cases aside as a test set; without meaning where `test_size` is given.
         train_size: size of the pool of training and validation together; None takes all that is left.
         test_size: how many cases are the test set; None means no test set (or see `with_test`).
+        groups: name of the group a case belongs to, for cases that do.
 
     Raises:
         UserError: when the sizes, the number of folds or the fold do not fit the number of cases.
     """
     _check_numbers(fold=fold, num_folds=num_folds, train_size=train_size, test_size=test_size)
-    order = shuffled(names, seed)
+    members: dict[str, list[str]] = {}
+    for name in sorted(names):
+        members.setdefault((groups or {}).get(name, name), []).append(name)
+    order = [members[group] for group in shuffled(list(members), seed)]
     if test_size is None:
-        test_size = len(order) // max(num_folds, 2) if with_test else 0
-    test, pool = order[:test_size], order[test_size:]
-    if test_size + (train_size or 0) > len(order):
-        problem = f"{train_size} training and {test_size} test cases are asked for, but the data set has {len(order)} labelled cases"
+        test_size, must = (len(names) // max(num_folds, 2) if with_test else 0), None
+    else:
+        must = "test_size"
+    if test_size + (train_size or 0) > len(names):
+        problem = f"{train_size} training and {test_size} test cases are asked for, but the data set has {len(names)} labelled cases"
         raise UserError("train_size, test_size", problem, "ask for fewer, or add labelled cases")
-    pool = pool if train_size is None else pool[:train_size]
+    test, order = _take(order, test_size, must)
+    pool, _ = _take(order, len(names) if train_size is None else train_size, "train_size" if train_size is not None else None)
     if num_folds == 1:
-        return _sorted(pool, test, test)
+        return _sorted(_flat(pool), _flat(test), _flat(test))
     if len(pool) < num_folds:
-        cases = f"{len(pool)} labelled case{'s' if len(pool) != 1 else ''}{' beside the test set' if test else ''}"
-        problem = f"{num_folds} folds cannot be made of {cases}"
-        fix = (
-            f"add labelled cases, or set num_folds to {len(pool)}{' or less' if len(pool) > 2 else ''}"
-            if len(pool) > 1
-            else "add labelled cases"
-        )
-        raise UserError("num_folds", problem, fix)
-    validation = pool[fold::num_folds]
+        raise _too_few(pool, bool(test), num_folds)
+    validation = _folds(pool, num_folds)[fold]
     chosen = set(validation)
-    return _sorted([name for name in pool if name not in chosen], validation, test)
+    return _sorted([name for name in _flat(pool) if name not in chosen], validation, _flat(test))
+
+
+def _take(order: list[list[str]], size: int, key: str | None) -> tuple[list[list[str]], list[list[str]]]:
+    """The first groups of `order` that make `size` cases together, and the others; `key` names the size where it must be met."""
+    taken: list[list[str]] = []
+    left: list[list[str]] = []
+    for group in order:
+        (taken if sum(map(len, taken)) + len(group) <= size else left).append(group)
+    if key and sum(map(len, taken)) < size:
+        fix = f"use {sum(map(len, taken))}"
+        raise UserError(key, f"{size} cases cannot be had without tearing a group (one patient's scans) apart", fix)
+    return taken, left
+
+
+def _folds(pool: list[list[str]], num_folds: int) -> list[list[str]]:
+    """Every group to the fold with the fewest cases; groups of one go to the folds in turn."""
+    folds: list[list[str]] = [[] for _ in range(num_folds)]
+    for group in pool:
+        min(folds, key=len).extend(group)
+    return folds
+
+
+def _too_few(pool: list[list[str]], with_test: bool, num_folds: int) -> UserError:
+    number = len(pool)
+    what = "labelled case" if number == len(_flat(pool)) else "patient"
+    problem = (
+        f"{num_folds} folds cannot be made of {number} {what}{'s' if number != 1 else ''}{' beside the test set' if with_test else ''}"
+    )
+    fewer = f", or set num_folds to {number}{' or less' if number > 2 else ''}" if number > 1 else ""
+    return UserError("num_folds", problem, f"add labelled cases{fewer}")
+
+
+def _flat(groups: list[list[str]]) -> list[str]:
+    return [name for group in groups for name in group]
 
 
 def _check_numbers(*, fold: int, num_folds: int, train_size: int | None, test_size: int | None) -> None:

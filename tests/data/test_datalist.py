@@ -109,6 +109,15 @@ def test_fold_keys_decide(tmp_path):
         datalist(str(tmp_path), "validation", file, fold=4)
 
 
+def test_groups_of_the_list_stay_together(tmp_path):
+    touch(tmp_path, *[f"{patient}{scan}.nii" for patient in "abcdef" for scan in "12"])
+    entries = [{"image": f"{p}{s}.nii", "label": f"{p}{s}.nii", "group": p} for p in "abcdef" for s in "12"]
+    file = write(tmp_path / "l.json", {"training": entries})
+    for fold in range(3):
+        held_out = [name[0] for name in case_names(datalist("", "validation", file, fold=fold, num_folds=3))]
+        assert len(held_out) == 4 and held_out[0::2] == held_out[1::2]
+
+
 def test_equal_file_names_get_their_folder(tmp_path):
     touch(tmp_path, *[f"{case}/{name}.nii.gz" for case in ("s1", "s2") for name in ("ct", "seg")])
     entries = [{"image": f"{case}/ct.nii.gz", "label": f"{case}/seg.nii.gz"} for case in ("s2", "s1")]

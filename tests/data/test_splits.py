@@ -75,6 +75,27 @@ def test_with_test_sets_one_part_aside():
     assert sorted(name for part in sections.values() for name in part) == NAMES[:20]
 
 
+def test_scans_of_one_patient_stay_together():
+    names = [f"p{patient:02d}_{scan}" for patient in range(12) for scan in range(1 + patient % 3)]
+    groups = {name: name[:3] for name in names}
+    folds = [split(names, fold=fold, num_folds=4, seed=2, test_size=5, groups=groups) for fold in range(4)]
+    for fold in folds:
+        patients = [{groups[name] for name in fold[part]} for part in ("training", "validation", "test")]
+        assert not patients[0] & patients[1] and not (patients[0] | patients[1]) & patients[2]
+        assert sorted(fold["training"] + fold["validation"] + fold["test"]) == names and len(fold["test"]) == 5
+    sizes = [len(fold["validation"]) for fold in folds]
+    assert max(sizes) - min(sizes) <= 3  # the largest group
+
+
+def test_groups_of_one_are_no_groups():
+    assert split(NAMES, seed=4, groups={name: name for name in NAMES}) == split(NAMES, seed=4)
+
+
+def test_a_group_that_cannot_be_torn():
+    with pytest.raises(UserError, match="test_size: 1 cases cannot be had without tearing"):
+        split(["a1", "a2", "b1", "b2"], test_size=1, num_folds=2, groups={"a1": "a", "a2": "a", "b1": "b", "b2": "b"})
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -46,9 +46,10 @@ def plan(source: Path, *, keep_duplicates: bool = False) -> Plan:
         elif case not in images:
             result.odd.append(f"{name} is left out: there is a label map, but no image")
         else:
-            result.cases.append(PlannedCase(name, images[case], (labels[case],)))
+            group = "PANCREAS_0002" if keep_duplicates and case in (2, *TWICE) else None
+            result.cases.append(PlannedCase(name, images[case], (labels[case],), group=group))
     if keep_duplicates and any(case in images and case in labels for case in TWICE):
-        result.odd.append("cases 2, 25 and 70 are one scan: scores are worthless where they fall into different splits")
+        result.odd.append("cases 2, 25 and 70 are one scan: dataset.json groups them, so that they stay in one split")
     return result
 
 

@@ -15,12 +15,13 @@ OWN = ("pancreas", "spleen", "kidney")  # the bundle's default structures, in th
 
 @dataclass(frozen=True)
 class PlannedCase:
-    """One case: where its image and its label maps lie (no label: unlabelled), and the section it goes to."""
+    """One case: where its image and its label maps lie (no label: unlabelled), its section, and what it must stay together with."""
 
     name: str
     image: Path
     labels: tuple[Path, ...] = ()
     section: str = "training"
+    group: str | None = None
 
     def sources(self) -> list[Path]:
         """All files and folders the case is made of."""

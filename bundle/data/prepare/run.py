@@ -187,7 +187,8 @@ def _write_lists(plan: Plan, kept: dict[PlannedCase, tuple[Path, Path | None]], 
     entries: dict[str, list] = {section: [] for section in SECTIONS}
     for case, (image, label) in kept.items():
         paths = [f"./{path.relative_to(output).as_posix()}" for path in (image, label) if path]
-        entries[case.section].append({"image": paths[0], "label": paths[1]} if label else paths[0])
+        group = {"group": case.group} if case.group else {}
+        entries[case.section].append({"image": paths[0], "label": paths[1], **group} if label else paths[0])
     if not entries["validation"]:
         del entries["validation"]
     names = {str(value): name for name, value in {"background": 0, **plan.structures}.items()}

@@ -63,7 +63,7 @@ def test_the_duplicates_25_and_70_are_left_out_unless_asked_for(prepared, tree, 
     assert "PANCREAS_0025 is left out: it is case 2 again" in capsys.readouterr().out
     prepared.output = prepared.output.with_name("all")
     prepared.run("nih-pancreas-ct", keep_duplicates=True)
-    assert len(prepared.json("dataset.json")["training"]) == 3
+    assert [entry["group"] for entry in prepared.json("dataset.json")["training"]] == ["PANCREAS_0002"] * 3
     assert "cases 2, 25 and 70 are one scan" in capsys.readouterr().out
 
 
