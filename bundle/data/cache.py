@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import functools
 import hashlib
+import importlib.util
 import inspect
 import json
 import os
@@ -32,7 +34,7 @@ class CachedDataset(PersistentDataset):
 
     - its key is the file's path: an image replaced under the same name goes on giving the old data. Here size and time of
       every file are in the key, and the preprocessing's own definition: each deterministic transform with its arguments,
-      the source of the bundle's transforms, the versions of MONAI and torch;
+      the bundle's own code behind it, the versions of MONAI and torch;
     - it writes to the system's temporary folder and moves across disks, which is a copy that can be cut short. Here an
       entry is written beside its target and renamed; an entry that does not load is made again, whatever the error;
     - its `set_data` deletes the cache folder;
@@ -136,12 +138,41 @@ def _deterministic(transform: Compose) -> list:
 
 @functools.cache
 def _source(thing: Any) -> str:
-    """Digest of the module that defines a class or function of ours; "" for installed packages, whose versions say it."""
+    """Digest of the code behind a class or function of ours, with all of ours it imports; "" for installed packages,
+    whose versions say it."""
     name = getattr(thing, "__module__", None) or ""
     if name.split(".")[0] != __name__.split(".")[0]:
         return ""
-    file = getattr(sys.modules.get(name), "__file__", None)
-    return hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else ""
+    files: dict[str, Path] = {}
+    _collect(name, files)
+    return _digest({module: hashlib.sha256(file.read_bytes()).hexdigest() for module, file in files.items()})
+
+
+def _collect(name: str, files: dict[str, Path]) -> None:
+    """Add the file of a module of this package, and those of the modules it imports anywhere, to `files`."""
+    top = __name__.split(".")[0]
+    spec = importlib.util.find_spec(name) if name.split(".")[0] == top and name not in files else None
+    if spec is None or not spec.origin:
+        return
+    files[name] = Path(spec.origin)
+    for node in ast.walk(ast.parse(files[name].read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            imported = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            imported = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        else:
+            continue
+        for module in imported:
+            # `from package import name`: the name may be a module or anything else in it
+            if module.split(".")[0] == top and (module in sys.modules or _is_module(module)):
+                _collect(module, files)
+
+
+def _is_module(name: str) -> bool:
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ModuleNotFoundError:
+        return False
 
 
 def _identity(value: Any) -> Any:

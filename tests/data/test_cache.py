@@ -75,6 +75,16 @@ def test_other_code_makes_other_entries(item, tmp_path, monkeypatch):
     assert make(item, tmp_path).entry(item) != before
 
 
+def test_code_behind_a_transform_includes_what_it_imports_in_a_function():
+    """LoadScand imports the DICOM reader only when it meets DICOM."""
+    from bundle.data.load_scan import LoadScand
+
+    files = {}
+    cache._collect(LoadScand.__module__, files)
+    assert {"bundle.data.load_scan", "bundle.data.dicom", "bundle.errors"} <= set(files)
+    assert not any(name.startswith("bundle.handlers") for name in files)
+
+
 def test_other_version_of_monai_makes_other_entries(item, tmp_path, monkeypatch):
     before = make(item, tmp_path).entry(item)
     monkeypatch.setattr(cache.monai, "__version__", "99")
