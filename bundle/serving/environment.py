@@ -6,7 +6,6 @@ import hashlib
 import shutil
 import subprocess
 import sys
-import venv
 from pathlib import Path
 
 import bundle
@@ -19,45 +18,58 @@ STEPS = (
     ("torch==2.13.0", "numpy<2", "pydicom<3", "databricks-sdk==0.156.0", "monai==1.6.1", "monailabel==0.8.5"),
 )
 CURE = "torchvision_cure"
+VERSIONS = ((3, 11), (3, 12))
 
 
-def install(directory: str = "") -> str:
+def install(directory: str = "", python: str = "") -> str:
     """Build the server's environment, or leave it as it is where it is already built: about 4 minutes and 4 GB.
 
     The versions are those of `constraints-monai-label.txt`, with which the end-to-end test ran.
 
     Args:
         directory: where to; by default `.venv-monai-label` in the bundle's folder.
+        python: interpreter to build it with, by default this one; numpy before 2 asks for Python 3.11 or 3.12.
 
     Returns:
         the environment's Python interpreter.
 
     Raises:
-        UserError: a step of the installation failed, or the folder holds something else.
+        UserError: a step of the installation failed, the folder holds something else, or the interpreter is of another version.
     """
     folder = Path(directory or Path(bundle.root()) / DEFAULT).resolve()
     constraints = Path(bundle.root()) / "constraints-monai-label.txt"
-    python, stamp = interpreter(folder), folder / "bundle-stamp"
+    inside, stamp = interpreter(folder), folder / "bundle-stamp"
     wanted = hashlib.sha256(constraints.read_bytes() + repr(STEPS).encode() + Path(__file__).read_bytes()).hexdigest()
-    if stamp.exists() and stamp.read_text() == wanted and python.exists():
+    if stamp.exists() and stamp.read_text() == wanted and inside.exists():
         print(f"environment stands: {folder}")
-        return str(python)
+        return str(inside)
     if folder.exists() and any(folder.iterdir()) and not (folder / "pyvenv.cfg").exists():
         raise UserError(folder, "is not empty and no environment", "name a folder that does not exist yet")
+    base = python or sys.executable
+    _check_version(base)
     stamp.unlink(missing_ok=True)
-    venv.create(folder, with_pip=True)
+    _run([base, "-m", "venv", str(folder)], folder)
     for packages in STEPS:
-        _run([str(python), "-m", "pip", "install", "--constraint", str(constraints), *packages], folder)
-    _cure_torchvision(python)
-    _run([str(python), "-c", "import monailabel.main, torchvision"], folder)
+        _run([str(inside), "-m", "pip", "install", "--quiet", "--constraint", str(constraints), *packages], folder)
+    _cure_torchvision(inside)
+    _run([str(inside), "-c", "import monailabel.main, torchvision"], folder)
     stamp.write_text(wanted)
     print(f"environment built: {folder}")
-    return str(python)
+    return str(inside)
 
 
 def interpreter(folder: Path) -> Path:
     """Where the Python interpreter of an environment lies."""
     return folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
+
+
+def _check_version(python: str) -> None:
+    """Refuse an interpreter for which the pinned packages do not exist, before minutes of downloads."""
+    asked = subprocess.run([python, "-c", "import sys; print(*sys.version_info[:2])"], capture_output=True, text=True, check=False)
+    version = tuple(int(word) for word in asked.stdout.split())
+    if version not in VERSIONS:
+        found = ".".join(map(str, version)) or "no Python"
+        raise UserError(python, f"MONAI Label's packages are pinned for Python 3.11 and 3.12, this is {found}", "--python python3.11")
 
 
 def _run(command: list[str], folder: Path) -> None:

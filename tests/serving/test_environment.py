@@ -32,17 +32,27 @@ def test_every_step_is_pinned(repository: Path) -> None:
 
 def test_a_standing_environment_is_not_built_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ran: list[list[str]] = []
-    monkeypatch.setattr(environment, "_run", lambda command, folder: ran.append(command))
+
+    def run(command: list[str], folder: Path) -> None:
+        ran.append(command)
+        if command[1:3] == ["-m", "venv"]:
+            environment.interpreter(folder).parent.mkdir(parents=True)
+            environment.interpreter(folder).write_text("")
+
+    monkeypatch.setattr(environment, "_run", run)
+    monkeypatch.setattr(environment, "_check_version", lambda python: None)
     monkeypatch.setattr(environment, "_cure_torchvision", lambda python: None)
-
-    def create(folder: Path, with_pip: bool) -> None:
-        environment.interpreter(folder).parent.mkdir(parents=True, exist_ok=True)
-        environment.interpreter(folder).write_text("")
-
-    monkeypatch.setattr(environment.venv, "create", create)
     python = environment.install(str(tmp_path / "env"))
-    assert python == str(environment.interpreter(tmp_path / "env")) and len(ran) == 3
-    assert environment.install(str(tmp_path / "env")) == python and len(ran) == 3
+    # the environment, torch, the rest, and a look whether it imports
+    assert python == str(environment.interpreter(tmp_path / "env")) and len(ran) == 4
+    assert environment.install(str(tmp_path / "env")) == python and len(ran) == 4
+
+
+def test_other_versions_of_python_are_refused_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(environment, "VERSIONS", ((2, 7),))
+    with pytest.raises(UserError, match=rf"this is {sys.version_info[0]}\.{sys.version_info[1]}"):
+        environment.install(str(tmp_path / "env"))
+    assert not (tmp_path / "env").exists()
 
 
 def test_a_folder_with_other_things_is_left_alone(tmp_path: Path) -> None:
