@@ -26,8 +26,9 @@ from bundle.reports.cases import read_cases_csv
 from bundle.reports.score import read_metrics, score
 
 ROOT = Path(__file__).resolve().parent.parent
-# a case is bad where its mean Dice is this much below the median of the undamaged ones
+# two ways to be bad: mean Dice this much below the median of the undamaged cases; some structure's Dice below this
 BAD_BELOW_MEDIAN = 0.1
+BAD_STRUCTURE = 0.7
 Volumes = tuple[np.ndarray, np.ndarray]
 
 
@@ -149,16 +150,20 @@ def report(rows: Sequence[dict]) -> str:
     """The tables, as Markdown."""
     whole = [row for row in rows if row["damage"] == "whole"]
     limit = float(np.median([row["dice"] for row in whole])) - BAD_BELOW_MEDIAN
-    bad = [row["dice"] < limit for row in rows]
-    lines = [f"{len(rows)} cases, {len(whole)} of them undamaged; bad: mean Dice below {limit:.3f} ({sum(bad)} cases)", ""]
-    lines += ["| sorted by | AUC for bad cases | Spearman with Dice | Spearman, undamaged alone |", "| --- | --- | --- | --- |"]
+    bad, weak = [row["dice"] < limit for row in rows], [row["worst_dice"] < BAD_STRUCTURE for row in rows]
+    lines = [f"{len(rows)} cases, {len(whole)} of them undamaged. Bad: mean Dice below {limit:.3f} ({sum(bad)} cases); "]
+    lines[0] += f"weak: a structure's Dice below {BAD_STRUCTURE} ({sum(weak)} cases)."
+    lines += ["", "| sorted by | AUC, bad | AUC, weak | Spearman with Dice | Spearman, undamaged alone |", "| --- | --- | --- | --- | --- |"]
     for key, name in (("score", "`score`"), ("expected_dice", "expected Dice alone"), ("confidence", "mean confidence alone")):
         rank, alone = (stats.spearmanr([row[key] for row in part], [row["dice"] for row in part]).statistic for part in (rows, whole))
-        lines.append(f"| {name} | {auc([row[key] for row in rows], bad):.3f} | {rank:.3f} | {alone:.3f} |")
+        values = [row[key] for row in rows]
+        lines.append(f"| {name} | {auc(values, bad):.3f} | {auc(values, weak):.3f} | {rank:.3f} | {alone:.3f} |")
     flagged = [row["review"] for row in rows]
-    caught = sum(f and b for f, b in zip(flagged, bad, strict=True))
-    flag = f"Flag `review`: on {caught} of {sum(bad)} bad cases, and on {sum(flagged) - caught} of {len(rows) - sum(bad)} others."
-    lines += ["", flag, "", "| damage | cases | bad | mean Dice | mean score | flagged |", "| --- | --- | --- | --- | --- | --- |"]
+    for word, wrong in (("bad", bad), ("weak", weak)):
+        caught = sum(f and b for f, b in zip(flagged, wrong, strict=True))
+        others = f"{sum(flagged) - caught} of {len(rows) - sum(wrong)} others"
+        lines += ["", f"Flag `review`: on {caught} of {sum(wrong)} {word} cases, and on {others}."]
+    lines += ["", "| damage | cases | bad | mean Dice | mean score | flagged |", "| --- | --- | --- | --- | --- | --- |"]
     for damage in ["whole", *(function.__name__ for function in DAMAGES)]:
         mine = [(row, b) for row, b in zip(rows, bad, strict=True) if row["damage"] == damage]
         if mine:

@@ -51,8 +51,8 @@ def test_tables(review):
         )
     ]
     text = review.report(rows)
-    assert "4 cases, 2 of them undamaged; bad: mean Dice below 0.790 (2 cases)" in text
+    assert "4 cases, 2 of them undamaged. Bad: mean Dice below 0.790 (2 cases); weak: a structure's Dice below 0.7 (2 cases)." in text
     # three of the four pairs of a bad and another case are in order
-    assert "| `score` | 0.750 | 0.400 | 1.000 |" in text
+    assert "| `score` | 0.750 | 0.750 | 0.400 | 1.000 |" in text
     assert "Flag `review`: on 1 of 2 bad cases, and on 1 of 2 others." in text
     assert "| whole | 2 | 0 | 0.890 | 0.925 | 1 |" in text and "| shifted | 2 | 2 | 0.200 | 0.560 | 1 |" in text

@@ -83,7 +83,7 @@ def test_what_is_odd_about_the_scan_weighs_on_all_and_the_gravest_comes_first():
     measured["spleen"].touches_border = True
     judgement = judge(measured, scan=[(0.5, "noise"), (0.2, "no HU")])
     assert judgement.reasons == ["no HU", "noise", "spleen: reaches the border of the scan, may be cut off"]
-    assert judgement.score == pytest.approx(0.1 * (1 + 0.8 + 1) / 3)
+    assert judgement.score == pytest.approx(0.1 * (1 + 0.95 + 1) / 3)
 
 
 def test_the_training_sets_ranges_replace_the_literatures():
