@@ -153,7 +153,8 @@ def report(rows: Sequence[dict]) -> str:
     bad, weak = [row["dice"] < limit for row in rows], [row["worst_dice"] < BAD_STRUCTURE for row in rows]
     lines = [f"{len(rows)} cases, {len(whole)} of them undamaged. Bad: mean Dice below {limit:.3f} ({sum(bad)} cases); "]
     lines[0] += f"weak: a structure's Dice below {BAD_STRUCTURE} ({sum(weak)} cases)."
-    lines += ["", "| sorted by | AUC, bad | AUC, weak | Spearman with Dice | Spearman, undamaged alone |", "| --- | --- | --- | --- | --- |"]
+    lines += ["", "| sorted by | AUC, bad | AUC, weak | Spearman with Dice | Spearman, undamaged alone |"]
+    lines.append("| --- | --- | --- | --- | --- |")
     for key, name in (("score", "`score`"), ("expected_dice", "expected Dice alone"), ("confidence", "mean confidence alone")):
         rank, alone = (stats.spearmanr([row[key] for row in part], [row["dice"] for row in part]).statistic for part in (rows, whole))
         values = [row[key] for row in rows]
