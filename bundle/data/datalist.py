@@ -126,7 +126,7 @@ def raise_all(problems: list[UserError]) -> None:
         raise problems[0]
     if problems:
         lines = "".join(f"\n  {number}. {problem}" for number, problem in enumerate(problems, start=1))
-        raise UserError("data set", f"{len(problems)} problems were found{lines}\n", "")
+        raise UserError("data set", f"{len(problems)} problems were found{lines}".removesuffix("."))
 
 
 def _check_fold_keys(source: str, free: list[Case], fixed: dict[str, list[Case]], fold: int) -> None:

@@ -104,7 +104,7 @@ def test_truncated_garbled_and_empty_files(msd):
     (folder / "labelsTr/case_1.nii.gz").write_bytes(b"no scan at all")
     (folder / "labelsTr/case_2.nii.gz").write_bytes(b"")
     said = message(folder)
-    assert "4 problems" in said
+    assert said.startswith("data set: 4 problems were found\n  1. ") and said.endswith("out.")
     for file in ("imagesTr/case_0", "imagesTr/case_3", "labelsTr/case_1", "labelsTr/case_2"):
         assert f"{file}.nii.gz: cannot be read (" in said
 
