@@ -15,6 +15,8 @@ COLUMNS = 64 * 64
 AIR_HU, AIR_TOLERANCE = -1000.0, 130.0
 # in-plane noise of a slice against the median of all slices, and in HU
 NOISE_RATIO, NOISE_HU = 2.5, 25.0
+# thin slices at low dose have about 40 to 50 HU
+NOISE_EVERYWHERE_HU = 70.0
 # change from one slice to the next against the median change; real anatomy changes by up to about 3 times the median
 JUMP_RATIO, JUMP_HU = 4.0, 30.0
 MIN_FIELD_MM = 100.0
@@ -81,6 +83,8 @@ def _noise(sample: np.ndarray, neighbours: np.ndarray) -> list[Finding]:
         return []
     noise = np.array([np.median(difference[..., k][inside[..., k]]) for k in enough]) * (1.4826 / 2**0.5)
     usual = max(float(np.median(noise)), 1.0)
+    if usual > NOISE_EVERYWHERE_HU:
+        return [(0.6, f"noise of {usual:.0f} HU in the whole scan")]
     noisy = enough[(noise > NOISE_RATIO * usual) & (noise > usual + NOISE_HU)]
     if not noisy.size:
         return []

@@ -48,6 +48,13 @@ def test_a_burst_of_noise_is_counted_in_slices():
     assert words(scan).startswith("noise of 12") and "in 12 slices, 10 HU in the others" in words(scan)
 
 
+def test_noise_everywhere_is_named_with_its_size():
+    scan = torso() + np.random.default_rng(1).normal(0, 120, torso().shape).astype(np.float32)
+    (reason,) = words(scan).split("; ")
+    assert reason.startswith("noise of 1") and reason.endswith("HU in the whole scan")
+    assert 100 < float(reason.split()[2]) < 125, "voxels beyond 300 HU are left out, which takes a little away"
+
+
 def test_another_axis_order_gives_the_same_words():
     scan = torso()
     scan[..., 20:32] += np.random.default_rng(1).normal(0, 120, scan[..., 20:32].shape).astype(np.float32)
