@@ -13,12 +13,18 @@ OVERLAY = configs/quickstart.json
 DATA = data/phantom
 OUT = runs/quickstart
 
-.PHONY: help train test test-monai-label clean-quickstart
+# real anatomies for `make weights`; where they are absent it makes do with the procedural anatomy
+MAPS ?= ../shared/data/labels/multiorgan
+REAL ?= ../shared/data/ct/torso_3mm
+WEIGHTS = --dataset_dir data/weights --output_dir runs/weights --cache_dir runs/weights/cache
+
+.PHONY: help train test test-monai-label weights clean-quickstart
 
 help:
 	@echo "make train             synthetic data, training, evaluation, inference: about a quarter of an hour on 2 cores"
 	@echo "make test              the tests"
 	@echo "make test-monai-label  the end-to-end test with a real MONAI Label server, in an environment of its own"
+	@echo "make weights           retrain models/model.pt: hours on 2 cores; goes on where it was interrupted (docs/weights.md)"
 	@echo "make clean-quickstart  forget the data and the training of make train"
 
 $(VENV)/.ready: setup.cfg constraints.txt
@@ -42,6 +48,15 @@ test: $(VENV)/.ready
 test-monai-label: $(VENV)/.ready
 	$(BUNDLE) monai-label-install $(LABEL_VENV)
 	MONAI_LABEL_PYTHON="$(abspath $(LABEL_VENV))/bin/python" $(VENV)/bin/python -m pytest tests/monai_label --durations=0
+
+# first without the real CT, which then is a test of the carry-over; then with it
+weights: $(VENV)/.ready
+	$(BUNDLE) synthesise data/weights --cases 260 --validation 5 \
+		$(if $(wildcard $(MAPS)),--maps $(MAPS)) $(if $(wildcard $(REAL)),--real $(REAL))
+	$(RUN) training --config_file "['configs/train.json', 'configs/weights.json']" $(WEIGHTS) \
+		--datalist data/weights/without_real.json $(if $(wildcard $(REAL)),--with_test True)
+	$(RUN) training --config_file "['configs/train.json', 'configs/weights.json', 'configs/weights_real.json']" $(WEIGHTS)
+	cp runs/weights/models/model.pt models/model.pt
 
 clean-quickstart:
 	rm -rf $(DATA) $(OUT)

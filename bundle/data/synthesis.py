@@ -121,6 +121,8 @@ def _describe(folder: Path, names: list[str], seed: int, sources: Sources) -> No
         chosen = [n for n in names if n.startswith("heldout") == held_out and not n.startswith(without)]
         return [{"image": f"./imagesTr/{n}.nii.gz", "label": f"./labelsTr/{n}.nii.gz"} for n in chosen]
 
+    # Training without the real CT can be tested on it: its carry-over to real scans is then measured, not assumed.
+    real_pair = [{"image": f"{sources.real}/ct.nii.gz", "label": f"{sources.real}/labels.nii.gz"}] if sources.real else []
     for file, without in (("dataset.json", "-"), ("without_real.json", "real")):
         content = {
             "name": "synthetic CT from real anatomies",
@@ -129,6 +131,7 @@ def _describe(folder: Path, names: list[str], seed: int, sources: Sources) -> No
             "labels": LABELS,
             "training": items(False, without),
             "validation": items(True, without),
+            "test": real_pair if without == "real" else [],
             "synthesis": {
                 "seed": seed,
                 "version": VERSION,
