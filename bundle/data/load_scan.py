@@ -165,6 +165,16 @@ def _read_by_itk(path: str) -> tuple[np.ndarray, np.ndarray]:
     return values.reshape(values.shape[:3], order="F"), itk_affine(image)
 
 
+def checked_voxels(values: np.ndarray, where: str) -> np.ndarray:
+    """An array (X, Y, Z) in HU as `ScanReader` would give it: int16 or float32, air in place of what is no number.
+
+    Raises:
+        UserError: it is no three-dimensional scan with one value per voxel.
+    """
+    _check_grid(where, values.shape, dtype=values.dtype)
+    return _whole_or_float(values.reshape(values.shape[:3]), where)
+
+
 def _check_grid(where: str, shape: Sequence[int], *, dtype: np.dtype | None = None, components: int = 1) -> None:
     """Refuse what is no 3-D scan with one value per voxel, and what cannot fit into this machine."""
     shape = tuple(int(n) for n in shape)

@@ -2,6 +2,7 @@
 
 from bundle.inferers.autocast import AutocastInferer, needs_scaler, validation_precision
 from bundle.inferers.evaluator import CaseHandler, ScanEvaluator
+from bundle.inferers.segment import segment
 from bundle.inferers.setup import load_weights, pick_device, start
 from bundle.inferers.volume import VolumeInferer
 
@@ -13,6 +14,7 @@ __all__ = [
     "load_weights",
     "needs_scaler",
     "pick_device",
+    "segment",
     "start",
     "validation_precision",
 ]

@@ -37,13 +37,19 @@ def start(threads: int = 0) -> None:
 
 def _readable(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     """Print a user's mistake as one line, wherever in the chain of errors it is; anything else as usual."""
+    mistake = users_mistake(error)
+    if mistake is not None:
+        print(f"error: {mistake}", file=sys.stderr)
+    else:
+        sys.__excepthook__(kind, error, trace)
+
+
+def users_mistake(error: BaseException) -> UserError | None:
+    """The `UserError` that an error is, or was caused by: MONAI's config parser wraps what happens inside it."""
     link: BaseException | None = error
-    while link is not None:
-        if isinstance(link, UserError):
-            print(f"error: {link}", file=sys.stderr)
-            return
+    while link is not None and not isinstance(link, UserError):
         link = link.__cause__ or link.__context__
-    sys.__excepthook__(kind, error, trace)
+    return link
 
 
 def pick_device() -> str:

@@ -79,3 +79,10 @@ def test_nonsense_is_refused() -> None:
         VolumeInferer(precision="fp8")
     with pytest.raises(ValueError, match="GPU"):
         VolumeInferer(precision="fp16")(torch.rand(1, 1, 16, 16, 16), Recorder())
+
+
+def test_windows_of_one_size_where_one_pass_is_not_wanted() -> None:
+    network, x = Recorder(), torch.rand(1, 1, 40, 32, 24)
+    logits = VolumeInferer(roi_size=(32, 32, 32), precision="fp32", whole=False)(x, network)
+    assert set(network.seen) == {(32, 32, 32)}
+    assert torch.allclose(logits, torch.cat([x, 2 * x + 1], 1), atol=1e-5)

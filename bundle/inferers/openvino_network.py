@@ -1,0 +1,96 @@
+"""The network on Intel CPUs by OpenVINO, exported and cached by itself."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+import warnings
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from bundle.errors import UserError
+
+# spatial sizes that the exported network takes: whole steps of its deepest pooling
+STEP = 16
+HINTS = {"auto": None, "fp32": "f32", "bf16": "bf16"}
+
+
+class OpenVinoNetwork:
+    """A network that OpenVINO runs: called with (B, C, X, Y, Z) of any size it gives the same logits as the PyTorch module.
+
+    The first call exports the module for any size in steps of 16 (seconds) and keeps the export in a folder, under a name
+    that follows from weights and version, so that other weights never get an old export. Needs the extra `openvino`.
+
+    Args:
+        network: the module, in evaluation mode, its batch norms folded.
+        cache_dir: where exports are kept.
+        precision: "auto" (what OpenVINO takes for this CPU), "fp32" or "bf16".
+        threads: CPU threads; 0 takes what PyTorch takes.
+
+    Raises:
+        UserError: OpenVINO is not installed.
+        ValueError: an unknown precision.
+    """
+
+    def __init__(self, network: torch.nn.Module, cache_dir: str | os.PathLike, precision: str = "auto", threads: int = 0) -> None:
+        if precision not in HINTS:
+            raise ValueError(f"precision must be one of {', '.join(HINTS)}, got {precision!r}.")
+        try:
+            import openvino  # noqa: F401
+        except ImportError as error:
+            raise UserError("openvino", "this package is not installed", "pip install -e '.[openvino]'") from error
+        self.network, self.cache_dir, self.precision, self.threads = network.eval(), Path(cache_dir), precision, threads
+        self._compiled: object | None = None
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Logits (B, K, X, Y, Z), float32."""
+        sizes = x.shape[2:]
+        # as the module itself does: the last voxels repeated up to a whole step, and cut off again
+        padding = [side for n in reversed(sizes) for side in (0, -n % STEP)]
+        padded = F.pad(x, padding, mode="replicate") if any(padding) else x
+        if self._compiled is None:
+            self._compiled = self._compile()
+        logits = torch.from_numpy(self._compiled({0: padded.contiguous().numpy()})[0])
+        return logits[(..., *(slice(0, n) for n in sizes))]
+
+    def _compile(self) -> object:
+        import openvino
+
+        options: dict[str, object] = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_NUM_THREADS": self.threads or torch.get_num_threads(),
+        }
+        if HINTS[self.precision]:
+            options["INFERENCE_PRECISION_HINT"] = HINTS[self.precision]
+        return openvino.Core().compile_model(str(self.exported()), "CPU", options)
+
+    def exported(self) -> Path:
+        """The export of this network, made if it is not in the cache."""
+        import openvino
+
+        digest = hashlib.sha256(f"{openvino.__version__} {torch.__version__} {self.network}".encode())
+        for name, value in self.network.state_dict().items():
+            digest.update(name.encode() + value.cpu().contiguous().numpy().tobytes())
+        folder = self.cache_dir / digest.hexdigest()[:16]
+        if not folder.is_dir():
+            self.cache_dir.mkdir(parents=True, exist_ok=True)
+            aside = Path(tempfile.mkdtemp(prefix=".unfinished", dir=self.cache_dir))
+            channels = next(p for p in self.network.parameters() if p.ndim == 5).shape[1]
+            # three sizes that differ, so that none is taken for another
+            example = torch.zeros(1, channels, 3 * STEP, 4 * STEP, 5 * STEP)
+            shape = openvino.PartialShape([-1, channels, -1, -1, -1])
+            with warnings.catch_warnings():
+                # tracing warns of every size it sees; the test with other sizes is what tells
+                warnings.simplefilter("ignore")
+                model = openvino.convert_model(self.network, example_input=example, input=[shape])
+            openvino.save_model(model, aside / "network.xml", compress_to_fp16=False)
+            try:
+                os.rename(aside, folder)
+            except OSError:  # another process was faster
+                shutil.rmtree(aside)
+        return folder / "network.xml"

@@ -1,0 +1,35 @@
+"""OpenVinoNetwork: the same logits as PyTorch at any size, one export per set of weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from bundle.inferers.openvino_network import OpenVinoNetwork
+from bundle.networks import AttentionUnet, fold_batch_norm
+
+pytest.importorskip("openvino")
+
+
+def small(seed: int) -> torch.nn.Module:
+    torch.manual_seed(seed)
+    return fold_batch_norm(AttentionUnet(channels=(4, 4, 8, 8, 8)).eval())
+
+
+def test_same_logits_as_pytorch_at_any_size_from_one_export(tmp_path: Path) -> None:
+    network = small(0)
+    exported = OpenVinoNetwork(network, tmp_path, precision="fp32", threads=1)
+    for shape in ((32, 48, 16), (37, 20, 50)):
+        x = torch.randn(1, 1, *shape)
+        with torch.no_grad():
+            assert torch.allclose(exported(x), network(x), atol=1e-4)
+    assert len(list(tmp_path.iterdir())) == 1
+    assert OpenVinoNetwork(network, tmp_path).exported() == exported.exported()
+    assert OpenVinoNetwork(small(1), tmp_path).exported() != exported.exported()
+
+
+def test_unknown_precision_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="precision"):
+        OpenVinoNetwork(small(0), tmp_path, precision="int8")
