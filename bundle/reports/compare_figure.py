@@ -1,4 +1,4 @@
-"""The effect per case as a picture: one panel per structure, one row per run that is compared."""
+"""The effect per case as a picture: one panel per structure, at most four side by side, run by run."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from bundle.reports.compare import Effect
 
 BETTER, WORSE, GREY = "#1b7837", "#b2182b", "#808080"
+COLUMNS = 4  # panels side by side
 
 
 def draw_effects(effects: Sequence[Effect], title: str, path: Path) -> None:
@@ -26,14 +27,19 @@ def draw_effects(effects: Sequence[Effect], title: str, path: Path) -> None:
 
     structures = list(dict.fromkeys(effect.structure for effect in effects))
     others = list(dict.fromkeys(effect.other for effect in effects))
-    figure = Figure(figsize=(3.4 * len(structures) + 0.8, 3.0 * len(others) + 0.4), layout="constrained")
+    columns = min(COLUMNS, len(structures))
+    rows = -(-len(structures) // columns)  # of each run
+    figure = Figure(figsize=(3.4 * columns + 0.8, 3.0 * rows * len(others) + 0.4), layout="constrained")
     FigureCanvasAgg(figure)
-    panels = figure.subplots(len(others), len(structures), squeeze=False, sharey="row")
+    panels = figure.subplots(rows * len(others), columns, squeeze=False, sharey="row")
     for effect in effects:
-        panel = panels[others.index(effect.other), structures.index(effect.structure)]
+        row, column = divmod(structures.index(effect.structure), columns)
+        panel = panels[others.index(effect.other) * rows + row, column]
         _panel(panel, effect, lower_is_better=effect.metric.endswith("_mm"))
-        if effect.structure == structures[0]:
+        if column == 0:
             panel.set_ylabel(f"{title}\n{effect.other} - {effect.base}", fontsize=9)
+    for panel in panels.flat:
+        panel.set_visible(panel.has_data())
     figure.suptitle(f"{title}: difference per case, sorted; line and band: mean and its 95 % interval", fontsize=10)
     aside = path.with_name(path.name + ".part")
     figure.savefig(aside, dpi=110, format="png")

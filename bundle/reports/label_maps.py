@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
+from scipy.ndimage import find_objects
 
 from bundle import labels as label_block
 from bundle import root
@@ -160,6 +161,11 @@ def axes_onto(
 def reorder(array: np.ndarray, axes: list[tuple[int, int]]) -> np.ndarray:
     """The array with its axes in the order and direction that `axes_onto` found (a view)."""
     return array.transpose([axis for axis, _ in axes])[tuple(slice(None, None, direction) for _, direction in axes)]
+
+
+def values_in(array: np.ndarray) -> set[int]:
+    """The values from 1 to 255 that a label map holds."""
+    return {value for value, box in enumerate(find_objects(array, 255), start=1) if box is not None}
 
 
 def describe(shape: tuple[int, ...], affine: np.ndarray) -> str:

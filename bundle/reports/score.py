@@ -13,6 +13,7 @@ import numpy as np
 
 from bundle.errors import UserError
 from bundle.labels import Labels
+from bundle.labels import values as label_values
 from bundle.metrics import COLUMNS, score_case
 from bundle.reports import label_maps
 
@@ -60,12 +61,14 @@ def score(
         predicted = dict(zip(expected, predicted.values(), strict=True))  # two files are one case, whatever their names
     names = _match(predicted, expected, cases, strict=strict)
     jobs = _check_grids({name: (predicted[name], expected[name]) for name in names})
-    rows = [row for part in _score_all(jobs, block, workers, progress) for row in part]
+    scored = _score_all(jobs, block, workers, progress)
+    rows = [row for part, _ in scored for row in part]
     unmatched = {
         "references_without_prediction": sorted(expected.keys() - predicted.keys()) if cases is None else [],
         "predictions_without_reference": sorted(predicted.keys() - expected.keys()) if cases is None else [],
     }
-    summary = {**summarise(rows), "labels": block, "labels_from": origin, **unmatched}
+    unlisted = {side: sorted(set().union(*(found[side] for _, found in scored))) for side in ("predictions", "references")}
+    summary = {**summarise(rows), "labels": block, "labels_from": origin, "values_without_label": unlisted, **unmatched}
     output = Path(output_dir)
     output.mkdir(parents=True, exist_ok=True)
     write_metrics(rows, output / "metrics.csv")
@@ -75,6 +78,9 @@ def score(
         for key, left in unmatched.items():
             if left:
                 print(f"Not in the table: {len(left)} {key.replace('_', ' ')} ({', '.join(left[:5])}{', ...' if len(left) > 5 else ''})")
+        for side, values in unlisted.items():
+            if values:
+                print(f"The {side} hold values that no label names, taken for background: {', '.join(map(str, values))}")
         print(f"Labels from {origin}. Written: {output / 'metrics.csv'}, {output / 'summary.json'}")
     return summary
 
@@ -174,8 +180,8 @@ def _check_grids(pairs: Mapping[str, tuple[Path, Path]]) -> list[tuple]:
     return jobs
 
 
-def _score_all(jobs: list[tuple], labels: Labels, workers: int | None, progress: bool) -> list[list[dict]]:
-    """Rows per case. Threads are enough: nearly all the time goes into gzip, numpy and trees, which release the GIL."""
+def _score_all(jobs: list[tuple], labels: Labels, workers: int | None, progress: bool) -> list[tuple[list[dict], dict[str, set[int]]]]:
+    """Rows and values without label per case. Threads are enough: gzip, numpy and trees, which take the time, release the GIL."""
     from tqdm import tqdm
 
     if workers is None:
@@ -189,11 +195,14 @@ def _score_all(jobs: list[tuple], labels: Labels, workers: int | None, progress:
         return list(tqdm(results, total=len(jobs), desc="scoring", unit="case", disable=not progress))
 
 
-def _score_one(job: tuple, labels: Labels) -> list[dict]:
+def _score_one(job: tuple, labels: Labels) -> tuple[list[dict], dict[str, set[int]]]:
     name, prediction, reference, axes, _ = job
     predicted, _ = label_maps.read(prediction)
     expected, affine = label_maps.read(reference)
-    return [{"case": name, **row} for row in score_case(label_maps.reorder(predicted, axes), expected, affine[:3, :3], labels)]
+    known = {value for values in label_values(labels) for value in values}
+    unlisted = {side: label_maps.values_in(array) - known for side, array in (("predictions", predicted), ("references", expected))}
+    rows = score_case(label_maps.reorder(predicted, axes), expected, affine[:3, :3], labels)
+    return [{"case": name, **row} for row in rows], unlisted
 
 
 def _statistics(values: Sequence[float]) -> dict[str, float | int | None]:

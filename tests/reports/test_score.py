@@ -152,6 +152,15 @@ def test_labels_come_from_the_data_set_where_it_says_them(cohort: Path) -> None:
     assert list(summary["structures"]) == ["gland"]
 
 
+def test_values_without_a_label_are_told(cohort: Path, capsys: pytest.CaptureFixture) -> None:
+    array = _map(0)
+    array[0, 0, 0] = 7
+    _save(array, cohort / "predictions" / "case_a_seg.nii.gz")
+    summary = score(cohort / "predictions", cohort / "labelsTr", cohort / "out", {"background": 0, "pancreas": 1})
+    assert summary["values_without_label"] == {"predictions": [2, 7], "references": [2]}
+    assert "The predictions hold values that no label names, taken for background: 2, 7" in capsys.readouterr().out
+
+
 def test_two_files_are_one_case(cohort: Path) -> None:
     pair = cohort / "predictions" / "case_a_seg.nii.gz", cohort / "labelsTr" / "case_b.nii.gz"
     assert score(*pair, cohort / "out", LABELS, progress=False)["cases"] == 1
