@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +20,8 @@ from bundle.transforms.restore_labels import restore_bytes
 
 if TYPE_CHECKING:
     from bundle.reports.cases import CaseResult
+
+logger = logging.getLogger(__name__)
 
 
 class CaseReports(CaseHandler):
@@ -59,22 +63,19 @@ class CaseReports(CaseHandler):
         )
         self.rows[case.name] = case_rows(result)
         if self.previews:
-            path = preview_path(self.output_dir, case.name)
-            preview(result, path)
-            case.files.append(path.name)
+            self._draw(case, preview_path(self.output_dir, case.name), partial(preview, result))
         if case.attention:
-            self._draw_attention(case, result)
+            path = self.output_dir / f"{case.name}_attention.png"
+            self._draw(case, path, partial(_draw_attention, case, result))
 
-    def _draw_attention(self, case: Case, result: CaseResult) -> None:
-        """The coefficients of each level, a mean over its gates, over the scan."""
-        from bundle.reports.attention_preview import attention_preview
-
-        levels = {f"level {level}": restore_bytes(maps.mean(0), case.data["image"]) for level, maps in case.attention.items()}
-        path = self.output_dir / f"{case.name}_attention.png"
-        title = f"{case.name}: attention coefficients, mean over the gates of a level"
-        places = {"affine": result.affine, "labels": result.labels, "structures": result.structures}
-        attention_preview(result.image, levels, path, title=title, **places)
-        case.files.append(path.name)
+    def _draw(self, case: Case, path: Path, draw: Callable[[Path], Path]) -> None:
+        # a label map is worth more than its picture: a case does not fail for want of one
+        try:
+            draw(path)
+        except Exception as error:
+            logger.warning("%s could not be drawn: %s", path.name, error)
+        else:
+            case.files.append(path.name)
 
     def ended(self, case: Case) -> None:
         """Put the case's rows into the table."""
@@ -96,3 +97,13 @@ class CaseReports(CaseHandler):
     def start(self, evaluator: ScanEvaluator, items: Sequence[dict[str, Any]]) -> None:
         """Make the output folder."""
         self.output_dir.mkdir(parents=True, exist_ok=True)
+
+
+def _draw_attention(case: Case, result: CaseResult, path: Path) -> Path:
+    """The coefficients of each level, a mean over its gates, over the scan."""
+    from bundle.reports.attention_preview import attention_preview
+
+    levels = {f"level {level}": restore_bytes(maps.mean(0), case.data["image"]) for level, maps in case.attention.items()}
+    title = f"{case.name}: attention coefficients, mean over the gates of a level"
+    places = {"affine": result.affine, "labels": result.labels, "structures": result.structures}
+    return attention_preview(result.image, levels, path, title=title, **places)
