@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import gzip
 import hashlib
+import os
 import zlib
 from collections.abc import Iterator
 
@@ -155,7 +156,7 @@ class _NiftiVolume:
 
 
 class _LoadedVolume:
-    """The voxels of a file in another format than NIfTI, as MONAI's ITK reader gives them."""
+    """The voxels of a file in another format than NIfTI, as ITK reads them."""
 
     def __init__(self, array: np.ndarray) -> None:
         self.array = array.reshape(-1)
@@ -169,7 +170,7 @@ def _header(path: str, thin: Thinned | None = None) -> tuple[dict, _NiftiVolume 
     """Facts of the header and the volume to read; no volume where the header cannot be read or is not of a 3D scalar grid."""
     try:
         facts, volume, dtype = _nifti(path, thin) if path.lower().endswith(ENDINGS) else _other(path)
-    except Exception as error:  # nibabel's, ITK's and MONAI's own exceptions share no base class
+    except Exception as error:  # nibabel's and ITK's own exceptions share no base class
         return {"error": _said(error)}, None
     while len(facts["shape"]) > 3 and facts["shape"][-1] == 1:
         facts["shape"].pop()
@@ -189,12 +190,19 @@ def _nifti(path: str, thin: Thinned | None) -> tuple[dict, _NiftiVolume, np.dtyp
 
 
 def _other(path: str) -> tuple[dict, _LoadedVolume, np.dtype]:
-    from monai.transforms import LoadImage
+    import itk
 
-    loaded = LoadImage("ITKReader", image_only=True, dtype=None)(path)
-    array = np.asarray(loaded)
-    facts = {"shape": list(array.shape), "affine": np.asarray(loaded.affine, dtype=float).tolist(), "dtype": array.dtype.name}
-    return facts, _LoadedVolume(array), array.dtype
+    from bundle.data.dicom import itk_affine, read_series, series_in
+
+    if os.path.isdir(path):
+        series = series_in(path)
+        if not series:
+            raise ValueError("the folder holds no DICOM series")
+        array, affine = read_series(max(series, key=len))
+    else:
+        image = itk.imread(path)
+        array, affine = itk.array_from_image(image).T, itk_affine(image)
+    return {"shape": list(array.shape), "affine": affine.tolist(), "dtype": array.dtype.name}, _LoadedVolume(array), array.dtype
 
 
 def _forms(header: object) -> dict:

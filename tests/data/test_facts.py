@@ -79,6 +79,12 @@ def test_other_formats(tmp_path, ending):
     np.testing.assert_allclose(np.abs(np.diag(facts["affine"])), [1, 2, 3, 1])
 
 
+def test_dicom_folder(shared_data):
+    facts = image_facts(str(shared_data / "dicom/abdomen_168"))
+    assert facts["shape"] == [217, 217, 168] and facts["minimum"] == -1024 and 1886 < facts["maximum"] < 1887
+    assert facts["affine"][2] == [0.0, 0.0, 2.5, -300.5]
+
+
 def test_cache_forgets_what_was_written_again(tmp_path):
     file = tmp_path / "a.nii"
     file.write_bytes(b"one")
