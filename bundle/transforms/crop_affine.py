@@ -80,7 +80,7 @@ class RandCropAffined(Randomizable, MapTransform):
         out = dict(data)
         shape = out[self.first_key(out)].shape[1:]
         matrix = self.randomize(shape)
-        grid = sampling_grid(matrix, shape, self.spatial_size)
+        grid = sampling_grid(matrix, shape, self.spatial_size, device=out[self.first_key(out)].device)
         for key, mode in self.key_iterator(out, self.mode):
             if tuple(out[key].shape[1:]) != tuple(shape):
                 raise ValueError(f"'{key}' has the shape {tuple(out[key].shape)}, '{self.first_key(out)}' {tuple(shape)}")
@@ -88,21 +88,24 @@ class RandCropAffined(Randomizable, MapTransform):
         return out
 
 
-def sampling_grid(matrix: torch.Tensor, shape: Sequence[int], patch: Sequence[int]) -> torch.Tensor:
+def sampling_grid(
+    matrix: torch.Tensor, shape: Sequence[int], patch: Sequence[int], *, device: torch.device | str = "cpu"
+) -> torch.Tensor:
     """Grid for `torch.nn.functional.grid_sample` (align_corners) of a patch.
 
     Args:
         matrix: (3, 4), patch voxels counted from the patch's centre -> scan voxels.
         shape: spatial shape of the scan.
         patch: spatial shape of the patch.
+        device: where the volumes are; the patches are made there.
 
     Returns:
         (1, *patch, 3) float32, coordinates in [-1, 1] with the last axis first, as grid_sample wants.
     """
     # voxel -> [-1, 1]; an axis of one voxel has no extent: any finite factor does, the value is 0 there
     to_unit = torch.tensor([2.0 / max(size - 1, 1) for size in shape], dtype=torch.float64)
-    theta = torch.cat([matrix[:, :3] * to_unit[:, None], (matrix[:, 3] * to_unit - 1)[:, None]], dim=1).flip(0).to(torch.float32)
-    axes = [torch.arange(size, dtype=torch.float32) - (size - 1) / 2 for size in patch]
+    theta = torch.cat([matrix[:, :3] * to_unit[:, None], (matrix[:, 3] * to_unit - 1)[:, None]], dim=1).flip(0).to(device, torch.float32)
+    axes = [torch.arange(size, dtype=torch.float32, device=device) - (size - 1) / 2 for size in patch]
     # sum of three outer terms instead of a matrix product over all voxels: an affine is separable before it is summed
     x, y, z = (axis[:, None] * theta[:, column] for column, axis in enumerate(axes))
     return ((x + theta[:, 3])[:, None, None] + y[None, :, None] + z[None, None])[None]
