@@ -153,14 +153,13 @@ def _read_by_itk(path: str) -> tuple[np.ndarray, np.ndarray]:
 
     from bundle.data.dicom import itk_affine
 
-    io = itk.ImageIOFactory.CreateImageIO(path, itk.CommonEnums.IOFileMode_ReadMode)
-    if io is None:
-        raise UserError(path, "this is no image that ITK can read", "check that it is a scan and is complete")
+    # chosen here, because ITK's own choice overlooks endings in capitals
+    io = itk.MetaImageIO.New() if ending(path) in (".mha", ".mhd") else itk.NrrdImageIO.New()
     io.SetFileName(path)
     io.ReadImageInformation()
     shape = tuple(int(io.GetDimensions(axis)) for axis in range(io.GetNumberOfDimensions()))
     _check_grid(path, shape, components=int(io.GetNumberOfComponents()))
-    image = itk.imread(path)
+    image = itk.imread(path, imageio=io)
     values = itk.array_view_from_image(image).T
     return values.reshape(values.shape[:3], order="F"), itk_affine(image)
 

@@ -1,0 +1,76 @@
+"""`python -m monai.bundle run` as a process: exit code, console, and a run killed without warning that goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nibabel
+import pytest
+import torch
+from awkward import nifti
+
+from bundle.networks import AttentionUnet
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def command(repository: Path, tmp_path: Path) -> list[str]:
+    torch.manual_seed(4)
+    torch.save(AttentionUnet(channels=(4, 4, 8, 8, 8)).state_dict(), tmp_path / "model.pt")
+    keys = {"dataset_dir": tmp_path / "data", "output_dir": tmp_path / "out", "ckpt_path": tmp_path / "model.pt", "previews": False}
+    config = repository / "configs" / "inference.json"
+    parts = [sys.executable, "-m", "monai.bundle", "run", "inference", "--config_file", str(config)]
+    return parts + [p for key, value in keys.items() for p in (f"--{key}", str(value))] + ["--network_def#channels", "[4,4,8,8,8]"]
+
+
+# where the package is not installed, the checkout serves as it
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+
+
+def run(command: list[str], tmp_path: Path) -> subprocess.CompletedProcess:
+    # from another folder: nothing may depend on where the command is typed
+    return subprocess.run(command, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, timeout=300)
+
+
+def test_exit_code_and_last_words(command: list[str], tmp_path: Path) -> None:
+    nifti(tmp_path / "data" / "good.nii.gz")
+    done = run(command, tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "1 label map written" in done.stdout and "Warning" not in done.stderr
+    (tmp_path / "data" / "bad.nii.gz").write_text("no image")
+    done = run(command, tmp_path)
+    assert done.returncode == 1
+    assert "1 case failed" in done.stdout and "bad.nii.gz" in done.stdout and "Traceback" not in done.stderr
+    (tmp_path / "model.pt").unlink()
+    done = run(command, tmp_path)
+    assert done.returncode != 0 and "no weights at this path" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_killed_run_goes_on_where_it_was(command: list[str], tmp_path: Path) -> None:
+    for number in range(12):
+        nifti(tmp_path / "data" / f"scan_{number:02d}.nii.gz")
+    out = tmp_path / "out"
+    process = subprocess.Popen(command, cwd=tmp_path, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 200
+    while len(list(out.glob("*_seg.nii.gz"))) < 3 and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    first = {path.name: path.stat().st_mtime_ns for path in out.glob("*_seg.nii.gz")}
+    assert 3 <= len(first) < 12
+    for name in first:
+        nibabel.load(out / name).get_fdata()  # whole, or not there
+    recorded = {case["case"] for case in json.loads((out / "run.json").read_text())["cases"]}
+    assert run(command, tmp_path).returncode == 0
+    second = {path.name: path.stat().st_mtime_ns for path in out.glob("*_seg.nii.gz")}
+    assert len(second) == 12 and not list(out.glob(".*"))
+    kept = [name for name in first if second[name] == first[name]]
+    assert {f"{case}_seg.nii.gz" for case in recorded} <= set(kept)
+    assert len(kept) >= len(first) - 1
