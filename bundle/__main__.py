@@ -28,6 +28,9 @@ VERBS: dict[str, tuple[str, str]] = {
 
 def main() -> int:
     """Run one verb; a user's mistake ends with one readable line and exit code 2."""
+    for stream in (sys.stdout, sys.stderr):
+        # a console without Unicode shows "?" for a plus-minus sign, and does not end the verb
+        stream.reconfigure(errors="replace")
     verb = sys.argv[1] if len(sys.argv) > 1 else "--help"
     if verb in ("-h", "--help", "help"):
         print("usage: python -m bundle VERB [ARGUMENTS]   (python -m bundle VERB --help tells the arguments)\n")

@@ -85,7 +85,7 @@ def compare(
     _write_csv(effects, output / "comparison.csv")
     text = markdown(columns, kept, shown)
     aside = output / "comparison.md.part"
-    aside.write_text(text)
+    aside.write_text(text, encoding="utf-8")
     os.replace(aside, output / "comparison.md")
     draw_effects(shown, METRICS[metric], output / "comparison.png")
     print(text + f"\nWritten: {output}/comparison.md, comparison.csv, comparison.png")
@@ -129,7 +129,7 @@ def _read_run(path: Path, name: str) -> Run:
     known: dict = {}
     for candidate in ("run.json", "experiment.json"):
         if (table.parent / candidate).is_file():
-            known.update(json.loads((table.parent / candidate).read_text()))
+            known.update(json.loads((table.parent / candidate).read_text(encoding="utf-8")))
     return Run(name, rows, known.get("parameters"), known.get("seconds_per_case"))
 
 
@@ -197,7 +197,7 @@ def _adjust(effects: list[Effect]) -> list[Effect]:
 
 def _write_csv(effects: Sequence[Effect], path: Path) -> None:
     aside = path.with_name(path.name + ".part")
-    with aside.open("w", newline="") as file:
+    with aside.open("w", newline="", encoding="utf-8") as file:
         rows = [{key: value for key, value in asdict(effect).items() if key not in ("statistics", "differences")} for effect in effects]
         rows = [{**row, **asdict(effect.statistics)} for row, effect in zip(rows, effects, strict=True)]
         writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")

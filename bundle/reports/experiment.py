@@ -162,7 +162,7 @@ def _claim(output: Path, plan: Mapping[str, Any]) -> None:
     path = output / "plan.json"
     plan = json.loads(json.dumps(plan))
     if path.is_file():
-        found = json.loads(path.read_text())
+        found = json.loads(path.read_text(encoding="utf-8"))
         if found != plan:
             ours, theirs = ({**part, **part["config"]} for part in (plan, found))
             changed = sorted(key for key in ours.keys() | theirs.keys() if key != "config" and ours.get(key) != theirs.get(key))
@@ -198,7 +198,7 @@ def _seconds(folders: Sequence[Path]) -> float | None:
     values = []
     for folder in folders:
         path = folder / "evaluation" / "run.json"
-        for case in json.loads(path.read_text()).get("cases", []) if path.is_file() else []:
+        for case in json.loads(path.read_text(encoding="utf-8")).get("cases", []) if path.is_file() else []:
             values += [case["seconds"]["network"]] if "network" in (case.get("seconds") or {}) else []
     return sum(values) / len(values) if values else None
 
@@ -216,5 +216,5 @@ def _by_case(row: Mapping[str, Any]) -> str:
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(path.name + ".part")
-    aside.write_text(json.dumps(content, indent=2) + "\n")
+    aside.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     os.replace(aside, path)

@@ -200,7 +200,7 @@ def resolve_labels(labels: label_block.Labels | str | os.PathLike | None, refere
 
 def _labels_of(path: Path) -> dict:
     try:
-        block = json.loads(path.read_text())["labels"]
+        block = json.loads(path.read_text(encoding="utf-8"))["labels"]
         if all(str(key).isdigit() for key in block):  # MSD: value to name
             block = {name: int(value) for value, name in sorted(block.items(), key=_number)}
         block = {name.lower() if name.lower() == "background" else name: value for name, value in block.items()}

@@ -120,7 +120,7 @@ def write_metrics(rows: Sequence[Mapping], path: Path) -> None:
     lines = [["case", "structure", *COLUMNS]]
     lines += [[row["case"], row["structure"], *("" if row[m] is None else f"{row[m]:.6g}" for m in COLUMNS)] for row in rows]
     aside = path.with_name(path.name + ".part")
-    with aside.open("w", newline="") as file:
+    with aside.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file, lineterminator="\n").writerows(lines)
     os.replace(aside, path)
 
@@ -132,7 +132,7 @@ def read_metrics(path: Path) -> list[dict]:
         UserError: a file that is not there or lacks a column.
     """
     try:
-        with path.open(newline="") as file:
+        with path.open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
         scores = [{metric: float(row[metric]) if row[metric] else None for metric in COLUMNS} for row in rows]
         return [{"case": row["case"], "structure": row["structure"], **mine} for row, mine in zip(rows, scores, strict=True)]
@@ -221,5 +221,5 @@ def _cell(statistics: Mapping, digits: int) -> str:
 
 def _write(path: Path, text: str) -> None:
     aside = path.with_name(path.name + ".part")
-    aside.write_text(text)
+    aside.write_text(text, encoding="utf-8")
     os.replace(aside, path)

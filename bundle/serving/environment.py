@@ -40,7 +40,7 @@ def install(directory: str = "", python: str = "") -> str:
     constraints = Path(bundle.root()) / "constraints-monai-label.txt"
     inside, stamp = interpreter(folder), folder / "bundle-stamp"
     wanted = hashlib.sha256(constraints.read_bytes() + repr(STEPS).encode() + Path(__file__).read_bytes()).hexdigest()
-    if stamp.exists() and stamp.read_text() == wanted and inside.exists():
+    if stamp.exists() and stamp.read_text(encoding="utf-8") == wanted and inside.exists():
         print(f"environment stands: {folder}")
         return str(inside)
     if folder.exists() and any(folder.iterdir()) and not (folder / "pyvenv.cfg").exists():
@@ -53,7 +53,7 @@ def install(directory: str = "", python: str = "") -> str:
         _run([str(inside), "-m", "pip", "install", "--quiet", "--constraint", str(constraints), *packages], folder)
     _cure_torchvision(inside)
     _run([str(inside), "-c", "import monailabel.main, torchvision"], folder)
-    stamp.write_text(wanted)
+    stamp.write_text(wanted, encoding="utf-8")
     print(f"environment built: {folder}")
     return str(inside)
 
@@ -88,4 +88,4 @@ def _cure_torchvision(python: Path) -> None:
     packages = Path(where.stdout.strip())
     shutil.copyfile(Path(__file__).with_name(f"{CURE}.py"), packages / f"bundle_{CURE}.py")
     # a line of a .pth file that starts with "import" runs with every start of the interpreter
-    (packages / f"bundle_{CURE}.pth").write_text(f"import bundle_{CURE}\n")
+    (packages / f"bundle_{CURE}.pth").write_text(f"import bundle_{CURE}\n", encoding="utf-8")

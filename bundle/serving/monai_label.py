@@ -126,5 +126,5 @@ def prepare(app: Path, *, model: str = MODEL) -> Path:
         print(f"weights: those in {target / KEPT} stay; delete that folder to start from the bundle's own")
     else:
         shutil.copytree(source / KEPT, target / KEPT, dirs_exist_ok=True)
-    (app / "main.py").write_text(MAIN.format(model=model))
+    (app / "main.py").write_text(MAIN.format(model=model), encoding="utf-8")
     return app

@@ -23,8 +23,8 @@ def _merged(repository: Path, *overlays: str) -> ConfigParser:
 @pytest.mark.parametrize("name", OVERLAYS)
 def test_overlays_hold_differences_of_known_keys_only(repository: Path, name: str) -> None:
     """Each key exists in train.json, or is used by another key of the overlay."""
-    overlay = json.loads((repository / "configs" / f"{name}.json").read_text())
-    train = json.loads((repository / "configs" / "train.json").read_text())
+    overlay = json.loads((repository / "configs" / f"{name}.json").read_text(encoding="utf-8"))
+    train = json.loads((repository / "configs" / "train.json").read_text(encoding="utf-8"))
     text = json.dumps(overlay)
     for key, value in overlay.items():
         top = key.lstrip("+").split("#")[0]

@@ -55,7 +55,7 @@ def infer(repository: Path, weights: Path):
             except SystemExit as end:
                 assert end.code == 1
                 good = False
-        return json.loads((output_dir / "run.json").read_text()), good
+        return json.loads((output_dir / "run.json").read_text(encoding="utf-8")), good
 
     return run
 
@@ -209,7 +209,7 @@ def test_evaluate_predicts_the_held_out_cases_and_scores_them(tmp_path: Path, in
         nifti(data / "labelsTr" / f"case_{number}.nii.gz", (body() == 150).astype(np.uint8), dtype=np.uint8)
     _, good = infer(data, out, configs=("inference.json", "evaluate.json"))
     assert good
-    summary = json.loads((out / "summary.json").read_text())
+    summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
     assert "pancreas" in json.dumps(summary)
     with open(out / "metrics.csv", newline="") as file:
         rows = list(csv.DictReader(file))

@@ -37,7 +37,7 @@ def test_version_is_the_packages_and_stands_in_the_changelog(repository):
 
 def test_pinned_versions_are_those_of_the_constraints(repository):
     metadata = _json(repository / "configs" / "metadata.json")
-    pins = dict(line.split("==") for line in (repository / "constraints.txt").read_text().split() if "==" in line)
+    pins = dict(line.split("==") for line in (repository / "constraints.txt").read_text(encoding="utf-8").split() if "==" in line)
     stated = {"monai": metadata["monai_version"], "torch": metadata["pytorch_version"], "numpy": metadata["numpy_version"]}
     stated |= metadata["required_packages_version"]
     assert {name: pins[name] for name in stated} == stated

@@ -38,7 +38,7 @@ def as_the_server_reads(configs: Path, **displayable: Any) -> ConfigParser:
 
 
 def content(configs: Path, name: str) -> dict[str, Any]:
-    return json.loads((configs / name).read_text())
+    return json.loads((configs / name).read_text(encoding="utf-8"))
 
 
 def test_metadata_names_what_the_server_looks_for(configs: Path) -> None:

@@ -72,7 +72,7 @@ def test_loss_is_dice_over_all_classes_with_softmax(repository):
 def test_preprocessing_is_that_of_inference(repository):
     """The same transforms with the same arguments, the label's aside."""
     ours = parsed(repository)["train#preprocessing_transforms"][:-1]
-    theirs = json.loads((repository / "configs" / "inference.json").read_text())["preprocessing"]["transforms"]
+    theirs = json.loads((repository / "configs" / "inference.json").read_text(encoding="utf-8"))["preprocessing"]["transforms"]
     for trained, inferred in zip(ours, theirs, strict=True):
         for key, value in inferred.items():
             mine = trained[key]
@@ -82,13 +82,13 @@ def test_preprocessing_is_that_of_inference(repository):
 
 def test_handlers_are_what_monai_label_reads(repository):
     """A literal list, no handler of the name `CheckpointLoader`, the best weights as `model.pt`, `network` at the top."""
-    config = json.loads((repository / "configs" / "train.json").read_text())
+    config = json.loads((repository / "configs" / "train.json").read_text(encoding="utf-8"))
     assert isinstance(config["train"]["handlers"], list) and "network" in config and "displayable_configs" not in config
     assert all(handler["_target_"] != "CheckpointLoader" for handler in config["train"]["handlers"])
     saver = config["validate"]["handlers"][0]
     assert saver["_target_"].endswith("CheckpointSaver") and saver["save_dict"] == {"model": "@network"}
     assert saver["key_metric_filename"] == "model.pt" and config["ckpt_dir"] == "$@bundle_root + '/models'"
-    assert config["run"] == config["training"]
+    assert config["run"] == ["$@train#trainer.run()"] and config["training"] == "@run"
 
 
 def test_a_training_from_another_folder_leaves_what_it_should(repository, cases, tmp_path, monkeypatch):
@@ -204,7 +204,7 @@ def test_gradient_averaging_steps_once_per_group(repository, cases, tmp_path):
 
 def test_quickstart_is_a_thin_overlay(repository):
     """Keys of train.json only, and nothing that would overwrite the shipped weights."""
-    overlay = json.loads((repository / "configs" / "quickstart.json").read_text())
-    train_json = json.loads((repository / "configs" / "train.json").read_text())
+    overlay = json.loads((repository / "configs" / "quickstart.json").read_text(encoding="utf-8"))
+    train_json = json.loads((repository / "configs" / "train.json").read_text(encoding="utf-8"))
     assert all(key.split("#")[0] in train_json for key in overlay) and len(overlay) < 20
     assert parsed(repository, "quickstart").get_parsed_content("ckpt_dir").endswith("runs/quickstart")

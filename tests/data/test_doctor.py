@@ -39,7 +39,7 @@ def test_healthy_data(msd, examine, tmp_path):
     code, said, found = examine(msd())
     assert (code, found) == (0, {})
     assert "6 cases, 6 with labels: 0 errors, 0 warnings" in said
-    summary = json.loads((tmp_path / "report/summary.json").read_text())
+    summary = json.loads((tmp_path / "report/summary.json").read_text(encoding="utf-8"))
     assert summary["spacing_mm"]["z"] == {"min": 2.0, "median": 2.0, "max": 2.0}
     assert summary["extent_mm"]["x"]["median"] == 48.0 and summary["size"]["y"]["max"] == 20.0
     with open(tmp_path / "report/cases.csv", newline="") as file:

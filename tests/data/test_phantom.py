@@ -25,7 +25,7 @@ def test_layout_and_dataset_json(folder):
         "labelsTr/abdomen_000.nii.gz",
         "labelsTr/abdomen_001.nii.gz",
     ]
-    content = json.loads((folder / "dataset.json").read_text())
+    content = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
     assert content["labels"] == {"0": "background", "1": "pancreas", "2": "spleen", "3": "kidney"}
     for pair in content["training"]:
         image, label = (nib.load(folder / pair[key]) for key in ("image", "label"))

@@ -64,10 +64,10 @@ def test_scans_of_real_organs_and_of_the_real_ct(shared_data, tmp_path):
     folder = synthesise(str(tmp_path / "out"), cases=4, validation=1, maps=str(maps), real=str(real), shares=(0.5, 0.0, 0.5), jobs=2)
     names = {p.name.split("_")[0] for p in (folder / "imagesTr").iterdir()}
     assert names == {"maps", "real", "heldout"}
-    content = json.loads((folder / "dataset.json").read_text())
+    content = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
     assert content["synthesis"]["anatomies_training"] == ["case_45"]
     assert content["synthesis"]["anatomies_validation"] == ["case_55"]
-    without = json.loads((folder / "without_real.json").read_text())
+    without = json.loads((folder / "without_real.json").read_text(encoding="utf-8"))
     assert not any("real_" in item["image"] for item in without["training"])
     assert [item["image"] for item in datalist(str(folder), "test", str(folder / "without_real.json"), with_test=True)] == [
         str(real / "ct.nii.gz")

@@ -78,7 +78,7 @@ class Server:
 
     def traffic(self) -> str:
         """Connections to other machines that were asked for (and refused)."""
-        return self.traffic_file.read_text() if self.traffic_file.exists() else ""
+        return self.traffic_file.read_text(encoding="utf-8") if self.traffic_file.exists() else ""
 
     def wait_until_ready(self, seconds: float = 180) -> dict[str, Any]:
         """`/info/`, as soon as the server answers; the tail of the log if it ends or does not answer in time."""

@@ -26,7 +26,7 @@ def verb_server(work: Path, studies: Path, labels: Path) -> Iterator[Server]:
         shutil.copyfile(labels / f"{case}.nii.gz", few / "labels" / "final" / f"{case}.nii.gz")
     app = prepare(work / "verb-app")
     config = app / "model" / MODEL / "configs" / "train.json"
-    config.write_text(json.dumps(json.loads(config.read_text()) | {"patch_size": [32, 32, 32]}))
+    config.write_text(json.dumps(json.loads(config.read_text(encoding="utf-8")) | {"patch_size": [32, 32, 32]}))
     command = server_command(os.environ["MONAI_LABEL_PYTHON"], app, str(few), scoring="doubt")
     variables = {"MONAI_LABEL_AUTO_UPDATE_SCORING": "false", "MONAI_LABEL_SESSION_PATH": str(work / "sessions")}
     reports = {key: value for key, value in server_environment().items() if key not in os.environ}

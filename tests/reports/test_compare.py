@@ -39,7 +39,7 @@ def runs(tmp_path: Path) -> list[str]:
 def test_tables_and_figure(runs: list[str], tmp_path: Path) -> None:
     (tmp_path / "gates" / "experiment.json").write_text(json.dumps({"parameters": 6473322, "seconds_per_case": 1.25}))
     compare(*runs, output_dir=tmp_path / "out", names="U-Net, Attention U-Net", resamples=500)
-    text = (tmp_path / "out" / "comparison.md").read_text()
+    text = (tmp_path / "out" / "comparison.md").read_text(encoding="utf-8")
     assert "| pancreas Dice | 0.550 ± 0.129 | 0.625 ± 0.096 |" in text
     assert "| spleen Dice | 0.867 ± 0.058 (n 3) | 0.867 ± 0.058 (n 3) |" in text
     assert "| parameters |  | 6.47 M |" in text and "| inference time per case |  | 1.25 s |" in text

@@ -80,11 +80,11 @@ def test_all_folds_then_one_table(runs: Runs, configs: dict, tmp_path: Path) -> 
     assert inference["ckpt_path"] == training["output_dir"] + "/last.pt"
     assert (inference["section"], inference["split_seed"], inference["previews"]) == ("validation", "4", "False")
     assert "datalist" not in inference  # fire would read None as a file name
-    shared = json.loads(Path(json.loads(inference["config_file"])[-1]).read_text())
+    shared = json.loads(Path(json.loads(inference["config_file"])[-1]).read_text(encoding="utf-8"))
     assert shared["network_def"]["num_gates"] == 0 and shared["labels"] == TRAIN["labels"]
     assert summary["cases"] == 3 and summary["structures"]["pancreas"]["dice"]["mean"] == pytest.approx(0.6)
     assert [row["case"] for row in read_metrics(tmp_path / "out" / "metrics.csv")] == ["case_0", "case_1", "case_2"]
-    known = json.loads((tmp_path / "out" / "experiment.json").read_text())
+    known = json.loads((tmp_path / "out" / "experiment.json").read_text(encoding="utf-8"))
     assert known["parameters"] == 6 and known["seconds_per_case"] == pytest.approx(2.0)
 
 
@@ -149,7 +149,7 @@ def test_two_real_folds_on_a_phantom(tmp_path: Path) -> None:
     summary = experiment(str(tmp_path / "a"), overlays=[str(tmp_path / "small.json"), "unet", "loss_dice_ce"], **keys)
     rows = read_metrics(tmp_path / "a" / "metrics.csv")
     assert summary["cases"] == 4 and len(rows) == 4 * 3 and all(row["reference_ml"] >= 0 for row in rows)
-    known = json.loads((tmp_path / "a" / "experiment.json").read_text())
+    known = json.loads((tmp_path / "a" / "experiment.json").read_text(encoding="utf-8"))
     assert known["seconds_per_case"] > 0 and 1000 < known["parameters"] < 100_000
     effects = compare(str(tmp_path / "a"), str(tmp_path / "a"), output_dir=tmp_path / "out", names="a,b", resamples=50)
     assert all(effect.statistics.mean_difference in (0, None) for effect in effects)

@@ -58,7 +58,7 @@ def test_writes_a_row_per_case_and_structure(cohort: Path) -> None:
     assert rows[0]["dice"] == "1" and float(rows[2]["dice"]) == pytest.approx(0.75)  # 4 of 4+4 layers: 2 * 3 / 8
     assert float(rows[0]["volume_ml"]) == pytest.approx(24 * 0.8 * 0.9 * 3 / 1000, rel=1e-5)
     assert [rows[5][name] for name in ("dice", "recall", "hd95_mm")] == ["", "", ""] and float(rows[5]["volume_ml"]) > 0
-    assert json.loads((cohort / "out" / "summary.json").read_text()) == summary
+    assert json.loads((cohort / "out" / "summary.json").read_text(encoding="utf-8")) == summary
     spleen = summary["structures"]["spleen"]
     assert (spleen["dice"]["n"], spleen["absent"], spleen["false_positive"], spleen["missed"]) == (2, 1, 1, 0)
     assert spleen["dice"]["mean"] == pytest.approx((1 + 2 / 3) / 2) and spleen["dice"]["sd"] == pytest.approx(np.std([1, 2 / 3], ddof=1))

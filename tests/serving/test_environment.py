@@ -20,7 +20,7 @@ for name in ("nms", "qnms"):
 
 
 def test_every_step_is_pinned(repository: Path) -> None:
-    lines = (repository / "constraints-monai-label.txt").read_text().split()
+    lines = (repository / "constraints-monai-label.txt").read_text(encoding="utf-8").split()
     pins = dict(line.split("==") for line in lines)
     assert {"torch", "monai", "monailabel", "numpy", "pydicom"} <= {name.lower() for name in pins}
     assert int(pins["numpy"].split(".")[0]) < 2 and int(pins["pydicom"].split(".")[0]) < 3
@@ -64,7 +64,7 @@ def test_a_folder_with_other_things_is_left_alone(tmp_path: Path) -> None:
 def test_cure_declares_the_operators_before_the_import(tmp_path: Path, repository: Path) -> None:
     (tmp_path / "torchvision").mkdir()
     (tmp_path / "torchvision" / "__init__.py").write_text(NEEDS_OPERATORS)
-    (tmp_path / "cure.py").write_text((repository / "bundle" / "serving" / "torchvision_cure.py").read_text())
+    (tmp_path / "cure.py").write_text((repository / "bundle" / "serving" / "torchvision_cure.py").read_text(encoding="utf-8"))
     without = subprocess.run([sys.executable, "-c", "import torchvision"], cwd=tmp_path, capture_output=True, text=True)
     assert without.returncode != 0 and "nms does not exist" in without.stderr
     done = subprocess.run([sys.executable, "-c", "import cure, torchvision"], cwd=tmp_path, capture_output=True, text=True)

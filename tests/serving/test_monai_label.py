@@ -45,7 +45,7 @@ def test_prepare_copies_what_the_server_reads(small_bundle: Path, tmp_path: Path
     served = sorted(str(file.relative_to(app)) for file in app.rglob("*") if file.is_file())
     files = ["LICENSE", "bundle/__init__.py", "configs/inference.json", "docs/README.md", "models/model.pt"]
     assert served == ["main.py", *(f"model/net/{file}" for file in files)]
-    assert '"model" / "net"' in (app / "main.py").read_text()
+    assert '"model" / "net"' in (app / "main.py").read_text(encoding="utf-8")
 
 
 def test_prepare_again_brings_code_up_to_date_and_keeps_trained_weights(small_bundle: Path, tmp_path: Path) -> None:
@@ -55,8 +55,8 @@ def test_prepare_again_brings_code_up_to_date_and_keeps_trained_weights(small_bu
     (served / "bundle" / "gone.py").write_text("no longer in the checkout")
     (small_bundle / "configs" / "inference.json").write_text("newer")
     monai_label.prepare(app, model="net")
-    assert (served / "models" / "model.pt").read_text() == "trained here"
-    assert (served / "configs" / "inference.json").read_text() == "newer"
+    assert (served / "models" / "model.pt").read_text(encoding="utf-8") == "trained here"
+    assert (served / "configs" / "inference.json").read_text(encoding="utf-8") == "newer"
     assert not (served / "bundle" / "gone.py").exists()
 
 

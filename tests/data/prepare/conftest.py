@@ -56,7 +56,7 @@ class Prepared:
         return np.asarray(nibabel.load(self.output / name).dataobj)
 
     def json(self, name: str) -> dict:
-        return json.loads((self.output / name).read_text())
+        return json.loads((self.output / name).read_text(encoding="utf-8"))
 
 
 @pytest.fixture

@@ -103,4 +103,4 @@ def test_mistakes(tmp_path):
 
 def test_overlay_is_a_config(download):
     download.run("totalsegmentator", check=False)
-    assert list(json.loads((download.output / "labels.json").read_text())) == ["labels"]
+    assert list(json.loads((download.output / "labels.json").read_text(encoding="utf-8"))) == ["labels"]

@@ -98,7 +98,7 @@ def test_real_torso_in_the_layout_of_the_data_set(prepared, shared_data, save):
     """59 real structures, a file each; merged back, they are the map they came from."""
     folder = shared_data / "ct/torso_3mm"
     structures = nibabel.load(folder / "structures.nii.gz")
-    voxels, names = np.asarray(structures.dataobj), json.loads((folder / "structures.json").read_text())
+    voxels, names = np.asarray(structures.dataobj), json.loads((folder / "structures.json").read_text(encoding="utf-8"))
     (prepared.source / "s0011").mkdir(parents=True)
     shutil.copy(folder / "ct.nii.gz", prepared.source / "s0011/ct.nii.gz")
     for name, value in names.items():
