@@ -1,0 +1,187 @@
+"""Time, memory and operations of the network beside the authors' and MONAI's: `python benchmarks/network.py`.
+
+Each cell is measured in a process of its own, so that peak memory is that of this cell; the rows take turns, and the best
+of all rounds counts, so that other load on the machine does least harm.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "networks")]
+
+ROWS = {
+    "authors": "authors' network as described (2 gates)",
+    "monai": "MONAI's AttentionUnet",
+    "twin": "ours, no gates",
+    "ours": "ours, 2 gates",
+    "twin-folded": "ours, no gates, folded",
+    "ours-folded": "ours, 2 gates, folded",
+}
+CHANNELS = (16, 32, 64, 128, 256)
+
+
+def build(row: str) -> nn.Module:
+    """The network of one row, 1 channel in, 4 classes out."""
+    torch.manual_seed(0)
+    if row == "authors":
+        from reference_networks import AuthorsNetwork
+
+        return AuthorsNetwork(1, 4, CHANNELS)
+    if row == "monai":
+        from monai.networks.nets import AttentionUnet
+
+        return AttentionUnet(3, 1, 4, CHANNELS, strides=(2, 2, 2, 2))
+    from bundle.networks import AttentionUnet, fold_batch_norm
+
+    network = AttentionUnet(3, 1, 4, CHANNELS, num_gates=0 if row.startswith("twin") else 2)
+    return fold_batch_norm(network) if row.endswith("folded") else network
+
+
+def measure(row: str, task: str, precision: str, device: str, size: list[int], threads: int, repeats: int) -> dict[str, float]:
+    """Seconds and seconds of all cores (best of the repeats) and peak memory in GB of one cell; for the task "flops", GFLOP.
+
+    Other load on the machine changes the seconds of cores little, as long as threads that wait do so asleep
+    (`OMP_WAIT_POLICY=passive`, set by `cell`).
+
+    The authors' and MONAI's networks run in plain PyTorch (for bf16: autocast), ours in channels-last memory, and in bf16
+    weights when folded.
+    """
+    torch.set_num_threads(threads)
+    network, x = build(row).to(device), torch.randn(1, 1, *size, device=device)
+    if task == "flops":
+        from torch.utils.flop_counter import FlopCounterMode
+
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            network.eval()(x)
+        return {"gflop": counter.get_total_flops() / 1e9}
+    if row not in ("authors", "monai"):
+        network, x = network.to(memory_format=torch.channels_last_3d), x.contiguous(memory_format=torch.channels_last_3d)
+    autocast = precision == "bf16"
+    if autocast and row.endswith("folded"):
+        network, x, autocast = network.bfloat16(), x.bfloat16(), False
+    step = forward if task == "forward" else training_step
+    run = step(network, x, torch.autocast(device, torch.bfloat16, enabled=autocast))
+    seconds, core_seconds = [], []
+    for _ in range(repeats + 1):
+        synchronise(device)
+        start, cores = time.perf_counter(), time.process_time()
+        run()
+        synchronise(device)
+        seconds.append(time.perf_counter() - start)
+        core_seconds.append(time.process_time() - cores)
+    peak = torch.cuda.max_memory_allocated() / 1e9 if device == "cuda" else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    return {"seconds": min(seconds), "core_seconds": min(core_seconds), "gb": peak}
+
+
+def forward(network: nn.Module, x: Tensor, autocast: torch.autocast):
+    """One forward pass in evaluation."""
+    network.eval()
+
+    def run() -> None:
+        with torch.inference_mode(), autocast:
+            network(x)
+
+    return run
+
+
+def training_step(network: nn.Module, x: Tensor, autocast: torch.autocast):
+    """Forward, cross entropy, backward, Adam."""
+    network.train()
+    target = torch.randint(0, 4, (1, *x.shape[2:]), device=x.device)
+    optimizer = torch.optim.Adam(network.parameters(), lr=1e-4)
+
+    def run() -> None:
+        optimizer.zero_grad()
+        with autocast:
+            logits = network(x)
+        nn.functional.cross_entropy(logits.float(), target).backward()
+        optimizer.step()
+
+    return run
+
+
+def synchronise(device: str) -> None:
+    """Wait for the GPU where there is one."""
+    if device == "cuda":
+        torch.cuda.synchronize()
+
+
+def cell(row: str, task: str, precision: str, device: str, options: argparse.Namespace) -> dict[str, float]:
+    """`measure` in a process of its own; empty where it fails (out of memory, for instance)."""
+    arguments = json.dumps([row, task, precision, device, options.size, options.threads, options.repeats])
+    environment = {**os.environ, "OMP_WAIT_POLICY": "passive"}
+    done = subprocess.run([sys.executable, __file__, "--cell", arguments], capture_output=True, text=True, env=environment)
+    if done.returncode:
+        print(f"{row} {task} {precision}: {done.stderr.strip().splitlines()[-1:]}", file=sys.stderr)
+        return {}
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def table(options: argparse.Namespace) -> dict[tuple[str, ...], dict[str, float]]:
+    """All cells, by (row, task, precision, device): the least of each figure over the rounds."""
+    results: dict[tuple[str, ...], dict[str, float]] = {}
+    devices = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+    for row in options.rows:
+        results[row, "flops", "", ""] = cell(row, "flops", "fp32", "cpu", options)
+    for _ in range(options.rounds):
+        for device, task, precision, row in itertools.product(devices, options.tasks, ("fp32", "bf16"), options.rows):
+            key = (row, task, precision, device)
+            if key[1] == "training" and key[0].endswith("folded"):
+                continue
+            new, old = cell(*key, options), results.get(key, {})
+            results[key] = {name: min(value, old.get(name, value)) for name, value in new.items()} or old
+            print(*key, results[key], file=sys.stderr, flush=True)
+    return results
+
+
+def render(results: dict[tuple[str, ...], dict[str, float]], options: argparse.Namespace) -> str:
+    """The results as a table in Markdown; on the CPU, the seconds of all cores together stand in brackets."""
+    columns = sorted({key[1:] for key in results if key[1] != "flops"}, key=str)
+    lines = ["| network | GFLOP | " + " | ".join(f"{device} {task} {precision}" for task, precision, device in columns) + " |"]
+    lines.append("| --- |" + " ---: |" * (len(columns) + 1))
+    for row in options.rows:
+        cells = [f"{results[row, 'flops', '', ''].get('gflop', float('nan')):.0f}"]
+        for column in columns:
+            found = results.get((row, *column))
+            cores = f" ({found['core_seconds']:.2f})" if found and column[2] == "cpu" else ""
+            cells.append(f"{found['seconds']:.2f}{cores} s, {found['gb']:.1f} GB" if found else "-")
+        lines.append(f"| {ROWS[row]} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Print the table; `--json FILE` keeps the figures."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--size", type=int, nargs=3, default=[160, 160, 96])
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--repeats", type=int, default=3, help="timed runs in each process, after one to warm up")
+    parser.add_argument("--rounds", type=int, default=2, help="how often each cell is measured")
+    parser.add_argument("--rows", nargs="+", choices=list(ROWS), default=list(ROWS))
+    parser.add_argument("--tasks", nargs="+", choices=["forward", "training"], default=["forward", "training"])
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--cell", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.cell:
+        print(json.dumps(measure(*json.loads(options.cell))))
+        return
+    results = table(options)
+    print(render(results, options))
+    if options.json:
+        options.json.write_text(json.dumps([[*key, value] for key, value in results.items()], indent=1))
+
+
+if __name__ == "__main__":
+    main()
