@@ -91,9 +91,11 @@ def server_command(python: str, app: Path, studies: str, *, model: str = MODEL, 
 
 
 def server_environment() -> dict[str, str]:
-    """The environment variables of the server: nothing of another Python's, no reports of use to anyone."""
+    """The environment variables of the server: nothing of another Python's, no reports of use to anyone, threads that wait."""
     inherited = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "PYTHONHOME")}
-    return inherited | {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
+    # viewer, server and training share one machine: threads that spin while they wait starve the others
+    own = {"OMP_WAIT_POLICY": inherited.get("OMP_WAIT_POLICY", "PASSIVE")}
+    return inherited | own | {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
 
 
 def find_python(python: str = "") -> str:

@@ -128,7 +128,7 @@ class Server:
         body = head.encode() + label.read_bytes() + f"\r\n--{boundary}--\r\n".encode()
         self.request("PUT", f"/datastore/label?image={quote(image)}&tag=final", body, f"multipart/form-data; boundary={boundary}")
 
-    def run_task(self, kind: str, name: str, seconds: float = 400, **options: Any) -> dict[str, Any]:
+    def run_task(self, kind: str, name: str, seconds: float = 900, **options: Any) -> dict[str, Any]:
         """Start "train" or "scoring" in the background and wait for its end; the server's record of the task."""
         task = self.json("POST", f"/{kind}/{name}", {"device": "cpu", **options})
         end = time.monotonic() + seconds

@@ -81,7 +81,9 @@ def test_python_is_the_one_given_or_the_one_beside(small_bundle: Path, monkeypat
 
 def test_other_pythons_paths_do_not_reach_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", "/elsewhere")
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
     environment = monai_label.server_environment()
+    assert environment["OMP_WAIT_POLICY"] == "PASSIVE"
     assert "PYTHONPATH" not in environment and environment["DO_NOT_TRACK"] == "true"
 
 
