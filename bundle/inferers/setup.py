@@ -38,7 +38,9 @@ def start(threads: int = 0) -> None:
 def _readable(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     """Print a user's mistake as one line, wherever in the chain of errors it is; anything else as usual."""
     mistake = users_mistake(error)
-    if mistake is not None:
+    if isinstance(error, KeyboardInterrupt):
+        print("interrupted: the same command goes on where this run stopped", file=sys.stderr)
+    elif mistake is not None:
         print(f"error: {mistake}", file=sys.stderr)
     else:
         sys.__excepthook__(kind, error, trace)

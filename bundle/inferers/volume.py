@@ -101,9 +101,25 @@ class VolumeInferer(Inferer):
         return logits[(slice(None), slice(None), *inner)]
 
     def _whole_or_windows(self, image: torch.Tensor, network: Callable[..., torch.Tensor], *args: Any, **kwargs: Any) -> torch.Tensor:
+        """Logits of a volume of at least the least size; where memory gives out in spite of the budget, with less at once."""
         dtype = choose_precision(self.precision, image.device)
-        window = self._window(image, dtype)
+        share, window = 1.0, self._window(image, dtype)
+        while True:
+            try:
+                return self._run(image, window, dtype, network, *args, **kwargs)
+            except RuntimeError as error:  # torch.OutOfMemoryError on GPUs, a plain one on CPUs
+                smaller = self._window(image, dtype, share / 2)
+                if not _out_of_memory(error) or (smaller == window and share < 0.1):
+                    raise
+            # outside the block above, so that the error no longer holds what was computed so far
+            share, window = share / 2, smaller
+            if image.device.type == "cuda":
+                torch.cuda.empty_cache()
 
+    def _run(
+        self, image: torch.Tensor, window: Sequence[int], dtype: torch.dtype, network: Callable, *args: Any, **kwargs: Any
+    ) -> torch.Tensor:
+        """Logits with this window; one pass where it is the whole volume."""
         def predict(patch: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
             patch = patch.contiguous(memory_format=torch.channels_last_3d) if patch.ndim == 5 else patch
             with torch.autocast(image.device.type, dtype=dtype) if dtype != torch.float32 else nullcontext():
@@ -113,19 +129,23 @@ class VolumeInferer(Inferer):
             return predict(image, *args, **kwargs)
         return sliding_window_inference(image, window, 1, predict, self.overlap, "gaussian", *args, **kwargs)
 
-    def _window(self, image: torch.Tensor, dtype: torch.dtype) -> tuple[int, ...]:
-        """How much of the image (B, C, X, Y, Z) the network sees at once."""
+    def _window(self, image: torch.Tensor, dtype: torch.dtype, share: float = 1.0) -> tuple[int, ...]:
+        """How much of the image (B, C, X, Y, Z) the network sees at once, with a share of the memory that is free."""
         if not self.whole:
             return self.roi_size
         # in half precision some tensors stay float32: 0.6 was measured
         per_voxel = self.bytes_per_voxel * (1.0 if dtype == torch.float32 else 0.6)
-        room = free_bytes(self.memory_gb, image.device) / image.shape[0]
+        room = share * free_bytes(self.memory_gb, image.device) / image.shape[0]
         shape = image.shape[2:]
         window = choose_window(shape, self.roi_size, int(room / per_voxel), self.overlap)
         if window == tuple(shape):
             return window
         # windows are blended in float32: a sum for each class, and their weights
         return choose_window(shape, self.roi_size, int((room - BLENDING * shape.numel()) / per_voxel), self.overlap)
+
+
+def _out_of_memory(error: RuntimeError) -> bool:
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 def _batch_norms(network: Callable[..., torch.Tensor]) -> list[torch.nn.Module]:

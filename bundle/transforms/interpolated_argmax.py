@@ -17,42 +17,45 @@ CHUNK = 1 << 20
 DENSE_SHARE = 0.05
 
 
-def interpolated_argmax(logits: Tensor, matrix: np.ndarray, shape: Sequence[int], slab_axis: int = 2) -> Iterator[tuple[slice, np.ndarray]]:
-    """Labels on a grid, slab by slab: the argmax of the logits interpolated linearly, values outside being those of the border.
+class InterpolatedArgmax:
+    """Labels on a grid: the argmax of the logits interpolated linearly, values outside being those of the border.
 
     Where the eight voxels around a point agree on the class, so does every convex combination of them; logits are
-    interpolated for all other points only. Extra memory is some 30 bytes for each voxel of the logits' grid and a few
-    hundred MB at most for slabs, however many voxels and classes there are.
+    interpolated for all other points only. Extra memory is some 10 bytes for each voxel of the logits' grid, and a few
+    slices of all classes, however many points there are. Slabs may be taken by several threads at once.
 
     Args:
         logits: (K, X, Y, Z), at most 255 classes.
         matrix: (4, 4), from indices of the wanted grid to indices of the logits' grid.
         shape: three sizes of the wanted grid.
         slab_axis: axis of the wanted grid along which slabs are cut.
-
-    Yields:
-        The slice along `slab_axis`, and its labels, uint8, with the wanted grid's other sizes.
     """
-    logits = logits.float()
-    cells = agreeing_cells(_labels(logits))
-    axes = _axes(matrix, shape, logits)
-    if axes:
-        yield from _upright(logits, cells, axes, slab_axis)
-        return
-    for where, lengths, points in _oblique(matrix, shape, logits, slab_axis):
-        labels = cells[tuple(axis.before for axis in points)]
-        mixed = (labels == MIXED).nonzero().flatten()
-        if len(mixed):
-            labels[mixed] = _argmax(logits, [axis.part(mixed) for axis in points])
-        yield where, labels.reshape(lengths).cpu().numpy()
+
+    def __init__(self, logits: Tensor, matrix: np.ndarray, shape: Sequence[int], slab_axis: int = 2) -> None:
+        self.logits, self.matrix, self.shape, self.slab_axis = logits.float(), matrix, shape, slab_axis
+        self.cells = agreeing_cells(_labels(self.logits))
+        self.axes = _axes(matrix, shape, self.logits)
+
+    def slabs(self, start: int = 0, stop: int | None = None) -> Iterator[tuple[slice, np.ndarray]]:
+        """From `start` to `stop` along the slab axis: a slice, and its labels, uint8, with the grid's other sizes."""
+        stop = self.shape[self.slab_axis] if stop is None else stop
+        if self.axes:
+            yield from _upright(self.logits, self.cells, self.axes, self.slab_axis, range(start, stop))
+            return
+        for where, lengths, points in _oblique(self.matrix, self.shape, self.logits, self.slab_axis, range(start, stop)):
+            labels = self.cells[tuple(axis.before for axis in points)]
+            mixed = (labels == MIXED).nonzero().flatten()
+            if len(mixed):
+                labels[mixed] = _argmax(self.logits, [axis.part(mixed) for axis in points])
+            yield where, labels.reshape(lengths).cpu().numpy()
 
 
 def interpolated(values: Tensor, matrix: np.ndarray, shape: Sequence[int], slab_axis: int = 2) -> Iterator[tuple[slice, np.ndarray]]:
-    """Values (X, Y, Z) interpolated linearly on another grid, slab by slab, as `interpolated_argmax` does with logits."""
+    """Values (X, Y, Z) interpolated linearly on another grid, slab by slab, as `InterpolatedArgmax` does with logits."""
     channel = values.float()[None]
     axes = _axes(matrix, shape, channel)
     if axes is None:
-        for where, lengths, points in _oblique(matrix, shape, channel, slab_axis):
+        for where, lengths, points in _oblique(matrix, shape, channel, slab_axis, range(shape[slab_axis])):
             yield where, _pick(channel, points).reshape(lengths).cpu().numpy()
         return
     slices = _Slices(channel, axes, slab_axis)
@@ -151,12 +154,14 @@ class _Slices:
         return torch.lerp(first, self[after], weight) if weight else first
 
 
-def _upright(logits: Tensor, cells: Tensor, axes: list[_Axis], slab_axis: int) -> Iterator[tuple[slice, np.ndarray]]:
+def _upright(
+    logits: Tensor, cells: Tensor, axes: list[_Axis], slab_axis: int, which: range
+) -> Iterator[tuple[slice, np.ndarray]]:
     """Slices of a grid whose axes are those of the logits' grid."""
     first, second = (axes[axis] for axis in range(3) if axis != slab_axis)
     along = axes[slab_axis]
     slices = _Slices(logits, axes, slab_axis)
-    for i in range(len(along.before)):
+    for i in which:
         labels = cells.select(slab_axis, int(along.before[i])).index_select(0, first.before).index_select(1, second.before)
         mixed = labels == MIXED
         count = int(mixed.sum())
@@ -191,13 +196,13 @@ def _pick(logits: Tensor, points: list[_Axis]) -> Tensor:
 
 
 def _oblique(
-    matrix: np.ndarray, shape: Sequence[int], logits: Tensor, slab_axis: int
+    matrix: np.ndarray, shape: Sequence[int], logits: Tensor, slab_axis: int, which: range
 ) -> Iterator[tuple[slice, list[int], list[_Axis]]]:
     """Slabs of a grid whose axes are at any angle to those of the logits' grid: the slice, its sizes, and its points."""
     face = int(np.prod([n for axis, n in enumerate(shape) if axis != slab_axis]))
     depth = max(1, CHUNK // 4 // max(1, face))
-    for start in range(0, shape[slab_axis], depth):
-        where = slice(start, min(shape[slab_axis], start + depth))
+    for start in which[::depth]:
+        where = slice(start, min(which.stop, start + depth))
         ranges = [np.arange(n) if axis != slab_axis else np.arange(where.start, where.stop) for axis, n in enumerate(shape)]
         points = []
         for axis, size in enumerate(logits.shape[1:]):

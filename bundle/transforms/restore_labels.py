@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,10 @@ from monai.config import KeysCollection
 from monai.data.meta_tensor import MetaTensor
 from monai.transforms import Invertd, MapTransform
 
-from bundle.transforms.interpolated_argmax import interpolated, interpolated_argmax
+from bundle.transforms.interpolated_argmax import InterpolatedArgmax, interpolated
+
+# slices that one thread takes at a time
+SLAB = 16
 
 
 class RestoreLabelsd(Invertd):
@@ -68,9 +72,30 @@ def restore_labels(logits: torch.Tensor, image: MetaTensor, values: Sequence[int
     labels = _source_grid(logits.shape[1:], image)
     labels.fill(table[0])
     target, matrix, slab_axis = _target(labels, image)
-    for where, slab in interpolated_argmax(logits, matrix, target.shape, slab_axis):
-        target[_along(slab_axis, where)] = slab if values is None else table[slab]
+    grid = InterpolatedArgmax(logits, matrix, target.shape, slab_axis)
+    count = target.shape[slab_axis]
+
+    def fill(start: int) -> None:
+        for where, slab in grid.slabs(start, min(count, start + SLAB)):
+            target[_along(slab_axis, where)] = slab if values is None else table[slab]
+
+    _share_out(fill, range(0, count, SLAB))
     return labels
+
+
+def _share_out(work: Callable[[int], None], starts: Sequence[int]) -> None:
+    """Do pieces of work in as many threads as PyTorch has, each of them with single-threaded operations.
+
+    The operations are small: with PyTorch's own threads most of the time goes into their waiting for each other (seconds
+    of spinning for each scan on a busy machine).
+    """
+    threads = torch.get_num_threads()
+    with ThreadPoolExecutor(threads, "restore", initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        try:
+            list(pool.map(work, starts))
+        finally:
+            # threads that start later take the number that was set last, wherever that was
+            torch.set_num_threads(threads)
 
 
 def restore_bytes(values: torch.Tensor, image: MetaTensor) -> np.ndarray:

@@ -86,3 +86,24 @@ def test_windows_of_one_size_where_one_pass_is_not_wanted() -> None:
     logits = VolumeInferer(roi_size=(32, 32, 32), precision="fp32", whole=False)(x, network)
     assert set(network.seen) == {(32, 32, 32)}
     assert torch.allclose(logits, torch.cat([x, 2 * x + 1], 1), atol=1e-5)
+
+
+def test_less_at_once_where_memory_gives_out() -> None:
+    class Greedy(Recorder):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            logits = super().forward(x)
+            if x.numel() > 60_000:
+                raise torch.OutOfMemoryError("out of memory")
+            return logits
+
+    network, x = Greedy(), torch.rand(1, 1, 64, 64, 64)
+    # a budget that the volume just fits into by the book
+    logits = VolumeInferer(precision="fp32", bytes_per_voxel=2e4)(x, network)
+    assert torch.allclose(logits, torch.cat([x, 2 * x + 1], 1), atol=1e-5)
+    assert len(set(network.seen)) > 1
+    with pytest.raises(RuntimeError, match="something else"):
+        VolumeInferer(precision="fp32")(x, broken)
+
+
+def broken(x: torch.Tensor) -> torch.Tensor:
+    raise RuntimeError("something else")
