@@ -1,0 +1,44 @@
+"""The benchmark of the network measures every row, and its table names what is missing."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+
+import pytest
+
+
+@pytest.fixture(scope="module")
+def benchmark(repository):
+    spec = importlib.util.spec_from_file_location("benchmark_network", repository / "benchmarks" / "network.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    module.CHANNELS = (2, 3, 4, 5, 6)
+    return module
+
+
+CELLS = [("authors", "forward", "fp32"), ("ours", "training", "bf16"), ("ours-folded", "forward", "bf16")]
+
+
+@pytest.mark.parametrize(("row", "task", "precision"), CELLS)
+def test_a_cell(benchmark, row, task, precision):
+    cell = benchmark.measure(row, task, precision, "cpu", [32, 32, 32], 1, 1)
+    assert 0 < cell["core_seconds"] and 0 < cell["seconds"] < 60
+    assert 0.05 < cell["gb"] < 20
+
+
+def test_operations_of_a_network(benchmark):
+    """The first convolution alone, 32**3 voxels times 27 taps times 2 channels times 2, is 3.5 MFLOP: all are a few times that."""
+    gflop = benchmark.measure("authors", "flops", "fp32", "cpu", [32, 32, 32], 1, 1)["gflop"]
+    assert 0.0035 * 3 < gflop < 0.1
+
+
+def test_table(benchmark):
+    results = {
+        ("ours", "flops", "", ""): {"gflop": 347.4},
+        ("ours", "forward", "fp32", "cpu"): {"seconds": 1.234, "core_seconds": 2.4, "gb": 1.5},
+        ("monai", "flops", "", ""): {"gflop": 500.0},
+    }
+    lines = benchmark.render(results, argparse.Namespace(rows=["ours", "monai"])).splitlines()
+    assert lines[2] == "| ours, 2 gates | 347 | 1.23 (2.40) s, 1.5 GB |"
+    assert lines[3] == "| MONAI's AttentionUnet | 500 | - |"
