@@ -148,16 +148,25 @@ def table(options: argparse.Namespace) -> dict[tuple[str, ...], dict[str, float]
 
 
 def render(results: dict[tuple[str, ...], dict[str, float]], options: argparse.Namespace) -> str:
-    """The results as a table in Markdown; on the CPU, the seconds of all cores together stand in brackets."""
+    """The results as a table in Markdown; on the CPU, the seconds of all cores together stand in brackets.
+
+    On a GPU, the operations per second that it reaches; compare with what the chip is sold for.
+    """
     columns = sorted({key[1:] for key in results if key[1] != "flops"}, key=str)
     lines = ["| network | GFLOP | " + " | ".join(f"{device} {task} {precision}" for task, precision, device in columns) + " |"]
     lines.append("| --- |" + " ---: |" * (len(columns) + 1))
     for row in options.rows:
-        cells = [f"{results[row, 'flops', '', ''].get('gflop', float('nan')):.0f}"]
+        gflop = results[row, "flops", "", ""].get("gflop", float("nan"))
+        cells = [f"{gflop:.0f}"]
         for column in columns:
             found = results.get((row, *column))
-            cores = f" ({found['core_seconds']:.2f})" if found and column[2] == "cpu" else ""
-            cells.append(f"{found['seconds']:.2f}{cores} s, {found['gb']:.1f} GB" if found else "-")
+            if not found:
+                cells.append("-")
+            elif column[2] == "cpu":
+                cells.append(f"{found['seconds']:.2f} ({found['core_seconds']:.2f}) s, {found['gb']:.1f} GB")
+            else:
+                rate = f", {gflop / found['seconds'] / 1000:.0f} TFLOP/s" if column[0] == "forward" else ""
+                cells.append(f"{1000 * found['seconds']:.1f} ms, {found['gb']:.1f} GB{rate}")
         lines.append(f"| {ROWS[row]} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 

@@ -36,11 +36,11 @@ def for_export() -> bool:
 def conv_same(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """Convolution with an odd kernel, zero padding and the weights given; the size stays.
 
-    A 1x1x1 convolution is done as a matrix product: for few voxels or one thread, PyTorch's convolution leaves the fast
-    library, and its gradients come in another memory order than the features, which costs more than the product itself.
+    On a CPU, a 1x1x1 convolution is done as a matrix product: for few voxels or one thread, PyTorch's convolution leaves the
+    fast library, and its gradients come in another memory order than the features, which costs more than the product.
     """
     padding = weight.shape[-1] // 2
-    if padding == 0 and not for_export():
+    if padding == 0 and not x.is_cuda and not for_export():
         return F.linear(x.movedim(1, -1), weight.flatten(1), bias).movedim(-1, 1)
     return F.conv2d(x, weight, bias, padding=padding) if x.dim() == 4 else F.conv3d(x, weight, bias, padding=padding)
 

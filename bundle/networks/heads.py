@@ -37,8 +37,10 @@ class FusedHeads(nn.Module):
         total = given(self.final.bias)
         for i, head in enumerate(self.levels):
             final = self.final.weight.narrow(1, i * self.out_channels, self.out_channels).flatten(1)
-            total = total + torch.mv(final, given(head.bias))
-            maps.append(to_classes(features[i], (final @ head.weight.flatten(1)).reshape(head.weight.shape)))
+            # products by sums: autocast would round those of matrices
+            total = total + (final * given(head.bias)).sum(1)
+            weight = (final.unsqueeze(2) * head.weight.flatten(1)).sum(1)
+            maps.append(to_classes(features[i], weight.reshape(head.weight.shape)))
         # biases pass through up-sampling, so all are added where there are fewest voxels
         maps[-1] = maps[-1] + total.to(maps[-1].dtype).reshape([1, -1] + [1] * (maps[-1].dim() - 2))
         return sum_upsampled(maps, self.align_corners)

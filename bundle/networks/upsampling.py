@@ -57,18 +57,15 @@ class _AddFaces(torch.autograd.Function):
 
 def phase_weights(weight: Tensor) -> Tensor:
     """Kernels (phases * out_channels, in_channels, 3, 3[, 3]) of `conv_of_upsampled`, the phases of the last axis varying fastest."""
-    # [phase, coarse tap, fine tap]: the fine voxels 2i + phase + (-1, 0, 1) as mixtures of the coarse voxels i + (-1, 0, 1)
-    even = [[0.75, 0.25, 0.0], [0.25, 0.75, 0.75], [0.0, 0.0, 0.25]]
-    odd = [[0.25, 0.0, 0.0], [0.75, 0.75, 0.25], [0.0, 0.25, 0.75]]
-    mix = torch.tensor([even, odd], dtype=torch.float32, device=weight.device)
-    out_channels, in_channels = weight.shape[0], weight.shape[1]
-    kernel = weight.float()
-    if weight.dim() == 4:
-        phases = torch.einsum("pay,qbx,oiyx->pqoiab", mix, mix, kernel)
-    else:
-        phases = torch.einsum("rcx,pqoiabx->pqroiabc", mix, torch.einsum("paz,qby,oizyx->pqoiabx", mix, mix, kernel))
-    shape = [out_channels << (weight.dim() - 2), in_channels] + [3] * (weight.dim() - 2)
-    return phases.reshape(shape).to(weight.dtype)
+    kernels = weight.float().unsqueeze(0)
+    for axis in range(3, kernels.dim()):
+        before, at, after = kernels.unbind(axis)
+        # fine voxels 2i - 1, 2i, 2i + 1 (even phase) and 2i, 2i + 1, 2i + 2 (odd) as mixtures of the coarse i - 1, i, i + 1;
+        # by sums and not by a matrix, which autocast would round
+        even = torch.stack([0.75 * before + 0.25 * at, 0.25 * before + 0.75 * (at + after), 0.25 * after], dim=axis)
+        odd = torch.stack([0.25 * before, 0.75 * (before + at) + 0.25 * after, 0.25 * at + 0.75 * after], dim=axis)
+        kernels = torch.stack([even, odd], dim=1).flatten(0, 1)
+    return kernels.flatten(0, 1).to(weight.dtype)
 
 
 def interleave(phases: Tensor) -> Tensor:
