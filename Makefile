@@ -35,7 +35,7 @@ help:
 $(VENV)/.ready: setup.cfg constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet -c constraints.txt "$(TORCH)"
-	$(VENV)/bin/python -m pip install --quiet -c constraints.txt "$(TORCH)" -e ".[test]"
+	$(VENV)/bin/python -m pip install --quiet -c constraints.txt "$(TORCH)" -e ".[all]"
 	@touch $@
 
 train: $(VENV)/.ready
