@@ -39,7 +39,7 @@ $(VENV)/.ready: setup.cfg constraints.txt
 	@touch $@
 
 train: $(VENV)/.ready
-	$(BUNDLE) phantom $(DATA) --cases 30 --unlabelled 3
+	$(BUNDLE) phantom $(DATA) --cases 44 --unlabelled 3
 	$(RUN) training --config_file "['configs/train.json', '$(OVERLAY)']" --dataset_dir $(DATA) --output_dir $(OUT) --resume True
 	$(RUN) inference --config_file "['configs/inference.json', 'configs/evaluate.json', '$(OVERLAY)']" \
 		--dataset_dir $(DATA) --ckpt_path $(OUT)/model.pt --section test --output_dir $(OUT)/evaluation

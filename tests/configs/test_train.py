@@ -52,9 +52,9 @@ def test_settings_are_the_papers(repository):
     assert config["spacing"] == [2.0, 2.0, 2.0] and config["patch_size"] == [160, 160, 96]
     assert (config["batch_size"], config["gradient_averaging"], config["max_epochs"]) == (2, 1, 1000)
     affine, *flips = config["train#random_transforms"]
-    assert (affine["rotate_degrees"], affine["shift"], affine["scale"], affine["prob"]) == (15, 0.1, [0.7, 1.3], 1.0)
+    assert (affine["rotate_degrees"], affine["shift"], affine["scale"]) == (15, 0.1, [0.7, 1.3])
     assert [(flip["spatial_axis"], flip["prob"]) for flip in flips] == [(0, "@flip_prob"), (1, "@flip_prob")]
-    assert config["flip_prob"] == 0.5
+    assert (config["affine_prob"], config["flip_prob"]) == (1.0, 0.5)
     optimizer, scheduler = config.get_parsed_content("optimizer"), config.get_parsed_content("lr_scheduler")
     assert isinstance(optimizer, torch.optim.Adam)
     assert (optimizer.defaults["lr"], optimizer.defaults["weight_decay"]) == (1e-4, 1e-6)
