@@ -46,7 +46,7 @@ def free_bytes(memory_gb: float | None, device: torch.device) -> float:
         return 0.8 * free if memory_gb is None else min(0.95 * free, memory_gb * 1e9)
     if memory_gb is None:
         return psutil.virtual_memory().available / 2
-    return 0.97 * memory_gb * 1e9 - psutil.Process().memory_info().rss - FIXED - _reserved.get()
+    return 0.95 * memory_gb * 1e9 - psutil.Process().memory_info().rss - FIXED - _reserved.get()
 
 
 def beside_the_network(scan: torch.Tensor | None) -> float:
