@@ -91,7 +91,7 @@ class AttentionFigures:
         for path in sorted(self.folder.glob("epoch_*.npz")):
             with np.load(path) as content:
                 stored[int(path.stem.split("_")[1])] = {
-                    (int(key.split()[0]), key.split()[1]): content[key].astype(np.float32) for key in content.files
+                    (int(key.split()[0]), key.split()[1]): content[key] for key in content.files
                 }
         return stored
 
@@ -118,4 +118,4 @@ class AttentionFigures:
                 _, maps = module.attention(image.to(self.device))
         finally:
             module.train(training)
-        return {level: found.resampled[0].float().mean(dim=0).cpu().numpy().astype(np.float16) for level, found in maps.items()}
+        return {level: found.resampled[0].float().mean(dim=0).cpu().numpy() for level, found in maps.items()}
