@@ -70,7 +70,7 @@ def test_scans_of_real_organs_and_of_the_real_ct(shared_data, tmp_path):
     without = json.loads((folder / "without_real.json").read_text(encoding="utf-8"))
     assert not any("real_" in item["image"] for item in without["training"])
     assert [item["image"] for item in datalist(str(folder), "test", str(folder / "without_real.json"), with_test=True)] == [
-        str(real / "ct.nii.gz")
+        str((real / "ct.nii.gz").resolve())
     ]
     for path in (folder / "labelsTr").iterdir():
         volumes = np.bincount(np.asarray(nib.load(path).dataobj).ravel(), minlength=4) * 8e-3
