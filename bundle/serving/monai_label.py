@@ -17,7 +17,7 @@ from bundle.serving.environment import DEFAULT, interpreter
 MODEL = "attention_unet_abdomen"
 # what training changed in the served copy; everything else follows the bundle
 KEPT = "models"
-NOT_SERVED = ("tests", "benchmarks", "runs", "eval", "data", "__pycache__", ".*")
+NOT_SERVED = ("__pycache__", ".*")
 MAIN = '''"""Written by `python -m bundle monai-label`: the app that the server loads."""
 import sys
 from pathlib import Path

@@ -48,6 +48,12 @@ def test_prepare_copies_what_the_server_reads(small_bundle: Path, tmp_path: Path
     assert '"model" / "net"' in (app / "main.py").read_text(encoding="utf-8")
 
 
+def test_every_module_of_the_bundle_is_served(repository: Path, tmp_path: Path) -> None:
+    served = monai_label.prepare(tmp_path / "app", model="net") / "model" / "net"
+    modules = {str(file.relative_to(repository)) for file in (repository / "bundle").rglob("*.py")}
+    assert {str(file.relative_to(served)) for file in served.rglob("*.py")} == modules
+
+
 def test_prepare_again_brings_code_up_to_date_and_keeps_trained_weights(small_bundle: Path, tmp_path: Path) -> None:
     app = monai_label.prepare(tmp_path / "app", model="net")
     served = app / "model" / "net"
