@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import email
 import json
 import os
@@ -50,7 +51,7 @@ class Server:
         environment |= {"PYTHONPATH": str(GUARD), "BUNDLE_TRAFFIC_LOG": str(self.traffic_file)} | self.environment
         command = [*self.command, "--host", "127.0.0.1", "--port", str(self.port)]
         with self.log_file.open("ab") as log:
-            # a session of its own: stopping ends the training it may have started too, and nothing else
+            # a session of its own: its group holds the trainings that it starts, and nothing else
             self.process = subprocess.Popen(
                 command, cwd=self.folder, env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
             )
@@ -60,17 +61,15 @@ class Server:
         self.stop()
 
     def stop(self) -> None:
-        """End the server's process group, gently first."""
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            try:
-                os.killpg(self.process.pid, number)
-                self.process.wait(timeout=20)
-                return
-            except ProcessLookupError:
-                self.process.wait()
-                return
-            except subprocess.TimeoutExpired:
-                continue
+        """End the server by its process id, gently first, and then what is left of the trainings that it started."""
+        self.process.terminate()
+        try:
+            self.process.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
 
     def log(self) -> str:
         """Everything the server and its trainings have printed."""
