@@ -29,7 +29,7 @@ help:
 	@echo "make test              the tests"
 	@echo "make test-slow         the tests that take longer: kills, two processes, a real CT"
 	@echo "make test-monai-label  the end-to-end test with a real MONAI Label server, in an environment of its own"
-	@echo "make weights           retrain models/model.pt: hours on 2 cores; goes on where it was interrupted (docs/weights.md)"
+	@echo "make weights           retrain models/model.pt: hours on 2 cores; goes on where it was interrupted (docs/README.md)"
 	@echo "make clean-quickstart  forget the data and the training of make train"
 
 $(VENV)/.ready: setup.cfg constraints.txt

@@ -1,6 +1,6 @@
 """Synthetic scans beside real ones in the same window, and HU histograms per organ: `python benchmarks/synthetic_beside_real.py`.
 
-Needs the folder of real CT (`--data`, see docs/weights.md). Writes one PNG of less than 500 KB.
+Needs the folder of real CT (`--data`, see docs/README.md). Writes one PNG of less than 500 KB.
 """
 
 from __future__ import annotations
