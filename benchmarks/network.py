@@ -60,6 +60,7 @@ def measure(row: str, task: str, precision: str, device: str, size: list[int], t
     weights when folded.
     """
     torch.set_num_threads(threads)
+    device = "meta" if task == "flops" else device  # counting needs no numbers
     network, x = build(row).to(device), torch.randn(1, 1, *size, device=device)
     if task == "flops":
         from torch.utils.flop_counter import FlopCounterMode

@@ -65,7 +65,7 @@ def test_traced_network():
 def test_compile():
     network, x = network_and_image()
     with torch.no_grad():
-        assert torch.allclose(torch.compile(network, backend="aot_eager")(x), network(x), atol=1e-4)
+        assert torch.allclose(torch.compile(network, backend="aot_eager", fullgraph=True)(x), network(x), atol=1e-4)
 
 
 def test_state_dicts_hold_tensors_only(tmp_path):
