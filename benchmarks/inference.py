@@ -25,6 +25,7 @@ import numpy as np
 import psutil
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
 SHAPE, SPACING = (512, 512, 240), (0.75, 0.75, 1.5)
 OURS = ["configs/inference.json"]
 VARIANTS: dict[str, tuple[list[str], dict[str, object]]] = {

@@ -1,7 +1,8 @@
 """Time, memory and operations of the network beside the authors' and MONAI's: `python benchmarks/network.py`.
 
 Each cell is measured in a process of its own, so that peak memory is that of this cell; the rows take turns, and the best
-of all rounds counts, so that other load on the machine does least harm.
+of all rounds counts, so that other load on the machine does least harm. What the gates cost is a difference of a few per
+cent, smaller than that between two processes: there the twin and the gated network take turns in one process.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import resource
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -55,26 +57,15 @@ def measure(row: str, task: str, precision: str, device: str, size: list[int], t
 
     Other load on the machine changes the seconds of cores little, as long as threads that wait do so asleep
     (`OMP_WAIT_POLICY=passive`, set by `cell`).
-
-    The authors' and MONAI's networks run in plain PyTorch (for bf16: autocast), ours in channels-last memory, and in bf16
-    weights when folded.
     """
     torch.set_num_threads(threads)
-    device = "meta" if task == "flops" else device  # counting needs no numbers
-    network, x = build(row).to(device), torch.randn(1, 1, *size, device=device)
     if task == "flops":
         from torch.utils.flop_counter import FlopCounterMode
 
-        with torch.no_grad(), FlopCounterMode(display=False) as counter:
-            network.eval()(x)
+        with torch.no_grad(), torch.device("meta"), FlopCounterMode(display=False) as counter:  # counting needs no numbers
+            build(row).to("meta").eval()(torch.empty(1, 1, *size))
         return {"gflop": counter.get_total_flops() / 1e9}
-    if row not in ("authors", "monai"):
-        network, x = network.to(memory_format=torch.channels_last_3d), x.contiguous(memory_format=torch.channels_last_3d)
-    autocast = precision == "bf16"
-    if autocast and row.endswith("folded"):
-        network, x, autocast = network.bfloat16(), x.bfloat16(), False
-    step = forward if task == "forward" else training_step
-    run = step(network, x, torch.autocast(device, torch.bfloat16, enabled=autocast))
+    run = prepare(row, task, precision, device, size)
     seconds, core_seconds = [], []
     for _ in range(repeats + 1):
         synchronise(device)
@@ -85,6 +76,22 @@ def measure(row: str, task: str, precision: str, device: str, size: list[int], t
         core_seconds.append(time.process_time() - cores)
     peak = torch.cuda.max_memory_allocated() / 1e9 if device == "cuda" else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     return {"seconds": min(seconds), "core_seconds": min(core_seconds), "gb": peak}
+
+
+def prepare(row: str, task: str, precision: str, device: str, size: list[int]) -> Callable[[], None]:
+    """What is timed, for one row: a forward pass or a training step.
+
+    The authors' and MONAI's networks run in plain PyTorch (for bf16: autocast), ours in channels-last memory, and in bf16
+    weights when folded.
+    """
+    network, x = build(row).to(device), torch.randn(1, 1, *size, device=device)
+    if row not in ("authors", "monai"):
+        network, x = network.to(memory_format=torch.channels_last_3d), x.contiguous(memory_format=torch.channels_last_3d)
+    autocast = precision == "bf16"
+    if autocast and row.endswith("folded"):
+        network, x, autocast = network.bfloat16(), x.bfloat16(), False
+    step = forward if task == "forward" else training_step
+    return step(network, x, torch.autocast(device, torch.bfloat16, enabled=autocast))
 
 
 def forward(network: nn.Module, x: Tensor, autocast: torch.autocast):
@@ -121,24 +128,60 @@ def synchronise(device: str) -> None:
 
 
 def cell(row: str, task: str, precision: str, device: str, options: argparse.Namespace) -> dict[str, float]:
-    """`measure` in a process of its own; empty where it fails (out of memory, for instance)."""
-    arguments = json.dumps([row, task, precision, device, options.size, options.threads, options.repeats])
+    """`measure` in a process of its own."""
+    return in_a_process([row, task, precision, device, options.size, options.threads, options.repeats])
+
+
+def in_a_process(arguments: list) -> dict[str, float]:
+    """`measure` or, with "gates" first, `gates_in_turns`, in a process of its own; empty where it fails (out of memory, for instance)."""
     environment = {**os.environ, "OMP_WAIT_POLICY": "passive"}
-    done = subprocess.run([sys.executable, __file__, "--cell", arguments], capture_output=True, text=True, env=environment)
+    done = subprocess.run([sys.executable, __file__, "--cell", json.dumps(arguments)], capture_output=True, text=True, env=environment)
     if done.returncode:
-        print(f"{row} {task} {precision}: {done.stderr.strip().splitlines()[-1:]}", file=sys.stderr)
+        print(f"{arguments}: {done.stderr.strip().splitlines()[-1:]}", file=sys.stderr)
         return {}
     return json.loads(done.stdout.splitlines()[-1])
+
+
+def gates_in_turns(task: str, precision: str, device: str, size: list[int], threads: int, repeats: int) -> dict[str, float]:
+    """Seconds of the twin and of the network with gates, run in turns in one process: the best of each."""
+    torch.set_num_threads(threads)
+    best: dict[str, float] = {}
+    suffix = "-folded" if task == "forward" else ""
+    steps = {row: prepare(row + suffix, task, precision, device, size) for row in ("twin", "ours")}
+    for turn in range(repeats + 1):
+        for row, run in steps.items():
+            synchronise(device)
+            start = time.perf_counter()
+            run()
+            synchronise(device)
+            if turn:
+                best[row] = min(best.get(row, float("inf")), time.perf_counter() - start)
+    return best
+
+
+def render_gates(options: argparse.Namespace) -> str:
+    """What two gates add to the time of the twin, as a table in Markdown; forward passes with batch norms folded."""
+    lines = ["| device, task, precision | no gates | 2 gates | cost of the gates |", "| --- | ---: | ---: | ---: |"]
+    for device, task, precision in itertools.product(devices(), options.tasks, ("fp32", "bf16")):
+        best = in_a_process(["gates", task, precision, device, options.size, options.threads, options.turns])
+        if best:
+            cost = 100 * (best["ours"] / best["twin"] - 1)
+            lines.append(f"| {device} {task} {precision} | {best['twin']:.3f} s | {best['ours']:.3f} s | {cost:+.1f} % |")
+    return "\n".join(lines)
+
+
+def devices() -> list[str]:
+    """The CPU, and the GPU where there is one."""
+    return ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 
 
 def table(options: argparse.Namespace) -> dict[tuple[str, ...], dict[str, float]]:
     """All cells, by (row, task, precision, device): the least of each figure over the rounds."""
     results: dict[tuple[str, ...], dict[str, float]] = {}
-    devices = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
     for row in options.rows:
         results[row, "flops", "", ""] = cell(row, "flops", "fp32", "cpu", options)
     for _ in range(options.rounds):
-        for device, task, precision, row in itertools.product(devices, options.tasks, ("fp32", "bf16"), options.rows):
+        for device, task, precision, row in itertools.product(devices(), options.tasks, ("fp32", "bf16"), options.rows):
             key = (row, task, precision, device)
             if key[1] == "training" and key[0].endswith("folded"):
                 continue
@@ -181,14 +224,20 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=2, help="how often each cell is measured")
     parser.add_argument("--rows", nargs="+", choices=list(ROWS), default=list(ROWS))
     parser.add_argument("--tasks", nargs="+", choices=["forward", "training"], default=["forward", "training"])
+    parser.add_argument("--gates", action="store_true", help="only the second table, what the gates cost")
+    parser.add_argument("--turns", type=int, default=20, help="of each of the two, for what the gates cost")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--cell", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.cell:
-        print(json.dumps(measure(*json.loads(options.cell))))
+        first, *others = json.loads(options.cell)
+        print(json.dumps(gates_in_turns(*others) if first == "gates" else measure(first, *others)))
+        return
+    if options.gates:
+        print(render_gates(options))
         return
     results = table(options)
-    print(render(results, options))
+    print(render(results, options), render_gates(options), sep="\n\n")
     if options.json:
         options.json.write_text(json.dumps([[*key, value] for key, value in results.items()], indent=1))
 

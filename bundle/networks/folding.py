@@ -65,7 +65,8 @@ class MergedSkip(nn.Module):
         theta = nn.functional.conv2d(x, self.theta, stride=2) if x.dim() == 4 else nn.functional.conv3d(x, self.theta, stride=2)
         phi = resize(conv_same(g, self.phi, self.phi_bias), list(theta.shape[2:]), self.align_corners)
         alpha = torch.sigmoid(conv_same(torch.relu_(theta.add_(phi)), self.psi, self.psi_bias))
-        alpha = resize(alpha, list(x.shape[2:]), self.align_corners)
+        # so few channels resample twice as fast one after the other
+        alpha = resize(alpha.contiguous(), list(x.shape[2:]), self.align_corners)
         gated = x.movedim(1, -1).unsqueeze(-2) * alpha.movedim(1, -1).unsqueeze(-1)  # (B, *spatial, gates, channels)
         y = torch.relu_(nn.functional.linear(gated.flatten(-2), self.matrix, self.bias)).movedim(-1, 1)
         return y, list(alpha.split(1, dim=1))
