@@ -7,6 +7,8 @@ import os
 import shutil
 import tempfile
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -18,6 +20,23 @@ from bundle.errors import UserError
 # spatial sizes that the exported network takes: whole steps of its deepest pooling
 STEP = 16
 HINTS = {"auto": None, "fp32": "f32", "bf16": "bf16"}
+
+
+@contextmanager
+def no_telemetry() -> Iterator[None]:
+    """Keep OpenVINO from reporting a conversion over the internet, within the block.
+
+    It does so by default, from a forked process; the environment variable that tells it of a CI run is its off switch.
+    """
+    before = os.environ.get("CI")
+    os.environ["CI"] = "true"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["CI"]
+        else:
+            os.environ["CI"] = before
 
 
 class OpenVinoNetwork:
@@ -84,7 +103,7 @@ class OpenVinoNetwork:
             # three sizes that differ, so that none is taken for another
             example = torch.zeros(1, channels, 3 * STEP, 4 * STEP, 5 * STEP)
             shape = openvino.PartialShape([-1, channels, -1, -1, -1])
-            with warnings.catch_warnings():
+            with warnings.catch_warnings(), no_telemetry():
                 # tracing warns of every size it sees; the test with other sizes is what tells
                 warnings.simplefilter("ignore")
                 model = openvino.convert_model(self.network, example_input=example, input=[shape])
