@@ -107,7 +107,7 @@ def find_python(python: str = "") -> str:
     beside = interpreter(Path(bundle.root()) / DEFAULT)
     if beside.exists():
         return str(beside)
-    raise UserError(beside, "there is no environment with MONAI Label", "python -m bundle monai-label-install (about 4 minutes)")
+    raise UserError(beside, "there is no environment with MONAI Label", "python -m bundle monai-label-install (about 2 minutes)")
 
 
 def prepare(app: Path, *, model: str = MODEL) -> Path:

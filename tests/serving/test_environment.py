@@ -24,10 +24,11 @@ def test_every_step_is_pinned(repository: Path) -> None:
     pins = dict(line.split("==") for line in lines)
     assert {"torch", "monai", "monailabel", "numpy", "pydicom"} <= {name.lower() for name in pins}
     assert int(pins["numpy"].split(".")[0]) < 2 and int(pins["pydicom"].split(".")[0]) < 3
-    for package in environment.STEPS[-1]:
-        if "==" in package:
+    for step in environment.STEPS:
+        for package in (part for part in step if "==" in part):
             name, version = package.split("==")
             assert pins[name] == version
+        assert "{pins}" in step
 
 
 def test_a_standing_environment_is_not_built_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
