@@ -49,7 +49,7 @@ def install(directory: str = "", python: str = "") -> str:
     base = python or sys.executable
     _check_version(base)
     stamp.unlink(missing_ok=True)
-    _run([base, "-m", "venv", str(folder)], folder)
+    _run([base, "-m", "venv", "--clear", str(folder)], folder)
     for arguments in STEPS:
         _run([str(inside), "-m", "pip", "install", "--quiet", *(part.format(pins=constraints) for part in arguments)], folder)
     _cure_torchvision(inside)
