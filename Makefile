@@ -57,10 +57,15 @@ test-monai-label: $(VENV)/.ready
 	$(BUNDLE) monai-label-install $(LABEL_VENV)
 	MONAI_LABEL_PYTHON="$(abspath $(LABEL_VENV))/bin/python" $(VENV)/bin/python -m pytest tests/monai_label --durations=0
 
-# first without the real CT, which then is a test of the carry-over; then with it
+SYNTHESISE = $(BUNDLE) synthesise data/weights --validation 5 \
+	$(if $(wildcard $(MAPS)),--maps $(MAPS)) $(if $(wildcard $(REAL)),--real $(REAL))
+
+# first without the real CT, which then is a test of the carry-over; then with it. A few scans to begin with, the others are made
+# while the training runs, with what it leaves of the cores
 weights: $(VENV)/.ready
-	$(BUNDLE) synthesise data/weights --cases 260 --validation 5 \
-		$(if $(wildcard $(MAPS)),--maps $(MAPS)) $(if $(wildcard $(REAL)),--real $(REAL))
+	$(SYNTHESISE) --cases 40
+	mkdir -p runs/weights
+	nice -n 19 $(SYNTHESISE) --cases 260 --jobs 1 > runs/weights/synthesis.log 2>&1 & \
 	$(RUN) training --config_file "['configs/train.json', 'configs/weights.json']" $(WEIGHTS) \
 		--datalist data/weights/without_real.json $(if $(wildcard $(REAL)),--with_test True)
 	$(RUN) training --config_file "['configs/train.json', 'configs/weights.json', 'configs/weights_real.json']" $(WEIGHTS)

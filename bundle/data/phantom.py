@@ -141,8 +141,13 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def run_parallel(work: Callable, todo: list, *, jobs: int | None = None, title: str = "", progress: bool = True) -> None:
-    """Call `work` on every item, in `jobs` processes (one per core by default), with a bar; the first error ends it."""
+def run_parallel(
+    work: Callable, todo: list, *, jobs: int | None = None, title: str = "", progress: bool = True, after: Callable | None = None
+) -> None:
+    """Call `work` on every item, in `jobs` processes (one per core by default), with a bar; the first error ends it.
+
+    `after` is called in this process, without arguments, each time an item is done.
+    """
     from tqdm import tqdm
 
     jobs = jobs or _cores()
@@ -151,9 +156,13 @@ def run_parallel(work: Callable, todo: list, *, jobs: int | None = None, title: 
             for case in todo:
                 work(case)
                 bar.update()
+                if after:
+                    after()
             return
         # spawn: forking a process that has started threads (torch, BLAS) may hang
         with ProcessPoolExecutor(min(jobs, len(todo)), mp_context=get_context("spawn")) as pool:
             for done in as_completed([pool.submit(work, case) for case in todo]):
                 done.result()
                 bar.update()
+                if after:
+                    after()

@@ -47,7 +47,8 @@ def synthesise(
 ) -> Path:
     """Write CT synthesised from label maps (and a real CT made new) to OUT: `python -m bundle synthesise OUT --maps FOLDER`.
 
-    Cases that stand already are kept, so the command goes on where it was interrupted, and more cases can be added.
+    Cases that stand already are kept, so the command goes on where it was interrupted, and more cases can be added. The
+    lists hold what stands, and grow with it: a training with `grow` takes up each scan in the epoch after it was written.
 
     Args:
         out: folder of the data set (imagesTr, labelsTr, dataset.json with the sections training and validation).
@@ -69,9 +70,10 @@ def synthesise(
         (folder / name).mkdir(parents=True, exist_ok=True)
     sources = _prepare(folder, maps, real)
     names = _names(cases, validation, seed, sources, shares)
-    _describe(folder, names, seed, sources)
-    todo = [name for name in names if overwrite or not all(path.exists() for path in _paths(folder, name))]
-    run_parallel(partial(_write_case, folder, sources, seed), todo, jobs=jobs, title="synthesis")
+    todo = [name for name in names if overwrite or not _stands(folder, name)]
+    describe = partial(_describe, folder, names, seed, sources)
+    describe()
+    run_parallel(partial(_write_case, folder, sources, seed), todo, jobs=jobs, title="synthesis", after=describe)
     print(f"{cases} scans for training and {validation} for validation in {folder}")
     return folder
 
@@ -89,6 +91,10 @@ def _names(cases: int, validation: int, seed: int, sources: Sources, shares: tup
 
 def _paths(folder: Path, name: str) -> list[Path]:
     return [folder / "labelsTr" / f"{name}.nii.gz", folder / "imagesTr" / f"{name}.nii.gz"]
+
+
+def _stands(folder: Path, name: str) -> bool:
+    return all(path.exists() for path in _paths(folder, name))
 
 
 def _prepare(folder: Path, maps: str | None, real: str | None) -> Sources:
@@ -115,7 +121,8 @@ def _prepare(folder: Path, maps: str | None, real: str | None) -> Sources:
 
 
 def _describe(folder: Path, names: list[str], seed: int, sources: Sources) -> None:
-    """Write `dataset.json`, and `without_real.json`: the same list less the scans made from the real CT."""
+    """Write `dataset.json` of the scans that stand, and `without_real.json`: the same list less those made from the real CT."""
+    names = [name for name in names if _stands(folder, name)]
 
     def items(held_out: bool, without: str) -> list[dict[str, str]]:
         chosen = [n for n in names if n.startswith("heldout") == held_out and not n.startswith(without)]

@@ -3,9 +3,20 @@
 from bundle.handlers.checkpoint import CheckpointSaver
 from bundle.handlers.epoch_seed import EpochSeed
 from bundle.handlers.epoch_table import EpochTable, dice_names
+from bundle.handlers.growing_data import GrowingData
 from bundle.handlers.previews import ValidationPreviews
 from bundle.handlers.progress import Progress
 from bundle.handlers.save_unvalidated import SaveUnvalidated
 from bundle.handlers.training_state import TrainingState
 
-__all__ = ["CheckpointSaver", "EpochSeed", "EpochTable", "Progress", "SaveUnvalidated", "TrainingState", "ValidationPreviews", "dice_names"]
+__all__ = [
+    "CheckpointSaver",
+    "EpochSeed",
+    "EpochTable",
+    "GrowingData",
+    "Progress",
+    "SaveUnvalidated",
+    "TrainingState",
+    "ValidationPreviews",
+    "dice_names",
+]

@@ -151,6 +151,20 @@ def test_killed_training_goes_on_with_the_same_command(repository, cases, tmp_pa
     assert [row["epoch"] for row in read_table(tmp_path / "killed" / "training.csv")] == list("123456")
 
 
+def test_cases_written_while_it_trains_are_taken_up(repository, cases, tmp_path):
+    items = [{"image": f"imagesTr/{path.name}", "label": f"labelsTr/{path.name}"} for path in sorted((cases / "imagesTr").iterdir())]
+    chosen = tmp_path / "list.json"
+    chosen.write_text(json.dumps({"training": items[:1], "validation": items[-1:]}))
+    files = [str(repository / "configs" / "train.json")]
+    folders = {name: str(tmp_path / name) for name in ("output_dir", "ckpt_dir", "cache_dir")}
+    options = {**SMALL, **folders, "dataset_dir": str(cases), "datalist": str(chosen), "grow": True, "batch_size": 1, "patch_size": [32, 32, 32]}
+    workflow = create_workflow(config_file=files, workflow_type="train", logging_file=False, **options)
+    chosen.write_text(json.dumps({"training": items[:2], "validation": items[-1:]}))
+    workflow.run()
+    trainer = workflow.trainer
+    assert (trainer.state.epoch, trainer.state.epoch_length, trainer.state.iteration) == (2, 2, 4)
+
+
 def test_test_part_gets_columns_of_its_own(repository, cases, tmp_path):
     train(repository, cases, tmp_path, max_epochs=1, with_test=True, num_folds=4, patch_size=[32, 32, 32])
     row = read_table(tmp_path / "training.csv")[0]

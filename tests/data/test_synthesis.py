@@ -35,6 +35,19 @@ def test_goes_on_and_grows_without_changing_what_stands(procedural):
     assert (procedural / "imagesTr" / name).read_bytes() == before[name]
 
 
+def test_lists_hold_what_stands_and_grow_with_it(tmp_path, monkeypatch):
+    listed = []
+
+    def write(folder, sources, seed, name):
+        listed.append(len(json.loads((folder / "dataset.json").read_text(encoding="utf-8"))["training"]))
+        for kind in ("imagesTr", "labelsTr"):
+            (folder / kind / f"{name}.nii.gz").write_bytes(b"")
+
+    monkeypatch.setattr("bundle.data.synthesis._write_case", write)
+    folder = synthesise(str(tmp_path / "out"), cases=3, validation=1, jobs=1)
+    assert listed == [0, 1, 2, 3] and len(datalist(str(folder), "training")) == 3
+
+
 def test_refuses_what_it_cannot_use(tmp_path):
     with pytest.raises(UserError, match="label maps"):
         synthesise(str(tmp_path / "a"), maps=str(tmp_path), cases=1)

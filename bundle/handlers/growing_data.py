@@ -1,0 +1,44 @@
+"""A data set that grows while it is trained on."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ignite.engine import Engine, Events
+
+
+class GrowingData:
+    """Takes up, at the start of each epoch, the cases that were written since the last one; that epoch gets longer by them.
+
+    For data that is made while it is trained on (`python -m bundle synthesise`). MONAI's datasets are filled once.
+
+    Args:
+        dataset: has `data` and `set_data(cases)` (`bundle.data.CachedDataset`).
+        cases: gives all cases that stand now; fewer than before, or an error while listing them, change nothing.
+    """
+
+    def __init__(self, dataset: Any, cases: Callable[[], Sequence]) -> None:
+        self.dataset, self.cases = dataset, cases
+        self.logger = logging.getLogger(__name__)
+
+    def attach(self, engine: Engine) -> None:
+        """Look for new cases before each epoch."""
+        engine.add_event_handler(Events.EPOCH_STARTED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        try:
+            found = self.cases()
+        except ValueError as error:  # a list that is being replaced: what there is will do for one more epoch
+            self.logger.warning(f"no new cases are taken up in this epoch: {error}")
+            return
+        more = len(found) - len(self.dataset.data)
+        if more <= 0:
+            return
+        self.dataset.set_data(found)
+        engine.set_data(engine.state.dataloader)  # or the iterator of the last epoch would draw what is over
+        # Ignite ends the training when the iterations are those of `max_epochs` epochs of this length
+        engine.state.epoch_length = len(engine.state.dataloader)
+        engine.state.iteration = (engine.state.epoch - 1) * engine.state.epoch_length
+        self.logger.info(f"epoch {engine.state.epoch}: {more} new cases, {len(found)} in all")
