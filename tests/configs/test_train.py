@@ -157,7 +157,8 @@ def test_cases_written_while_it_trains_are_taken_up(repository, cases, tmp_path)
     chosen.write_text(json.dumps({"training": items[:1], "validation": items[-1:]}))
     files = [str(repository / "configs" / "train.json")]
     folders = {name: str(tmp_path / name) for name in ("output_dir", "ckpt_dir", "cache_dir")}
-    options = {**SMALL, **folders, "dataset_dir": str(cases), "datalist": str(chosen), "grow": True, "batch_size": 1, "patch_size": [32, 32, 32]}
+    folders |= {"dataset_dir": str(cases), "datalist": str(chosen)}
+    options = {**SMALL, **folders, "grow": True, "batch_size": 1, "patch_size": [32, 32, 32]}
     workflow = create_workflow(config_file=files, workflow_type="train", logging_file=False, **options)
     chosen.write_text(json.dumps({"training": items[:2], "validation": items[-1:]}))
     workflow.run()
