@@ -81,7 +81,7 @@ def _measure(name: str, labels: np.ndarray, affine: np.ndarray, value: int, box:
     index = [start.start + float(profile @ np.arange(len(profile))) / voxels for start, profile in zip(box, profiles, strict=True)]
     voxel_ml = abs(float(np.linalg.det(affine[:3, :3]))) / 1000.0
     pieces, count = ndimage.label(mask, structure=np.ones((3, 3, 3)))
-    sizes = np.sort(np.bincount(pieces.ravel())[1:])[::-1]
+    sizes = np.sort(_counts(pieces, count))[::-1]
     mean_hu, sd_hu = (None, None) if image is None else _intensity(image[box][mask])
     return Structure(
         name=name,
@@ -95,6 +95,15 @@ def _measure(name: str, labels: np.ndarray, affine: np.ndarray, value: int, box:
         bounds=tuple((s.start, s.stop) for s in box),
         profiles=tuple(profiles),
     )
+
+
+def _counts(pieces: np.ndarray, count: int) -> np.ndarray:
+    """Voxels of the pieces 1 to `count`; in slabs, as `np.bincount` makes 8 bytes of every voxel that it is given."""
+    total = np.zeros(count + 1, dtype=np.int64)
+    step = max(1, 2**22 // max(1, pieces[0].size))
+    for start in range(0, len(pieces), step):
+        total += np.bincount(pieces[start : start + step].ravel(), minlength=count + 1)
+    return total[1:]
 
 
 def _intensity(values: np.ndarray) -> tuple[float | None, float | None]:
