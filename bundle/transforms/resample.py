@@ -58,27 +58,18 @@ class ResampleSpacingd(MapTransform, InvertibleTransform):
                 affine, shape = upright_grid(d[key].affine, d[key].shape[1:], self.pixdim)
                 d[key] = self.sheared(d[key], dst_affine=affine, spatial_size=shape, mode=mode)
             return d
+        # a fresh dictionary with the items alone: nothing named `image_...` is in Spacingd's way
+        planned = self.upright({key: d[key] for key in self.key_iterator(d)}, lazy=True)
         for key, mode in self.key_iterator(d, self.mode):
-            # a fresh dictionary with the item alone: nothing named `image_...` is in Spacingd's way
-            fast = mode == "bilinear" and self.dtype == torch.float32 and isinstance(d[key], MetaTensor) and not d[key].is_cuda
-            found = self._linear(key, d[key]) if fast else None
-            d[key] = self.upright({key: d[key]})[key] if found is None else found
+            image, plan = d[key], planned[key]
+            done = None
+            if mode == "bilinear" and self.dtype == torch.float32 and isinstance(image, MetaTensor) and not image.is_cuda:
+                done = _linear(image, plan)
+            if done is None:
+                shape = plan.peek_pending_shape()
+                done = self.upright.spacing_transform(image, mode=mode, dtype=self.dtype, output_spatial_shape=shape)
+            d[key] = done
         return d
-
-    def _linear(self, key: Hashable, image: MetaTensor) -> MetaTensor | None:
-        """Spacingd's linear resampling onto its own grid, noted as it notes it; None where the axes do not stay as they are."""
-        planned = self.upright({key: image}, lazy=True)[key]
-        index = np.linalg.inv(image.affine.numpy()) @ planned.peek_pending_affine().numpy()  # from new voxels to old ones
-        scale = np.diag(index)[:3]
-        if np.abs(index[:3, :3] - np.diag(scale)).max() > 1e-6:
-            return None
-        grid = [start + step * np.arange(n) for start, step, n in zip(index[:3, 3], scale, planned.peek_pending_shape(), strict=True)]
-        done = MetaTensor(resample_axes(image.as_tensor(), grid), meta=image.meta)
-        done.affine = planned.peek_pending_affine()
-        # noted as done at once, or the inverse would wait for the end of a pipeline
-        step = {name: value for name, value in planned.pending_operations[-1].items() if name not in (LazyAttr.SHAPE, LazyAttr.AFFINE)}
-        done.applied_operations = [*image.applied_operations, {**step, TraceKeys.LAZY: False}]
-        return done
 
     def inverse(self, data: Mapping[Hashable, torch.Tensor]) -> dict[Hashable, torch.Tensor]:
         """Back to the grid before (MONAI notes that grid with each item)."""
@@ -89,6 +80,21 @@ class ResampleSpacingd(MapTransform, InvertibleTransform):
             last = d[key].applied_operations[-1]["id"]
             d[key] = (self.sheared if last == id(self.sheared) else transform).inverse(d[key])
         return d
+
+
+def _linear(image: MetaTensor, planned: MetaTensor) -> MetaTensor | None:
+    """Spacingd's linear resampling onto the grid that it planned, noted as it notes it; None where the axes do not stay as they are."""
+    index = np.linalg.inv(image.affine.numpy()) @ planned.peek_pending_affine().numpy()  # from new voxels to old ones
+    scale = np.diag(index)[:3]
+    if np.abs(index[:3, :3] - np.diag(scale)).max() > 1e-6:
+        return None
+    grid = [start + step * np.arange(n) for start, step, n in zip(index[:3, 3], scale, planned.peek_pending_shape(), strict=True)]
+    done = MetaTensor(resample_axes(image.as_tensor(), grid), meta=image.meta)
+    done.affine = planned.peek_pending_affine()
+    # noted as done at once, or the inverse would wait for the end of a pipeline
+    step = {name: value for name, value in planned.pending_operations[-1].items() if name not in (LazyAttr.SHAPE, LazyAttr.AFFINE)}
+    done.applied_operations = [*image.applied_operations, {**step, TraceKeys.LAZY: False}]
+    return done
 
 
 def resample_axes(image: torch.Tensor, grid: Sequence[np.ndarray]) -> torch.Tensor:

@@ -49,6 +49,7 @@ def test_equals_monai_and_its_inverse(affine: np.ndarray, shape: tuple[int, int,
     done = [transform({"image": image})["image"] for transform in (theirs, ours)]
     assert done[1].dtype == torch.float32 and torch.equal(done[0].affine, done[1].affine)
     assert torch.allclose(done[1].as_tensor().double(), done[0].as_tensor().double(), atol=1e-3, rtol=0)
+    assert torch.equal(image.affine, torch.as_tensor(affine)) and not image.pending_operations and not image.applied_operations
     back = [
         Invertd("pred", Compose([transform]), "image", nearest_interp=False)({"image": there, "pred": there.clone()})["pred"]
         for transform, there in zip((theirs, ours), done, strict=True)
@@ -64,11 +65,17 @@ def test_survives_the_string_of_monai_label() -> None:
     assert ours["image"].shape == (1, 15, 10, 24) and ours["image_path"] == "/somewhere/scan.nii.gz"
 
 
-def test_labels_are_those_of_monai() -> None:
-    labels = MetaTensor(torch.randint(0, 4, (1, 20, 18, 9), dtype=torch.uint8), affine=torch.diag(torch.tensor([1.5, 0.8, 5.0, 1.0])))
-    theirs = Spacingd("label", pixdim=2.0, mode="nearest", dtype=torch.float32)({"label": labels})["label"]
-    ours = ResampleSpacingd("label", pixdim=2.0, mode="nearest")({"label": labels})["label"]
-    assert torch.equal(ours.as_tensor(), theirs.as_tensor())
+@pytest.mark.parametrize("rounding", [0.0, 2e-4])
+def test_image_and_label_together_are_those_of_monai(rounding: float) -> None:
+    """The label's header may round the spacing otherwise: its grid is that of the image all the same."""
+    affine = torch.diag(torch.tensor([1.5, 0.8, 5.0, 1.0], dtype=torch.float64))
+    image = MetaTensor(100 * torch.rand(1, 20, 18, 9), affine=affine)
+    label = MetaTensor(torch.randint(0, 4, (1, 20, 18, 9), dtype=torch.uint8), affine=affine * (1 + rounding))
+    options = {"keys": ["image", "label"], "pixdim": 2.0, "mode": ["bilinear", "nearest"], "dtype": torch.float32}
+    theirs, ours = (kind(**options)({"image": image, "label": label}) for kind in (Spacingd, ResampleSpacingd))
+    assert torch.equal(ours["label"].as_tensor(), theirs["label"].as_tensor()) and torch.equal(ours["label"].affine, theirs["label"].affine)
+    assert torch.allclose(ours["image"].as_tensor(), theirs["image"].as_tensor(), atol=0.01)
+    assert ours["image"].shape == ours["label"].shape
 
 
 def test_sheared_grid_becomes_upright_with_each_value_at_its_place() -> None:
