@@ -24,7 +24,7 @@ class ResampleSpacingd(MapTransform, InvertibleTransform):
     `image`, and it keeps a sheared grid sheared, so the network would see sheared organs. Here strings are hidden from it,
     and a sheared grid is resampled onto an upright one. It also turns the whole scan to floats and looks up eight voxels for
     each new one; here linear interpolation goes along one axis after the other, plane by plane: the same values to float
-    rounding, a fifth of the time, and no copy of the scan. Computes in float32 by default (float64 doubles memory and time).
+    rounding in a ninth of the time, without a copy of the scan. Computes in float32 by default (float64 doubles memory and time).
 
     Args:
         keys: items (C, X, Y, Z), `MetaTensor`s.
