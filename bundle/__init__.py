@@ -3,11 +3,8 @@
 import os
 from pathlib import Path
 
-from bundle.errors import say_user_errors_plainly
-
 # asked before torch's first tensor, it gives large tensors huge pages on Linux: a pass over a volume takes 40 % less time on a CPU
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
-say_user_errors_plainly()
 
 __version__ = "0.1.0"
 
