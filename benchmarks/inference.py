@@ -1,7 +1,7 @@
 """Time and memory of inference on a folder: the model-zoo-style pipeline and this bundle, each in a process of its own.
 
-    python benchmarks/inference.py --out /tmp/benchmark                 # both, and the variants
-    python benchmarks/inference.py --out /tmp/benchmark --only default,zoo --scans 2 --threads 2
+    python benchmarks/inference.py --out runs/benchmark                 # both, and the variants
+    python benchmarks/inference.py --out runs/benchmark --only default,zoo --scans 2 --threads 2
 
 Everything goes through `python -m monai.bundle run`; wall time and peak memory are those of the whole process, imports
 included. Writes `inference.json` (all figures) and prints a table.

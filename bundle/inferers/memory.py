@@ -15,7 +15,7 @@ import torch
 STEP = 16
 # a network pass with less than this is slow: rather no overlap of the stages
 LEAST_FOR_NETWORK = 1.0e9
-# measured with benchmarks/inference.py: what loading and writing take at once, in bytes for each byte of a scan
+# what loading and writing take at once, in bytes for each byte of a scan: with it the budgets of benchmarks/inference.py are kept
 BESIDE_THE_NETWORK = 6.0
 # what the allocator and the convolutions' own buffers take on top, whatever the volume
 FIXED = 0.15e9
