@@ -13,7 +13,7 @@ import numpy as np
 from bundle.data.phantom import LABELS, run_parallel
 from bundle.errors import UserError
 
-VERSION = 1
+VERSION = 2
 SPACING = (2.0, 2.0, 2.0)
 KINDS = ("maps", "phantom", "real")
 

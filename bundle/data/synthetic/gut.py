@@ -10,10 +10,10 @@ from bundle.data.synthetic.organs import ROOM, SOFT
 from bundle.data.synthetic.physique import Physique
 from bundle.data.synthetic.tissues import Tissue
 
-_SMALL_BOWEL = (Tissue.WATERY_CONTENT, Tissue.SOFT_CONTENT, Tissue.BOWEL_WALL, Tissue.ORAL_CONTRAST)
+SMALL_BOWEL = (Tissue.WATERY_CONTENT, Tissue.SOFT_CONTENT, Tissue.BOWEL_WALL, Tissue.ORAL_CONTRAST)
 
 
-def _paint_gut(
+def paint_gut(
     canvas: Canvas, points, *, wall: float, content: int, gas: float, over: np.ndarray, wall_tissue: int, abdomen: np.ndarray
 ) -> None:
     """Paint a hollow tube: wall, content, and gas above the fluid level (a fraction of the lumen, towards the front)."""
@@ -45,7 +45,7 @@ def paint_stomach(canvas: Canvas, body: Physique, abdomen: np.ndarray) -> None:
     radius[-1] = 9
     content = int(rng.choice([Tissue.WATERY_CONTENT, Tissue.SOFT_CONTENT, Tissue.ORAL_CONTRAST], p=(0.45, 0.4, 0.15)))
     points = np.column_stack([path, radius])
-    _paint_gut(
+    paint_gut(
         canvas,
         points,
         wall=rng.uniform(3, 6),
@@ -67,8 +67,8 @@ def paint_duodenum(canvas: Canvas, body: Physique, abdomen: np.ndarray) -> None:
     knots = np.array([(36, 42, 12), (54, 30, 4), (56, 20, -24), (44, 14, -46), (12, 10, -50), (-22, 12, -38), (-40, 30, -24)], float)
     path = body.place(knots) + rng.normal(0, 3, knots.shape)
     radius = np.array([11, 12.5, 13, 12.5, 11, 11.5, 12]) * rng.uniform(0.85, 1.15, 7)
-    content = int(rng.choice(_SMALL_BOWEL, p=(0.35, 0.35, 0.2, 0.1)))
-    _paint_gut(
+    content = int(rng.choice(SMALL_BOWEL, p=(0.35, 0.35, 0.2, 0.1)))
+    paint_gut(
         canvas,
         np.column_stack([path, radius]),
         wall=2.6,
@@ -87,21 +87,13 @@ def paint_small_bowel(canvas: Canvas, body: Physique, abdomen: np.ndarray) -> No
     low, high = np.array([-92, 6, -165.0]), np.array([92, 74, 26.0])
     oral = rng.random() < 0.25
     for _ in range(loops):
-        position = rng.uniform(low, high)
-        heading = rng.standard_normal(3) * (1, 0.6, 0.7)
-        path = []
-        for _ in range(int(rng.integers(4, 8))):
-            heading = heading / np.linalg.norm(heading) + rng.normal(0, 0.75, 3)
-            step = 24 * heading / np.linalg.norm(heading)
-            step = np.where((position + step < low) | (position + step > high), -step, step)
-            position, heading = position + step, step
-            path.append(position)
+        path = walk(rng, low, high, steps=(4, 8), length=24.0, bend=0.75, lean=(1, 0.6, 0.7))
         radius = rng.uniform(8.5, 14) * rng.uniform(0.9, 1.1, len(path))
         weights = (0.3, 0.3, 0.15, 0.25) if oral else (0.4, 0.4, 0.2, 0.0)
-        content = int(rng.choice(_SMALL_BOWEL, p=weights))
-        points = np.column_stack([body.place(np.array(path)), radius])
+        content = int(rng.choice(SMALL_BOWEL, p=weights))
+        points = np.column_stack([body.place(path), radius])
         gas = 0.3 if rng.random() < 0.12 else 0.0
-        _paint_gut(
+        paint_gut(
             canvas,
             points,
             wall=rng.uniform(1.8, 3.2),
@@ -113,9 +105,32 @@ def paint_small_bowel(canvas: Canvas, body: Physique, abdomen: np.ndarray) -> No
         )
 
 
+def walk(rng: np.random.Generator, low, high, *, steps: tuple[int, int], length: float, bend: float, lean=(1, 1, 1)) -> np.ndarray:
+    """Points (mm, (N, 3)) of a curved walk that turns back at the sides of its room.
+
+    Args:
+        rng: source of randomness.
+        low, high: corners of the room.
+        steps: least number of points, and one more than the largest.
+        length: of a step, in mm.
+        bend: how much each step's heading differs from the last (sd, the heading being of length 1).
+        lean: how much the first heading prefers each axis.
+    """
+    position = rng.uniform(low, high)
+    heading = rng.standard_normal(3) * lean
+    path = []
+    for _ in range(int(rng.integers(*steps))):
+        heading = heading / np.linalg.norm(heading) + rng.normal(0, bend, 3)
+        step = length * heading / np.linalg.norm(heading)
+        step = np.where((position + step < low) | (position + step > high), -step, step)
+        position, heading = position + step, step
+        path.append(position)
+    return np.array(path)
+
+
 def _over_bowel() -> np.ndarray:
     over = ROOM.copy()
-    over[[Tissue.BOWEL_WALL, *_SMALL_BOWEL, Tissue.GAS]] = True
+    over[[Tissue.BOWEL_WALL, *SMALL_BOWEL, Tissue.GAS]] = True
     return over
 
 
@@ -147,7 +162,7 @@ def paint_colon(canvas: Canvas, body: Physique, abdomen: np.ndarray) -> None:
         content = int(rng.choice([Tissue.FAECES, Tissue.SOFT_CONTENT, Tissue.WATERY_CONTENT], p=(0.7, 0.2, 0.1)))
         gas = float(rng.choice([0.1, 0.35, 0.6, 0.8]))
         points = np.column_stack([dense, radius])
-        _paint_gut(
+        paint_gut(
             canvas,
             points,
             wall=rng.uniform(2, 3.2),

@@ -6,6 +6,7 @@ import numpy as np
 
 from bundle.data.synthetic.anatomy import paint_abdomen
 from bundle.data.synthetic.canvas import Canvas, rotation_matrix
+from bundle.data.synthetic.clutter import infiltrate, paint_clutter
 from bundle.data.synthetic.contrast import RealScan, vary
 from bundle.data.synthetic.donors import Donor
 from bundle.data.synthetic.patient import paint_table
@@ -23,6 +24,7 @@ def from_donor(donor: Donor, rng: np.random.Generator, spacing: Spacing, phase: 
     arms = rng.random() < 0.12
     canvas = _canvas(body, rng, spacing, top=float(donor.top - origin[2]) - 4, arms=arms)
     paint_transplant(canvas, body, donor, origin, arms=arms)
+    paint_clutter(canvas, body, float(rng.uniform(0.2, 1.6)))
     return _scan(canvas, rng, phase)
 
 
@@ -32,6 +34,7 @@ def from_nothing(rng: np.random.Generator, spacing: Spacing) -> tuple[np.ndarray
     arms = rng.random() < 0.12
     canvas = _canvas(body, rng, spacing, top=1e3, arms=arms)
     paint_abdomen(canvas, body, arms=arms)
+    paint_clutter(canvas, body, float(rng.uniform(0.2, 1.6)))
     return _scan(canvas, rng)
 
 
@@ -55,10 +58,14 @@ def _pose(rng: np.random.Generator) -> np.ndarray:
 
 
 def _canvas(body: Physique, rng: np.random.Generator, spacing: Spacing, *, top: float, arms: bool) -> Canvas:
-    """A canvas around a body: field of view from the chest to the pelvis, or less."""
-    high, low = min(top, rng.uniform(110, 190)), rng.uniform(-170, -75)
+    """A canvas around a body: field of view from the chest to the pelvis, or more, or less down to a slab of a few centimetres."""
+    chest = rng.random() < 0.25
+    high, low = min(top, rng.uniform(190, 280) if chest else rng.uniform(110, 190)), rng.uniform(-170, -75)
     cut = rng.random()
-    if cut < 0.12:
+    if cut < 0.06:
+        low = rng.uniform(-40, min(high, 90) - 40)
+        high = low + rng.uniform(36, 90)
+    elif cut < 0.12:
         high = min(high, rng.uniform(55, 100))
     elif cut < 0.24:
         low = rng.uniform(-40, 0)
@@ -72,6 +79,9 @@ def _canvas(body: Physique, rng: np.random.Generator, spacing: Spacing, *, top: 
 
 def _scan(canvas: Canvas, rng: np.random.Generator, phase: float | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Render what is painted; thick slices are made as such and interpolated back, as preprocessing does."""
+    labels = LABEL_OF[canvas.tissues]
+    if rng.random() < 0.5:
+        infiltrate(canvas, float(rng.uniform(0.05, 0.45)))
     if rng.random() < 0.6:
         paint_table(canvas.tissues, canvas.spacing, rng)
     image = render(canvas.tissues, canvas.spacing, draw_means(rng, phase, spread=float(rng.uniform(0.8, 1.7))), rng)
@@ -84,4 +94,4 @@ def _scan(canvas: Canvas, rng: np.random.Generator, phase: float | None = None) 
     )
     image = add_noise(expose(image, canvas.spacing, protocol, shape), protocol, rng)
     image = resample(image, grid, canvas.spacing, canvas.shape)
-    return image, LABEL_OF[canvas.tissues]
+    return image, labels
