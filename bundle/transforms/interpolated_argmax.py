@@ -63,7 +63,7 @@ def interpolated(values: Tensor, matrix: np.ndarray, shape: Sequence[int], slab_
         yield slice(i, i + 1), slices.between(axes[slab_axis], i)[0].unsqueeze(slab_axis).cpu().numpy()
 
 
-def _axes(matrix: np.ndarray, shape: Sequence[int], logits: Tensor) -> list[_Axis] | None:
+def _axes(matrix: np.ndarray, shape: Sequence[int], logits: Tensor) -> list[Axis] | None:
     """The wanted grid's axes where they are those of the logits' grid, otherwise None."""
     linear = np.asarray(matrix, dtype=np.float64)
     diagonal = np.diag(np.diag(linear[:3, :3]))
@@ -71,7 +71,7 @@ def _axes(matrix: np.ndarray, shape: Sequence[int], logits: Tensor) -> list[_Axi
     if np.abs((linear[:3, :3] - diagonal) @ np.diag(shape)).max() >= 1e-3:
         return None
     sizes = logits.shape[1:]
-    return [_Axis.at(np.arange(n) * linear[i, i] + linear[i, 3], sizes[i], logits.device) for i, n in enumerate(shape)]
+    return [Axis.at(np.arange(n) * linear[i, i] + linear[i, 3], sizes[i], logits.device) for i, n in enumerate(shape)]
 
 
 def agreeing_cells(labels: Tensor) -> Tensor:
@@ -99,24 +99,24 @@ def _labels(logits: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class _Axis:
-    """Where the points of one axis of the wanted grid lie between the voxels of the logits' grid."""
+class Axis:
+    """Where the points of one axis of a wanted grid lie between the voxels of the grid that there is."""
 
     before: Tensor  # index of the voxel before, int64
     after: Tensor
     weight: Tensor  # of the voxel after, float32
 
     @classmethod
-    def at(cls, position: np.ndarray, size: int, device: torch.device) -> _Axis:
+    def at(cls, position: np.ndarray, size: int, device: torch.device | str = "cpu") -> Axis:
         """For points at any positions on an axis of `size` voxels; those outside count as lying on its ends."""
         position = np.clip(position, 0, size - 1)
         before = np.floor(position).astype(np.int64)
         weight = torch.as_tensor((position - before).astype(np.float32), device=device)
         return cls(*(torch.as_tensor(i, device=device) for i in (before, np.minimum(before + 1, size - 1))), weight)
 
-    def part(self, where: slice) -> _Axis:
+    def part(self, where: slice) -> Axis:
         """The points of a slice of the axis."""
-        return _Axis(self.before[where], self.after[where], self.weight[where])
+        return Axis(self.before[where], self.after[where], self.weight[where])
 
     def blend(self, values: Tensor, dim: int) -> Tensor:
         """Interpolate along one dimension of `values`."""
@@ -135,7 +135,7 @@ class _Axis:
 class _Slices:
     """Slices of a volume (K, X, Y, Z) across one axis, interpolated along the other two; remembers the last two it made."""
 
-    def __init__(self, values: Tensor, axes: list[_Axis], slab_axis: int) -> None:
+    def __init__(self, values: Tensor, axes: list[Axis], slab_axis: int) -> None:
         self.values, self.slab_axis = values, slab_axis
         self.rows, columns = (axes[axis] for axis in range(3) if axis != slab_axis)
         self.columns = columns.matrix(values.shape[3 if slab_axis != 2 else 2])
@@ -147,7 +147,7 @@ class _Slices:
             self.made[index] = self.rows.blend(self.values.select(self.slab_axis + 1, index) @ self.columns, 1)
         return self.made[index]
 
-    def between(self, axis: _Axis, i: int) -> Tensor:
+    def between(self, axis: Axis, i: int) -> Tensor:
         """The slice (K, ., .) at point i of the wanted grid's slab axis."""
         before, after, weight = int(axis.before[i]), int(axis.after[i]), float(axis.weight[i])
         first = self[before]
@@ -155,7 +155,7 @@ class _Slices:
 
 
 def _upright(
-    logits: Tensor, cells: Tensor, axes: list[_Axis], slab_axis: int, which: range
+    logits: Tensor, cells: Tensor, axes: list[Axis], slab_axis: int, which: range
 ) -> Iterator[tuple[slice, np.ndarray]]:
     """Slices of a grid whose axes are those of the logits' grid."""
     first, second = (axes[axis] for axis in range(3) if axis != slab_axis)
@@ -174,14 +174,14 @@ def _upright(
         yield slice(i, i + 1), labels.unsqueeze(slab_axis).cpu().numpy()
 
 
-def _argmax(logits: Tensor, points: list[_Axis]) -> Tensor:
+def _argmax(logits: Tensor, points: list[Axis]) -> Tensor:
     """Labels of single points, in pieces that bound the memory."""
     n = len(points[0].before)
     pieces = (slice(start, start + CHUNK // 4) for start in range(0, n, CHUNK // 4))
     return torch.cat([_labels(_pick(logits, [axis.part(piece) for axis in points])) for piece in pieces])
 
 
-def _pick(logits: Tensor, points: list[_Axis]) -> Tensor:
+def _pick(logits: Tensor, points: list[Axis]) -> Tensor:
     """Interpolated values (K, N) at single points, each given by its place along the three axes."""
     flat = logits.flatten(1)
     strides = (logits.shape[2] * logits.shape[3], logits.shape[3], 1)
@@ -197,7 +197,7 @@ def _pick(logits: Tensor, points: list[_Axis]) -> Tensor:
 
 def _oblique(
     matrix: np.ndarray, shape: Sequence[int], logits: Tensor, slab_axis: int, which: range
-) -> Iterator[tuple[slice, list[int], list[_Axis]]]:
+) -> Iterator[tuple[slice, list[int], list[Axis]]]:
     """Slabs of a grid whose axes are at any angle to those of the logits' grid: the slice, its sizes, and its points."""
     face = int(np.prod([n for axis, n in enumerate(shape) if axis != slab_axis]))
     depth = max(1, CHUNK // 4 // max(1, face))
@@ -207,5 +207,5 @@ def _oblique(
         points = []
         for axis, size in enumerate(logits.shape[1:]):
             along = [matrix[axis, i] * r.reshape([-1 if d == i else 1 for d in range(3)]) for i, r in enumerate(ranges)]
-            points.append(_Axis.at((along[0] + along[1] + along[2] + matrix[axis, 3]).ravel(), size, logits.device))
+            points.append(Axis.at((along[0] + along[1] + along[2] + matrix[axis, 3]).ravel(), size, logits.device))
         yield where, [len(r) for r in ranges], points

@@ -13,6 +13,8 @@ from monai.transforms import MapTransform, Spacingd, SpatialResample
 from monai.transforms.inverse import InvertibleTransform
 from monai.utils import LazyAttr, TraceKeys, ensure_tuple_rep
 
+from bundle.transforms.interpolated_argmax import Axis
+
 # cosine between two axes of a grid above which it counts as sheared: 0.06 degrees, far above what float32 headers round
 SHEAR_TOLERANCE = 1e-3
 
@@ -111,22 +113,14 @@ def resample_axes(image: torch.Tensor, grid: Sequence[np.ndarray]) -> torch.Tens
     # planes across the axis whose neighbours lie farthest apart in memory are read in one go
     order = sorted(range(3), key=lambda axis: -image.stride(axis + 1))
     source, target = (volume.permute(0, *(axis + 1 for axis in order)) for volume in (image, out))
-    lower, upper, weight = zip(*(_neighbours(grid[axis], image.shape[axis + 1]) for axis in order), strict=True)
+    along, rows, columns = (Axis.at(grid[axis], image.shape[axis + 1]) for axis in order)
     for channel in range(image.shape[0]):
-        for i, (low, high, part) in enumerate(zip(lower[0].tolist(), upper[0].tolist(), weight[0].tolist(), strict=True)):
-            plane = source[channel, low].float()
-            if part:
-                plane = plane.lerp(source[channel, high].float(), part)
-            plane = plane[lower[1]].lerp(plane[upper[1]], weight[1][:, None])
-            target[channel, i] = plane[:, lower[2]].lerp(plane[:, upper[2]], weight[2])
+        for i, (before, after, weight) in enumerate(zip(along.before.tolist(), along.after.tolist(), along.weight.tolist(), strict=True)):
+            plane = source[channel, before].float()
+            if weight:
+                plane = plane.lerp(source[channel, after].float(), weight)
+            target[channel, i] = columns.blend(rows.blend(plane, 0), 1)
     return out
-
-
-def _neighbours(positions: np.ndarray, length: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Indices of the voxels before and after each position, and the weight of the one after."""
-    inside = np.clip(positions, 0, length - 1)
-    low = np.minimum(np.floor(inside).astype(np.int64), length - 1)
-    return torch.from_numpy(low), torch.from_numpy(np.minimum(low + 1, length - 1)), torch.from_numpy((inside - low).astype(np.float32))
 
 
 def is_sheared(affine: torch.Tensor | np.ndarray) -> bool:
