@@ -17,32 +17,38 @@ from bundle.labels import Labels, names, output_values
 
 
 class KeepPiecesd(MapTransform):
-    """Keep the largest connected pieces of each structure in a label map, as many as asked for; the rest becomes background.
+    """Keep the largest connected pieces of each structure in a label map; the rest becomes background.
 
     MONAI's `KeepLargestConnectedComponentd` keeps one number of pieces for all structures (kidneys have two) and labels the
     whole volume in int64 (0.5 GB for one CT); here each structure is looked at in its own box.
 
     Args:
         keys: label maps (1, X, Y, Z).
-        pieces: structure to the number of pieces to keep, such as {"pancreas": 1, "kidney": 2}; others stay as they are.
+        pieces: for each structure what to keep, such as {"pancreas": 0.1, "kidney": 2}: a number of pieces from 1 up, or, below
+            1, all pieces of at least this share of the largest one's volume. Structures not named stay as they are; one
+            number stands for all structures.
         labels: the `labels` block, name to value.
         allow_missing_keys: do not raise where a key is missing.
 
     Raises:
-        UserError: a structure that `labels` does not name, or a number below 1.
+        UserError: a structure that `labels` does not name, or a number that is neither.
     """
 
-    def __init__(self, keys: KeysCollection, pieces: Mapping[str, int] | None, labels: Labels, allow_missing_keys: bool = False) -> None:
+    def __init__(
+        self, keys: KeysCollection, pieces: Mapping[str, float] | float | None, labels: Labels, allow_missing_keys: bool = False
+    ) -> None:
         super().__init__(keys, allow_missing_keys)
         value_of = dict(zip(names(labels), output_values(labels), strict=True))
         self.background = value_of.pop("background")
-        self.pieces: dict[int, int] = {}
-        for name, count in (pieces or {}).items():
+        self.pieces: dict[int, float] = {}
+        wanted = pieces if isinstance(pieces, Mapping) else {} if pieces is None else dict.fromkeys(value_of, pieces)
+        for name, number in wanted.items():
             if name not in value_of:
                 raise UserError("keep_pieces", f"'{name}' is no structure of this bundle", f"use {', '.join(value_of)}")
-            if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-                raise UserError("keep_pieces", f"'{name}' has the value {count!r}", "give the number of pieces to keep, from 1 up")
-            self.pieces[value_of[name]] = count
+            if isinstance(number, bool) or not (isinstance(number, int) and number >= 1 or isinstance(number, float) and 0 < number < 1):
+                fix = "give the number of pieces to keep, from 1 up, or a share of the largest piece, between 0 and 1"
+                raise UserError("keep_pieces", f"'{name}' has the value {number!r}", fix)
+            self.pieces[value_of[name]] = number
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Replace every key by its cleaned label map; the one given stays as it is."""
@@ -52,24 +58,25 @@ class KeepPiecesd(MapTransform):
                 given = d[key]
                 plain = given.as_tensor() if isinstance(given, MetaTensor) else torch.as_tensor(given)
                 cleaned = plain.clone()
-                for value, count in self.pieces.items():
-                    _keep(cleaned[0].numpy(), value, count, self.background)
+                for value, number in self.pieces.items():
+                    _keep(cleaned[0].numpy(), value, number, self.background)
                 d[key] = MetaTensor(cleaned).copy_meta_from(given) if isinstance(given, MetaTensor) else cleaned
         return d
 
 
-def _keep(labels: np.ndarray, value: int, count: int, background: int) -> None:
-    """Set to background all but the `count` largest pieces of `value`, in place."""
+def _keep(labels: np.ndarray, value: int, number: float, background: int) -> None:
+    """Set to background, in place, all but the `number` largest pieces of `value`, or those below that share of the largest."""
     box = _box(labels == value)
     if box is None:
         return
     inside = labels[box]
     numbered, found = ndimage.label(inside == value)
-    if found > count:
+    if found > max(number, 1):
         sizes = np.bincount(numbered.ravel())
         sizes[0] = 0
         # among equals the first stays, so that the result does not depend on the sort
-        small = np.argsort(-sizes, kind="stable")[count:found]
+        order = np.argsort(-sizes, kind="stable")[:found]
+        small = order[number:] if number >= 1 else order[sizes[order] < number * sizes.max()]
         inside[np.isin(numbered, small)] = background
 
 

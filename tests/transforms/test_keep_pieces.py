@@ -31,13 +31,27 @@ def test_keeps_as_many_pieces_as_asked_for() -> None:
     assert torch.equal(given, pieces()), "the label map given must not change"
 
 
+def test_keeps_pieces_of_a_share_of_the_largest() -> None:
+    # 6 of 8 voxels are kept at 0.7 and dropped at 0.8, 2 of 8 and 1 of 3 are dropped; exactly the share is kept
+    kept = {share: KeepPiecesd("pred", {"kidney": share, "spleen": 0.4}, LABELS)({"pred": pieces()})["pred"] for share in (0.7, 0.75, 0.8)}
+    assert [(kept[share] == 5).sum().item() for share in kept] == [14, 14, 8]
+    assert [(kept[0.7] == value).sum().item() for value in (1, 2)] == [4, 3]
+
+
+def test_one_number_stands_for_all_structures() -> None:
+    kept = KeepPiecesd("pred", 0.3, LABELS)({"pred": pieces()})["pred"]
+    assert [(kept == value).sum().item() for value in (1, 2, 5)] == [4, 4, 14]
+    kept = KeepPiecesd("pred", 1, LABELS)({"pred": pieces()})["pred"]
+    assert [(kept == value).sum().item() for value in (1, 2, 5)] == [4, 3, 8]
+
+
 def test_nothing_asked_nothing_changed_and_absent_structures_are_no_matter() -> None:
     assert torch.equal(KeepPiecesd("pred", {}, LABELS)({"pred": pieces()})["pred"], pieces())
     empty = torch.zeros(1, 4, 4, 4, dtype=torch.uint8)
     assert torch.equal(KeepPiecesd("pred", {"spleen": 1}, LABELS)({"pred": empty})["pred"], empty)
 
 
-@pytest.mark.parametrize("pieces_", [{"liver": 1}, {"background": 1}, {"kidney": 0}, {"kidney": True}])
-def test_nonsense_is_refused(pieces_: dict) -> None:
+@pytest.mark.parametrize("pieces_", [{"liver": 1}, {"background": 1}, {"kidney": 0}, {"kidney": True}, {"kidney": 1.5}, 0, 0.0])
+def test_nonsense_is_refused(pieces_: dict | float) -> None:
     with pytest.raises(UserError, match="keep_pieces"):
         KeepPiecesd("pred", pieces_, LABELS)
