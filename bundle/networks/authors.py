@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor
 
 from bundle.errors import UserError
+from bundle.files import written_aside
 
 LEVELS = 4  # of encoder and decoder, besides the centre: the same in all networks of that code
 WEIGHTS = r"\.(weight|bias|running_mean|running_var|num_batches_tracked)$"
@@ -113,11 +113,8 @@ def read_state_dict(path: str | os.PathLike) -> dict[str, Tensor]:
 
 def write_state_dict(state_dict: Mapping[str, Tensor], path: str | os.PathLike) -> None:
     """Write tensors only, aside first, so that a file that is there is whole."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=path.name, suffix=".tmp", delete=False) as file:
-        torch.save(dict(state_dict), file)
-    os.replace(file.name, path)
+    with written_aside(path) as aside:
+        torch.save(dict(state_dict), aside)
 
 
 def _block(number: str, part: str) -> str:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from bundle.networks.blocks import ConvNormAct, conv_same, resize
+from bundle.networks.blocks import ConvNormAct, conv_same, for_export, resize
 from bundle.networks.grid_gate import GridAttentionGate
 from bundle.networks.skips import GatedSkip
 
@@ -57,7 +57,7 @@ class MergedSkip(nn.Module):
         psi = torch.block_diag(*(gate.psi.weight.flatten(1) for gate in gates))
         self.psi = nn.Parameter(psi.reshape(*psi.shape, *[1] * (self.theta.dim() - 2)))
         self.psi_bias = nn.Parameter(torch.cat([gate.psi.bias for gate in gates]))
-        self.matrix = nn.Parameter(torch.cat([part @ gate.W.weight.flatten(1) for part, gate in zip(parts, gates, strict=True)], dim=1))
+        self.matrices = nn.Parameter(torch.stack([part @ gate.W.weight.flatten(1) for part, gate in zip(parts, gates, strict=True)]))
         self.bias = nn.Parameter(bias + sum(part @ gate.W.bias for part, gate in zip(parts, gates, strict=True)))
 
     def forward(self, x: Tensor, g: Tensor) -> tuple[Tensor, list[Tensor]]:
@@ -67,6 +67,15 @@ class MergedSkip(nn.Module):
         alpha = torch.sigmoid(conv_same(torch.relu_(theta.add_(phi)), self.psi, self.psi_bias))
         # so few channels resample twice as fast one after the other
         alpha = resize(alpha.contiguous(), list(x.shape[2:]), self.align_corners)
-        gated = x.movedim(1, -1).unsqueeze(-2) * alpha.movedim(1, -1).unsqueeze(-1)  # (B, *spatial, gates, channels)
-        y = torch.relu_(nn.functional.linear(gated.flatten(-2), self.matrix, self.bias)).movedim(-1, 1)
-        return y, list(alpha.split(1, dim=1))
+        alphas = list(alpha.split(1, dim=1))
+        # gate after gate: the products of all gates together are a tensor so large that memory for it is fetched anew each
+        # time (glibc does so from 32 MB up), which took longer than the products
+        last = x.movedim(1, -1)
+        y = nn.functional.linear(last * alphas[0].movedim(1, -1), self.matrices[0], self.bias)
+        for k in range(1, self.count):
+            gated = last * alphas[k].movedim(1, -1)
+            if for_export():  # exporters follow no change in place through a view
+                y = y + nn.functional.linear(gated, self.matrices[k])
+            else:
+                y.flatten(0, -2).addmm_(gated.flatten(0, -2), self.matrices[k].t())
+        return torch.relu_(y).movedim(-1, 1), alphas
