@@ -23,6 +23,8 @@ from monai.data import PersistentDataset
 from monai.transforms import Compose, RandomizableTrait, Transform
 from monai.utils import convert_to_tensor
 
+from bundle.files import written_aside
+
 # part of every key: raise it when the layout of the entries changes
 LAYOUT = 1
 
@@ -201,11 +203,8 @@ def _read(path: Path) -> Any:
 
 def _write(entry: Any, path: Path) -> None:
     """Write beside the target and rename: a reader finds the whole entry or none. A full disk costs the cache, not the run."""
-    aside = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        torch.save(entry, aside)
-        os.replace(aside, path)
+        with written_aside(path) as aside:
+            torch.save(entry, aside)
     except OSError as error:
         warnings.warn(f"could not write the cache entry {path} ({error}): going on without it", stacklevel=2)
-        aside.unlink(missing_ok=True)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -15,6 +13,8 @@ from bundle import labels as label_block
 from bundle.data import rules
 from bundle.data.check import Measured
 from bundle.data.datalist import Case
+from bundle.files import write_json, write_text
+from bundle.reports.figures import new_figure, save_figure
 
 
 def write_report(measured: Measured, found: Sequence[rules.Finding], labels: label_block.Labels, output: Path) -> None:
@@ -23,7 +23,7 @@ def write_report(measured: Measured, found: Sequence[rules.Finding], labels: lab
     summary = summarise(rows, labels, found)
     _write_table([finding.row() for finding in found], ["level", "code", "case", "file", "problem", "fix"], output / "findings.csv")
     _write_table(rows, list(rows[0]) if rows else ["case"], output / "cases.csv")
-    _write(output / "summary.json", json.dumps(summary, indent=2) + "\n")
+    write_json(output / "summary.json", summary)
     good = [row for row in rows if row["spacing_x"] is not None]
     if good:
         draw(good, measured, labels, output / "distribution.png")
@@ -49,10 +49,7 @@ def summarise(rows: Sequence[Mapping], labels: label_block.Labels, found: Sequen
 
 def draw(rows: Sequence[Mapping], measured: Measured, labels: label_block.Labels, path: Path) -> None:
     """Four panels: voxel edges, extents, Hounsfield units of every scan, volumes of every structure."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(11, 7.5), layout="constrained")
+    figure = new_figure(11, 7.5)
     (spacing, extent), (units, volumes) = figure.subplots(2, 2)
     spacing.scatter([row["spacing_x"] for row in rows], [row["spacing_z"] for row in rows], alpha=0.6)
     spacing.set(title="voxels", xlabel="in plane, mm", ylabel="between slices, mm", xlim=(0, None), ylim=(0, None))
@@ -74,9 +71,7 @@ def draw(rows: Sequence[Mapping], measured: Measured, labels: label_block.Labels
     volumes.set(title="volumes, where present", ylabel="ml", yscale="log" if any(values) else "linear")
     volumes.set_xticks(range(len(names)), [f"{name}\nn={len(volume)}" for name, volume in zip(names, values, strict=True)])
     volumes.tick_params(axis="x", labelrotation=45 if len(names) > 5 else 0)
-    aside = path.with_name(f".{path.stem}.{os.getpid()}.tmp.png")
-    FigureCanvasAgg(figure).print_png(str(aside))
-    os.replace(aside, path)
+    save_figure(figure, path)
 
 
 def _row(measured: Measured, case: Case, labels: label_block.Labels, found: Sequence[rules.Finding]) -> dict:
@@ -122,11 +117,4 @@ def _write_table(rows: Sequence[Mapping], columns: Sequence[str], path: Path) ->
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    _write(path, text.getvalue())
-
-
-def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    aside.write_text(text, encoding="utf-8")
-    os.replace(aside, path)
+    write_text(path, text.getvalue())

@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 
 from bundle.data.facts import VERSION
+from bundle.files import write_text
 
 
 class FactCache:
@@ -38,11 +39,8 @@ class FactCache:
         """Write the file whole, aside first; a folder that cannot be written to keeps no cache and stops nobody."""
         if not self.path or not self.changed:
             return
-        aside = f"{self.path}.{os.getpid()}.tmp"
         with contextlib.suppress(OSError):
-            Path(self.path).parent.mkdir(parents=True, exist_ok=True)
-            Path(aside).write_text(json.dumps({"version": VERSION, "files": self.known}), encoding="utf-8")
-            os.replace(aside, self.path)
+            write_text(self.path, json.dumps({"version": VERSION, "files": self.known}))
 
 
 def stamp(file: str) -> list[int] | None:

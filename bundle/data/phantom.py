@@ -11,6 +11,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from bundle.errors import UserError
+from bundle.files import write_json
 
 # Raise when the same seed begins to give other images, so that folders written before are not silently mixed.
 VERSION = 1
@@ -94,8 +95,8 @@ def _paths(folder: Path, index: int, labelled: bool) -> list[Path]:
 
 
 def _write_case(folder: Path, seed: int, max_voxels: float, case: tuple[int, bool]) -> None:
+    from bundle.data.nifti import write_nifti
     from bundle.data.synthetic.patient import make_patient
-    from bundle.data.synthetic.writing import write_nifti
 
     index, labelled = case
     image, labels, affine = make_patient([seed, int(labelled), index], max_voxels=max_voxels)
@@ -131,9 +132,7 @@ def _claim(folder: Path, cases: int, seed: int, unlabelled: int, max_voxels: flo
         "test": [f"./imagesTs/{_paths(folder, i, False)[0].name}" for i in range(unlabelled)],
         "phantom": own,
     }
-    aside = description.with_name(".dataset.json.part")
-    aside.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    os.replace(aside, description)
+    write_json(description, content)
 
 
 def _cores() -> int:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -12,6 +10,7 @@ import numpy as np
 
 from bundle.data.phantom import LABELS, run_parallel
 from bundle.errors import UserError
+from bundle.files import write_json
 
 VERSION = 2
 SPACING = (2.0, 2.0, 2.0)
@@ -147,13 +146,11 @@ def _describe(folder: Path, names: list[str], seed: int, sources: Sources) -> No
                 "real": sources.real is not None and without != "real",
             },
         }
-        aside = folder / f".{file}.part"
-        aside.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-        os.replace(aside, folder / file)
+        write_json(folder / file, content)
 
 
 def _write_case(folder: Path, sources: Sources, seed: int, name: str) -> None:
-    from bundle.data.synthetic.writing import write_nifti
+    from bundle.data.nifti import write_nifti
 
     image, labels, affine = make_scan(sources, name, seed)
     for path, array in zip(_paths(folder, name), (labels, image), strict=True):

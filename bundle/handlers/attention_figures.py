@@ -11,6 +11,8 @@ import torch
 from ignite.engine import Engine, Events
 from torch import nn
 
+from bundle.files import written_aside
+
 EPOCHS = (1, 2, 5, 10, 20, 50, 100, 150, 200, 300, 500, 700, 1000)
 
 
@@ -75,11 +77,8 @@ class AttentionFigures:
         slices = {}
         for level, coefficients in self._coefficients(image).items():
             slices |= {f"{level} {name}": view(coefficients, name, middle[VIEWS[name][0]]) for name in VIEWS}
-        self.folder.mkdir(parents=True, exist_ok=True)
-        aside = self.folder / f"epoch_{epoch:04d}.part"
-        with aside.open("wb") as file:
+        with written_aside(self.folder / f"epoch_{epoch:04d}.npz") as aside, aside.open("wb") as file:
             np.savez_compressed(file, **slices)
-        os.replace(aside, self.folder / f"epoch_{epoch:04d}.npz")
         scan, path = image[0, 0].numpy(), self.folder.parent / "attention.png"
         pictures, contours = ({name: view(volume, name, middle[VIEWS[name][0]]) for name in VIEWS} for volume in (scan, label))
         draw_training(pictures, contours, self._stored(), path)

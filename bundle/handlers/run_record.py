@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import bundle
-from bundle.handlers.atomic import remove_unfinished, write_json
+from bundle.files import remove_unfinished, write_json
 from bundle.inferers.case import Case
 from bundle.inferers.evaluator import CaseHandler, ScanEvaluator
 

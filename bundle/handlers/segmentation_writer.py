@@ -11,7 +11,7 @@ import nibabel
 import numpy as np
 import torch
 
-from bundle.handlers.atomic import written_aside
+from bundle.files import written_aside
 from bundle.inferers.case import Case
 from bundle.inferers.evaluator import CaseHandler, ScanEvaluator
 from bundle.transforms.restore_labels import restore_bytes

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-VIEWS = {"axial": (2, 1, 0), "sagittal": (0, 2, 1)}  # RAS axis that is cut, that runs down the rows, that runs along the columns
+from bundle.reports.figures import new_figure, save_figure
+from bundle.reports.planes import PLANES
+
+VIEWS = {name: PLANES[name][:3] for name in ("axial", "sagittal")}  # RAS axis that is cut, down the rows, along the columns
 
 
 def view(volume: np.ndarray, name: str, index: int) -> np.ndarray:
@@ -49,7 +51,7 @@ def draw_training(
         bar = figure.colorbar(drawn, ax=list(panels[row]), fraction=0.012, pad=0.005)
         bar.ax.tick_params(labelsize=7)
     panels[0, 0].set_title("scan and reference", fontsize=9)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def draw_gate(picture: np.ndarray, contour: np.ndarray, levels: Mapping[int, Sequence[np.ndarray]], path: Path) -> None:
@@ -74,7 +76,7 @@ def draw_gate(picture: np.ndarray, contour: np.ndarray, levels: Mapping[int, Seq
             if row == 0:
                 panels[row, column].set_title(title, fontsize=9)
     panels[0, 0].set_title("scan and reference", fontsize=9)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def middle_of(label: np.ndarray) -> list[int]:
@@ -92,12 +94,8 @@ def window(middle: int, wanted: int, length: int) -> tuple[int, int]:
 
 def _panels(rows: int, columns: int, shapes: Sequence[tuple[int, ...]]):
     """A figure with a grid of panels without axes, rows as high as their pictures are."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     ratios = [height / width for height, width in shapes]
-    figure = Figure(figsize=(1.9 * columns + 0.6, 1.9 * sum(ratios) + 0.5), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(1.9 * columns + 0.6, 1.9 * sum(ratios) + 0.5)
     panels = figure.subplots(rows, columns, squeeze=False, height_ratios=ratios)
     for panel in panels.flat:
         panel.set_xticks([])
@@ -111,10 +109,3 @@ def _scan(panel, picture: np.ndarray, contour: np.ndarray | None) -> None:
         return
     for value, colour in zip([v for v in np.unique(contour) if v > 0], ("#ffb020", "#58c4ff", "#6ee66e", "#ff78c8") * 8, strict=False):
         panel.contour(contour == value, levels=[0.5], colors=[colour], linewidths=0.9)
-
-
-def _save(figure, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(path.name + ".part")
-    figure.savefig(aside, dpi=110, format="png")
-    os.replace(aside, path)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from bundle.files import written_aside
 from bundle.reports.measure import Structure, measure_structures
 from bundle.reports.quality import Judgement, judge
 from bundle.reports.scan_check import check_scan
@@ -164,14 +165,11 @@ def write_cases_csv(output_dir: str | os.PathLike, rows: Iterable[Mapping[str, A
     for row in rows:
         fresh.setdefault(str(row["case"]), []).append(row)
     by_case |= fresh
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with open(aside, "w", newline="", encoding="utf-8") as file:
+    with written_aside(path) as aside, open(aside, "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore", restval="", lineterminator="\n")
         writer.writeheader()
         for case in sorted(by_case):
             writer.writerows(by_case[case])
-    os.replace(aside, path)
     return path
 
 

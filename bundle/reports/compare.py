@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from bundle.errors import UserError
+from bundle.files import write_text, written_aside
 from bundle.reports.paired import Paired, holm, paired
 from bundle.reports.score import read_metrics, summarise
 
@@ -84,9 +85,7 @@ def compare(
     shown = [effect for effect in effects if effect.metric == metric]
     _write_csv(effects, output / "comparison.csv")
     text = markdown(columns, kept, shown)
-    aside = output / "comparison.md.part"
-    aside.write_text(text, encoding="utf-8")
-    os.replace(aside, output / "comparison.md")
+    write_text(output / "comparison.md", text)
     draw_effects(shown, METRICS[metric], output / "comparison.png")
     print(text + f"\nWritten: {output}/comparison.md, comparison.csv, comparison.png")
     return effects
@@ -196,14 +195,12 @@ def _adjust(effects: list[Effect]) -> list[Effect]:
 
 
 def _write_csv(effects: Sequence[Effect], path: Path) -> None:
-    aside = path.with_name(path.name + ".part")
-    with aside.open("w", newline="", encoding="utf-8") as file:
+    with written_aside(path) as aside, aside.open("w", newline="", encoding="utf-8") as file:
         rows = [{key: value for key, value in asdict(effect).items() if key not in ("statistics", "differences")} for effect in effects]
         rows = [{**row, **asdict(effect.statistics)} for row, effect in zip(rows, effects, strict=True)]
         writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows([{key: "" if value is None else value for key, value in row.items()} for row in rows])
-    os.replace(aside, path)
 
 
 def _cell(statistics: dict, digits: int, cases: int) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from bundle.reports.figures import new_figure, save_figure
 
 if TYPE_CHECKING:
     from bundle.reports.compare import Effect
@@ -22,15 +23,11 @@ def draw_effects(effects: Sequence[Effect], title: str, path: Path) -> None:
         title: the metric's name for the axis.
         path: the PNG to write.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     structures = list(dict.fromkeys(effect.structure for effect in effects))
     others = list(dict.fromkeys(effect.other for effect in effects))
     columns = min(COLUMNS, len(structures))
     rows = -(-len(structures) // columns)  # of each run
-    figure = Figure(figsize=(3.4 * columns + 0.8, 3.0 * rows * len(others) + 0.4), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(3.4 * columns + 0.8, 3.0 * rows * len(others) + 0.4)
     panels = figure.subplots(rows * len(others), columns, squeeze=False, sharey="row")
     for effect in effects:
         row, column = divmod(structures.index(effect.structure), columns)
@@ -41,9 +38,7 @@ def draw_effects(effects: Sequence[Effect], title: str, path: Path) -> None:
     for panel in panels.flat:
         panel.set_visible(panel.has_data())
     figure.suptitle(f"{title}: difference per case, sorted; line and band: mean and its 95 % interval", fontsize=10)
-    aside = path.with_name(path.name + ".part")
-    figure.savefig(aside, dpi=110, format="png")
-    os.replace(aside, path)
+    save_figure(figure, path)
 
 
 def _panel(panel, effect: Effect, *, lower_is_better: bool) -> None:

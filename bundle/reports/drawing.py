@@ -11,6 +11,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from scipy import ndimage
 
+from bundle.files import written_aside
+
 Colour = tuple[int, int, int]
 
 BACKGROUND: Colour = (16, 18, 22)
@@ -156,9 +158,6 @@ def stack(pictures: Sequence[Image.Image]) -> Image.Image:
 
 def save(picture: Image.Image, path: str | os.PathLike) -> Path:
     """Write a PNG: whole or not at all."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    picture.save(aside, format="PNG", compress_level=4)
-    os.replace(aside, path)
-    return path
+    with written_aside(path) as aside:
+        picture.save(aside, format="PNG", compress_level=4)
+    return Path(path)

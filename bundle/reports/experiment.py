@@ -12,6 +12,7 @@ from typing import Any
 
 from bundle import root
 from bundle.errors import UserError
+from bundle.files import write_json
 
 # what a trained network and its inference must agree on: taken from the training configuration, given to inference
 SHARED = ("labels", "network_def", "spacing", "hu_range")
@@ -67,7 +68,7 @@ def experiment(
     plan = {"name": name or output.name, "checkpoint": checkpoint, "config": merged}
     _claim(output, plan)
     shared = output / "shared.json"
-    _write_json(shared, {key: merged[key] for key in SHARED if key in merged})
+    write_json(shared, {key: merged[key] for key in SHARED if key in merged})
     inference = [*(_config(item) for item in _listed(inference_config)), str(shared)]
     total = int(merged["num_folds"])
     wanted = [int(fold) for fold in _listed(folds)] if folds is not None else list(range(total))
@@ -91,7 +92,7 @@ def _train(folder: Path, fold: int, total: int, files: Sequence[str], overrides:
     if (folder / "last.pt").is_file():
         keys["resume"] = True
     _run(["training", "--config_file", json.dumps(list(files))], keys, f"training of fold {fold}")
-    _write_json(folder / "trained.json", {"fold": fold})
+    write_json(folder / "trained.json", {"fold": fold})
 
 
 def _evaluate(folder: Path, fold: int, merged: Mapping[str, Any], inference: Sequence[str], checkpoint: str) -> None:
@@ -123,9 +124,9 @@ def _summarise(output: Path, plan: Mapping[str, Any], total: int) -> dict:
     rows.sort(key=_by_case)
     summary = summarise(rows)
     write_metrics(rows, output / "metrics.csv")
-    _write_json(output / "summary.json", summary)
+    write_json(output / "summary.json", summary)
     known = {"parameters": _parameters(_weights(folders[0], plan["checkpoint"])), "seconds_per_case": _seconds(folders)}
-    _write_json(output / "experiment.json", {**plan, **known})
+    write_json(output / "experiment.json", {**plan, **known})
     print(table(summary) + f"\nWritten: {output / 'metrics.csv'}, {output / 'summary.json'}")
     return summary
 
@@ -169,7 +170,7 @@ def _claim(output: Path, plan: Mapping[str, Any]) -> None:
             text = ", ".join(f"{key}: {theirs.get(key)} there, {ours.get(key)} now" for key in changed[:5])
             raise UserError(output, f"holds another experiment ({text})", "choose another folder, or remove this one")
     output.mkdir(parents=True, exist_ok=True)
-    _write_json(path, plan)
+    write_json(path, plan)
 
 
 def _config(item: str) -> str:
@@ -211,10 +212,3 @@ def _listed(items: Names | int) -> list[str]:
 
 def _by_case(row: Mapping[str, Any]) -> str:
     return row["case"]
-
-
-def _write_json(path: Path, content: Mapping[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(path.name + ".part")
-    aside.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    os.replace(aside, path)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ import numpy as np
 
 from bundle import labels as label_block
 from bundle.errors import UserError
+from bundle.files import write_json
 from bundle.reports import label_maps
 from bundle.reports.measure import Structure, measure_structures
 
@@ -46,10 +45,7 @@ def ranges(dataset: str, out: str = "ranges.json", labels: Mapping | str | None 
     if images and not found:
         raise UserError(images, "holds no scans", "give the folder with the images of the label maps")
     learned = learn_ranges(_measure(maps, found, block), list(block)[1:])
-    aside = Path(out).with_name(f".{Path(out).name}.{os.getpid()}.tmp")
-    Path(out).parent.mkdir(parents=True, exist_ok=True)
-    aside.write_text(json.dumps(learned, indent=2) + "\n", encoding="utf-8")
-    os.replace(aside, out)
+    write_json(out, learned)
     print(f"what is usual in {learned['cases']} cases is in {out}")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from bundle.errors import UserError
 from bundle.reports import label_maps
+from bundle.reports.figures import new_figure, save_figure
 
 COLOURS = {"both": (0.35, 0.85, 0.40), "missed": (0.95, 0.25, 0.20), "too much": (0.30, 0.60, 1.00)}
 WINDOW = (-160.0, 240.0)  # HU from black to white: soft tissue
@@ -72,15 +72,12 @@ def _draw(
     titles: Sequence[str],
     output: Path,
 ) -> None:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
     from matplotlib.patches import Patch
 
     from bundle.reports.planes import Views
 
     views = Views(affine, expected.shape)
-    figure = Figure(figsize=(3.1 * len(structures), 2.7 * len(maps) + 0.5), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(3.1 * len(structures), 2.7 * len(maps) + 0.5)
     panels = figure.subplots(len(maps), len(structures), squeeze=False)
     for column, (name, values) in enumerate(structures.items()):
         mask = np.isin(expected, values)
@@ -99,10 +96,7 @@ def _draw(
             panel.set_yticks([])
     handles = [Patch(color=colour, label=name) for name, colour in COLOURS.items()]
     figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=8)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    aside = output.with_name(output.name + ".part")
-    figure.savefig(aside, dpi=110, format="png")
-    os.replace(aside, output)
+    save_figure(figure, output)
 
 
 def _worst_slice(expected: np.ndarray, predicted: np.ndarray, views) -> list[int]:

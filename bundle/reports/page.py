@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 from PIL import Image
 
+from bundle.files import write_text
 from bundle.reports.cases import CSV_NAME, preview_path, read_cases_csv
 from bundle.reports.measure import amount
 from bundle.reports.page_template import PAGE
@@ -57,10 +58,7 @@ def write_page(output_dir: str | os.PathLike, *, title: str | None = None) -> Pa
         footer=html.escape(f"{CSV_NAME} holds the figures. Written {time.strftime('%Y-%m-%d %H:%M UTC', time.gmtime())}."),
     )
     path = folder / PAGE_NAME
-    folder.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{PAGE_NAME}.{os.getpid()}.tmp")
-    aside.write_text(text, encoding="utf-8")
-    os.replace(aside, path)
+    write_text(path, text)
     return path
 
 

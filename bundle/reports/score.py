@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from bundle.errors import UserError
+from bundle.files import write_text, written_aside
 from bundle.labels import Labels
 from bundle.labels import values as label_values
 from bundle.metrics import COLUMNS, score_case
@@ -72,7 +73,7 @@ def score(
     output = Path(output_dir)
     output.mkdir(parents=True, exist_ok=True)
     write_metrics(rows, output / "metrics.csv")
-    _write(output / "summary.json", json.dumps(summary, indent=2) + "\n")
+    write_text(output / "summary.json", json.dumps(summary, indent=2) + "\n")
     if progress:
         print(table(summary))
         for key, left in unmatched.items():
@@ -119,10 +120,8 @@ def write_metrics(rows: Sequence[Mapping], path: Path) -> None:
     """`metrics.csv`: a row per case and structure; a score that is not defined is an empty cell."""
     lines = [["case", "structure", *COLUMNS]]
     lines += [[row["case"], row["structure"], *("" if row[m] is None else f"{row[m]:.6g}" for m in COLUMNS)] for row in rows]
-    aside = path.with_name(path.name + ".part")
-    with aside.open("w", newline="", encoding="utf-8") as file:
+    with written_aside(path) as aside, aside.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file, lineterminator="\n").writerows(lines)
-    os.replace(aside, path)
 
 
 def read_metrics(path: Path) -> list[dict]:
@@ -217,9 +216,3 @@ def _cell(statistics: Mapping, digits: int) -> str:
         return "-"
     sd = "" if statistics["sd"] is None else f" ± {statistics['sd']:.{digits}f}"
     return f"{statistics['mean']:.{digits}f}{sd}"
-
-
-def _write(path: Path, text: str) -> None:
-    aside = path.with_name(path.name + ".part")
-    aside.write_text(text, encoding="utf-8")
-    os.replace(aside, path)

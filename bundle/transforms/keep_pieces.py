@@ -45,7 +45,8 @@ class KeepPiecesd(MapTransform):
         for name, number in wanted.items():
             if name not in value_of:
                 raise UserError("keep_pieces", f"'{name}' is no structure of this bundle", f"use {', '.join(value_of)}")
-            if isinstance(number, bool) or not (isinstance(number, int) and number >= 1 or isinstance(number, float) and 0 < number < 1):
+            whole = isinstance(number, int) and not isinstance(number, bool) and number >= 1
+            if not whole and not (isinstance(number, float) and 0 < number < 1):
                 fix = "give the number of pieces to keep, from 1 up, or a share of the largest piece, between 0 and 1"
                 raise UserError("keep_pieces", f"'{name}' has the value {number!r}", fix)
             self.pieces[value_of[name]] = number

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from pathlib import Path
 
 import numpy as np
 
+from bundle.data import nifti
 from bundle.data.datalist import ENDINGS
+from bundle.files import written_aside
 
 LINKS = ("symlink", "hardlink", "copy")
 
@@ -22,42 +23,24 @@ def ending(path: Path) -> str:
 def link(source: Path, target: Path, how: str = "symlink") -> Path:
     """Make `target` (its ending is added) another name of `source`; where the system allows no link, a copy."""
     target = target.with_name(target.name + ending(source))
-    target.parent.mkdir(parents=True, exist_ok=True)
-    aside = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    aside.unlink(missing_ok=True)
     ways = {"symlink": os.symlink, "hardlink": os.link, "copy": shutil.copyfile}
-    for way in [how, *(other for other in LINKS[1:] if other != how)]:
-        try:
-            ways[way](source.resolve(), aside)
-            break
-        except OSError:  # no rights (Windows), another disk
-            aside.unlink(missing_ok=True)
-    else:
-        raise OSError(f"cannot link or copy {source} to {target}")
-    os.replace(aside, target)
+    with written_aside(target) as aside:
+        for way in [how, *(other for other in LINKS[1:] if other != how)]:
+            try:
+                ways[way](source.resolve(), aside)
+                break
+            except OSError:  # no rights (Windows), another disk
+                aside.unlink(missing_ok=True)
+        else:
+            raise OSError(f"cannot link or copy {source} to {target}")
     return target
 
 
 def write_nifti(array: np.ndarray, affine: np.ndarray, target: Path) -> Path:
     """Write `target`.nii.gz whole, aside first; affine from voxels to RAS+ mm."""
-    import nibabel
-
-    target = target.with_name(target.name + ".nii.gz")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    aside = target.with_name(f".{target.name}.{os.getpid()}.tmp.nii.gz")
-    image = nibabel.Nifti1Image(array, affine)
-    image.header.set_xyzt_units("mm")
-    nibabel.save(image, aside)
-    os.replace(aside, target)
-    return target
-
-
-def write_json(content: object, target: Path) -> None:
-    """Write a JSON file whole, aside first."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    aside = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    aside.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    os.replace(aside, target)
+    path = target.with_name(target.name + ".nii.gz")
+    nifti.write_nifti(path, array, affine)
+    return path
 
 
 def written(target: Path) -> Path | None:

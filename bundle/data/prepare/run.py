@@ -16,6 +16,7 @@ from pathlib import Path
 from bundle.data.prepare import files
 from bundle.data.prepare.plan import SECTIONS, Plan, PlannedCase, Targets
 from bundle.errors import UserError
+from bundle.files import remove_unfinished, write_json
 
 DATA_SETS = {name: name.partition("-")[0] for name in ("nih-pancreas-ct", "msd", "btcv", "amos", "totalsegmentator", "flare")}
 STATE = "prepare.json"
@@ -120,15 +121,15 @@ def _write_all(plan: Plan, output: Path, state: dict, num_workers: int | None) -
     done = {case.name for case in plan.cases if _is_done(case, output, state["cases"].get(case.name))}
     jobs = [(plan.convert, case, _targets(output, case), plan.options) for case in plan.cases if case.name not in done]
     output.mkdir(parents=True, exist_ok=True)
-    for left in output.glob("*/.*.tmp*"):  # by a run that was killed
-        left.unlink()
+    for folder in output.iterdir():  # of a run that was killed
+        remove_unfinished(folder)
     try:
         for count, (name, entry) in enumerate(_results(jobs, num_workers), start=1):
             state["cases"][name] = entry
             if count % 20 == 0:
-                files.write_json(state, output / STATE)
+                write_json(output / STATE, state)
     finally:
-        files.write_json(state, output / STATE)
+        write_json(output / STATE, state)
     if done:
         print(f"{len(done)} of {len(plan.cases)} cases were there already")
     return {case.name: error for case in plan.cases if (error := state["cases"][case.name].get("error"))}
@@ -194,9 +195,9 @@ def _write_lists(plan: Plan, kept: dict[PlannedCase, tuple[Path, Path | None]], 
     names = {str(value): name for name, value in {"background": 0, **plan.structures}.items()}
     about = {"name": plan.name, "reference": plan.reference, "licence": plan.licence, "modality": {"0": "CT"}, "tensorImageSize": "3D"}
     numbers = {"numTraining": len(entries["training"]), "numTest": len(entries["test"])}
-    files.write_json({**about, "labels": names, **numbers, **entries}, output / "dataset.json")
-    files.write_json({"labels": plan.label_block()}, output / "labels.json")
-    files.write_json({"labels": plan.full_block()}, output / "labels_all.json")
+    write_json(output / "dataset.json", {**about, "labels": names, **numbers, **entries})
+    write_json(output / "labels.json", {"labels": plan.label_block()})
+    write_json(output / "labels_all.json", {"labels": plan.full_block()})
 
 
 def _report(plan: Plan, kept: dict, failed: dict[str, str], state: dict, output: Path) -> None:

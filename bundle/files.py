@@ -14,8 +14,12 @@ ASIDE = ".unfinished"
 
 @contextmanager
 def written_aside(path: str | os.PathLike) -> Iterator[Path]:
-    """Give a hidden path beside `path` to write to; when the block ends well it is renamed to `path`, otherwise removed."""
+    """Give a hidden path beside `path` to write to; when the block ends well it is renamed to `path`, otherwise removed.
+
+    Folders that are missing are made.
+    """
     path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.{os.getpid()}{ASIDE}")
     try:
         yield aside
@@ -24,10 +28,15 @@ def written_aside(path: str | os.PathLike) -> Iterator[Path]:
         aside.unlink(missing_ok=True)
 
 
+def write_text(path: str | os.PathLike, text: str) -> None:
+    """Write text as UTF-8, line ends as they are, so that no reader ever sees half of it."""
+    with written_aside(path) as aside:
+        aside.write_text(text, encoding="utf-8", newline="")
+
+
 def write_json(path: str | os.PathLike, content: Any) -> None:
     """Write JSON so that no reader ever sees half of it."""
-    with written_aside(path) as aside:
-        aside.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(content, indent=2) + "\n")
 
 
 def remove_unfinished(folder: str | os.PathLike) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import gzip
-import os
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+
+from bundle.files import written_aside
 
 
 def write_nifti(path: Path, array: np.ndarray, affine: np.ndarray, *, level: int = 1) -> None:
@@ -23,10 +24,9 @@ def write_nifti(path: Path, array: np.ndarray, affine: np.ndarray, *, level: int
     image.header.set_xyzt_units("mm")
     image.set_qform(affine, code=1)
     image.set_sform(affine, code=1)
-    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with open(aside, "wb") as file, gzip.GzipFile("", "wb", compresslevel=level, fileobj=file, mtime=0) as stream:
-            stream.write(image.to_bytes())
-        os.replace(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)
+    with (
+        written_aside(path) as aside,
+        open(aside, "wb") as file,
+        gzip.GzipFile("", "wb", compresslevel=level, fileobj=file, mtime=0) as stream,
+    ):
+        stream.write(image.to_bytes())
