@@ -65,7 +65,7 @@ SYNTHESISE = $(BUNDLE) synthesise data/weights --validation 5 \
 weights: $(VENV)/.ready
 	$(SYNTHESISE) --cases 40
 	mkdir -p runs/weights
-	nice -n 19 $(SYNTHESISE) --cases 260 --jobs 1 > runs/weights/synthesis.log 2>&1 & \
+	nice -n 19 $(SYNTHESISE) --cases 520 --jobs 1 > runs/weights/synthesis.log 2>&1 & \
 	$(RUN) training --config_file "['configs/train.json', 'configs/weights.json']" $(WEIGHTS) \
 		--datalist data/weights/without_real.json $(if $(wildcard $(REAL)),--with_test True)
 	$(RUN) training --config_file "['configs/train.json', 'configs/weights.json', 'configs/weights_real.json']" $(WEIGHTS)

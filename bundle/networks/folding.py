@@ -77,5 +77,6 @@ class MergedSkip(nn.Module):
             if for_export():  # exporters follow no change in place through a view
                 y = y + nn.functional.linear(gated, self.matrices[k])
             else:
-                y.flatten(0, -2).addmm_(gated.flatten(0, -2), self.matrices[k].t())
+                # autocast does not see changes in place, so the types are made the same here
+                y.flatten(0, -2).addmm_(gated.flatten(0, -2).to(y.dtype), self.matrices[k].t().to(y.dtype))
         return torch.relu_(y).movedim(-1, 1), alphas

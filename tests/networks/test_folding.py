@@ -65,3 +65,14 @@ def test_other_networks_pass():
     network = nn.Sequential(nn.Conv3d(1, 2, 1), nn.BatchNorm3d(2)).eval()
     x = torch.randn(1, 1, 4, 4, 4)
     assert torch.equal(fold_batch_norm(network)(x), network(x))
+
+
+def test_under_autocast_as_in_inference():
+    network = trained()
+    folded = fold_batch_norm(network)
+    x = torch.randn(1, 1, 33, 48, 20)
+    with torch.no_grad():
+        expected = network(x)
+        with torch.autocast("cpu", torch.bfloat16):
+            found = folded(x)
+    assert (found.float() - expected).abs().max() < 0.05 * expected.abs().max()
