@@ -32,6 +32,7 @@ COLUMNS = (
     "centroid_z_mm",
     "touches_border",
     "components",
+    "left_out_ml",
     "confidence_mean",
     "confidence_min",
     "expected_dice",
@@ -59,6 +60,7 @@ class CaseResult:
         confidence: structure to (mean, minimum) of the network's probability inside it, or to a
             `bundle.inferers.confidence.Confidence`, if known.
         flip_disagreement: structure to 1 - Dice against the labels of the flipped scan, if known.
+        left_out: structure to the voxels that were found, but left out of `labels` as small pieces.
         seconds: stage to seconds that it took.
         error: why the case failed; None when it did not.
         reference_ranges: what is usual for the structures (`bundle.reports.ranges.load_ranges`); None: the literature's.
@@ -72,6 +74,7 @@ class CaseResult:
     structures: Mapping[str, int] = field(default_factory=dict)
     confidence: Mapping[str, Sequence[float]] | None = None
     flip_disagreement: Mapping[str, float] | None = None
+    left_out: Mapping[str, int] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
     error: str | None = None
     reference_ranges: Mapping[str, Any] | None = None
@@ -96,10 +99,15 @@ class CaseResult:
                     self.measured,
                     confidence=self.confidence,
                     flip_disagreement=self.flip_disagreement,
+                    left_out_ml={name: self.left_out_ml(name) for name in self.left_out},
                     ranges=self.reference_ranges,
                     scan=() if self.image is None else check_scan(self.image, self.affine),
                 )
         return self._judgement
+
+    def left_out_ml(self, name: str) -> float:
+        """Volume in ml of the small pieces of a structure that were left out."""
+        return self.left_out.get(name, 0) * abs(float(np.linalg.det(self.affine[:3, :3]))) / 1000
 
 
 def case_rows(result: CaseResult) -> list[dict[str, Any]]:
@@ -145,6 +153,7 @@ def _structure_columns(structure: Structure, result: CaseResult) -> dict[str, An
         "centroid_z_mm": _number(z, 1),
         "touches_border": _word(structure.touches_border),
         "components": 0 if structure.components is None else structure.components,
+        "left_out_ml": _number(result.left_out_ml(structure.name), 3),
         "confidence_mean": _number(mean, 4),
         "confidence_min": _number(minimum, 4),
         "expected_dice": _number(expected, 4),

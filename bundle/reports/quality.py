@@ -51,6 +51,7 @@ def judge(
     *,
     confidence: Mapping[str, Sequence[float]] | None = None,
     flip_disagreement: Mapping[str, float] | None = None,
+    left_out_ml: Mapping[str, float] | None = None,
     ranges: Mapping[str, Any] | None = None,
     scan: Sequence[tuple[float, str]] = (),
 ) -> Judgement:
@@ -63,13 +64,15 @@ def judge(
         measured: what `measure_structures` gives.
         confidence: structure to (mean, minimum) probability inside it, maybe the expected Dice too.
         flip_disagreement: structure to 1 - Dice between the labels and those of the flipped scan.
+        left_out_ml: structure to the volume of its small pieces that are not in the label map any more, and speak against it as
+            if they were.
         ranges: what is usual (`bundle.reports.ranges.load_ranges`); None for the literature's.
         scan: what `check_scan` found about the scan itself.
     """
     findings = [Finding(weight, reason) for weight, reason in scan]
     findings += _positions(measured, ranges)
     for name, structure in measured.items():
-        findings += _structure(structure, usual(name, ranges))
+        findings += _structure(structure, usual(name, ranges), (left_out_ml or {}).get(name, 0.0))
         if structure.volume_ml > 0:
             findings += _certainty(name, (confidence or {}).get(name), (flip_disagreement or {}).get(name))
     findings.sort(key=_weight)
@@ -104,7 +107,7 @@ def _certainty(name: str, confidence: Sequence[float] | None, disagreement: floa
     return found
 
 
-def _structure(structure: Structure, normal: Mapping[str, Any]) -> list[Finding]:
+def _structure(structure: Structure, normal: Mapping[str, Any], left_out_ml: float = 0.0) -> list[Finding]:
     """What speaks against one structure as it was found.
 
     Weights were chosen on phantoms of seed 4242 with a quickstart network; docs/quality.md reports other phantoms.
@@ -121,9 +124,11 @@ def _structure(structure: Structure, normal: Mapping[str, Any]) -> list[Finding]
     low, high = normal["mean_hu"]
     if structure.mean_hu is not None and not low <= structure.mean_hu <= high:
         found.append(Finding(0.5, f"{name}: mean {structure.mean_hu:.0f} HU ({source['mean_hu']}: {low:.0f} to {high:.0f} HU)", name))
-    stray = sum(structure.piece_ml[int(normal["pieces"]) :]) / structure.volume_ml
+    stray = (sum(structure.piece_ml[int(normal["pieces"]) :]) + left_out_ml) / (structure.volume_ml + left_out_ml)
     if stray > STRAY_FRACTION:
-        found.append(Finding(1.0 - stray / 2, f"{name}: {structure.components} pieces, {stray:.0%} of it apart from the main part", name))
+        pieces = "more pieces" if left_out_ml else f"{structure.components} pieces"
+        note = f", {amount(left_out_ml)} ml left out" if left_out_ml else ""
+        found.append(Finding(1.0 - stray / 2, f"{name}: {pieces}, {stray:.0%} of it apart from the main part{note}", name))
     if structure.touches_border:
         found.append(Finding(0.95, f"{name}: reaches the border of the scan, may be cut off", name))
     return found

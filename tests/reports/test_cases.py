@@ -41,6 +41,12 @@ def test_rows_hold_what_a_hand_counts():
     assert spleen["seconds"] == 3.5 and spleen["spacing_mm"] == "2x2x5" and spleen["field_of_view_mm"] == "40x40x150"
 
 
+def test_pieces_left_out_are_in_the_table():
+    rows = {row["structure"]: row for row in case_rows(a_case(left_out={"spleen": 12, "kidney": 0}))}
+    assert [rows[name]["left_out_ml"] for name in ("pancreas", "spleen", "kidney")] == [0, pytest.approx(12 * 20 / 1000), 0]
+    assert "spleen: more pieces, 33% of it apart from the main part, 0.24 ml left out" in rows["spleen"]["reasons"]
+
+
 def test_a_failed_case_has_one_row_with_its_error():
     (row,) = case_rows(CaseResult("b", "b.nii.gz", error="is empty\n(0 bytes)"))
     assert (row["status"], row["review"], row["score"], row["structure"]) == ("failed", "yes", 0.0, "")

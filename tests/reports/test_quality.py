@@ -110,3 +110,12 @@ def test_expert_label_maps_are_not_flagged(shared_data, part):
         judgement = judge(measure_structures(np.asanyarray(image.dataobj).astype(np.uint8), image.affine, structures))
         flagged += [f"{path.name}: {reason}" for reason in judgement.reasons]
     assert flagged == []
+
+
+def test_small_pieces_that_were_left_out_speak_against_a_structure_as_before():
+    one = {"pancreas": organ("pancreas", 76.0, (10.0, 0.0, 0.0), components=1, piece_ml=(76.0,))}
+    assert judge(one).reasons == []
+    judgement = judge(one, left_out_ml={"pancreas": 4.0})
+    assert judgement.reasons == ["pancreas: more pieces, 5% of it apart from the main part, 4.00 ml left out"]
+    assert judgement.score == pytest.approx(1 - 0.05 / 2)
+    assert judge(one, left_out_ml={"pancreas": 2.0}).reasons == []

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+from monai.data.meta_tensor import MetaTensor
 
 from bundle.errors import UserError
 from bundle.transforms import KeepPiecesd
+from bundle.transforms.keep_pieces import LEFT_OUT
 
 LABELS = {"background": 0, "pancreas": 1, "spleen": 2, "kidney": [5, 6]}
 
@@ -55,3 +57,17 @@ def test_nothing_asked_nothing_changed_and_absent_structures_are_no_matter() -> 
 def test_nonsense_is_refused(pieces_: dict | float) -> None:
     with pytest.raises(UserError, match="keep_pieces"):
         KeepPiecesd("pred", pieces_, LABELS)
+
+
+def test_what_was_left_out_is_noted_and_added_up() -> None:
+    given = MetaTensor(pieces())
+    once = KeepPiecesd("pred", {"kidney": 2}, LABELS)({"pred": given})["pred"]
+    twice = KeepPiecesd("pred", {"kidney": 1, "spleen": 1}, LABELS)({"pred": once})["pred"]
+    assert once.meta[LEFT_OUT] == {5: 2} and twice.meta[LEFT_OUT] == {5: 8, 2: 1} and LEFT_OUT not in given.meta
+
+
+def test_pieces_that_touch_by_a_corner_are_one() -> None:
+    labels = torch.zeros(1, 4, 4, 4, dtype=torch.uint8)
+    labels[0, 0, 0, 0] = labels[0, 1, 1, 1] = labels[0, 3, 3, 3] = 2
+    kept = KeepPiecesd("pred", {"spleen": 1}, LABELS)({"pred": labels})["pred"]
+    assert kept.nonzero().tolist() == [[0, 0, 0, 0], [0, 1, 1, 1]]
