@@ -62,8 +62,9 @@ def measure(row: str, task: str, precision: str, device: str, size: list[int], t
     if task == "flops":
         from torch.utils.flop_counter import FlopCounterMode
 
-        with torch.no_grad(), torch.device("meta"), FlopCounterMode(display=False) as counter:  # counting needs no numbers
-            build(row).to("meta").eval()(torch.empty(1, 1, *size))
+        network = build(row).to("meta").eval()  # counting needs no numbers, but building does
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            network(torch.empty(1, 1, *size, device="meta"))
         return {"gflop": counter.get_total_flops() / 1e9}
     run = prepare(row, task, precision, device, size)
     seconds, core_seconds = [], []
