@@ -16,7 +16,7 @@ from bundle.handlers.run_record import reason
 from bundle.inferers.case import Case
 from bundle.inferers.evaluator import CaseHandler, ScanEvaluator
 from bundle.reports.ranges import load_ranges
-from bundle.transforms.keep_pieces import LEFT_OUT
+from bundle.transforms.keep_pieces import left_out
 from bundle.transforms.restore_labels import restore_bytes
 
 if TYPE_CHECKING:
@@ -50,7 +50,6 @@ class CaseReports(CaseHandler):
 
         labels = case.data["pred"]
         by_name = dict(zip(self.names, case.confidence, strict=False))
-        voxels = labels.meta.get(LEFT_OUT, {})
         result = CaseResult(
             name=case.name,
             source=case.source,
@@ -60,7 +59,7 @@ class CaseReports(CaseHandler):
             structures=self.structures,
             confidence={name: by_name[name] for name in self.structures if by_name.get(name)},
             flip_disagreement=dict(zip(self.names[1:], case.flip_disagreement[1:], strict=False)) or None,
-            left_out={name: voxels.get(value, 0) for name, value in self.structures.items()},
+            left_out=left_out(labels, self.structures),
             seconds=dict(case.seconds),
             reference_ranges=self.reference_ranges,
         )

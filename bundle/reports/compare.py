@@ -81,7 +81,6 @@ def compare(
     ]
     effects = _adjust(effects)
     output = Path(output_dir)
-    output.mkdir(parents=True, exist_ok=True)
     shown = [effect for effect in effects if effect.metric == metric]
     _write_csv(effects, output / "comparison.csv")
     text = markdown(columns, kept, shown)

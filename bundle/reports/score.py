@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from bundle.errors import UserError
-from bundle.files import write_text, written_aside
+from bundle.files import write_json, written_aside
 from bundle.labels import Labels
 from bundle.labels import values as label_values
 from bundle.metrics import COLUMNS, score_case
@@ -71,9 +70,8 @@ def score(
     unlisted = {side: sorted(set().union(*(found[side] for _, found in scored))) for side in ("predictions", "references")}
     summary = {**summarise(rows), "labels": block, "labels_from": origin, "values_without_label": unlisted, **unmatched}
     output = Path(output_dir)
-    output.mkdir(parents=True, exist_ok=True)
     write_metrics(rows, output / "metrics.csv")
-    write_text(output / "summary.json", json.dumps(summary, indent=2) + "\n")
+    write_json(output / "summary.json", summary)
     if progress:
         print(table(summary))
         for key, left in unmatched.items():

@@ -12,7 +12,7 @@ from monai.data.meta_tensor import MetaTensor
 from monai.transforms import MapTransform
 
 from bundle import labels as labels_block
-from bundle.transforms.keep_pieces import LEFT_OUT
+from bundle.transforms.keep_pieces import left_out
 
 CONFIDENCE = "structure_confidence"
 # MONAI Label sends what stands under this key back with the label map
@@ -84,7 +84,7 @@ class QualityRecordd(MapTransform):
             affine=np.asarray(labels.affine, dtype=np.float64),
             structures=self.structures,
             confidence=confidence,
-            left_out={name: labels.meta.get(LEFT_OUT, {}).get(value, 0) for name, value in self.structures.items()},
+            left_out=left_out(labels, self.structures),
             reference_ranges=load_ranges(self.reference_ranges),
         )
         structures = {name: {"volume_ml": round(float(one.volume_ml), 3), "mean_hu": one.mean_hu} for name, one in result.measured.items()}

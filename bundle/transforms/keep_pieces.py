@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Hashable, Mapping
 from typing import Any
 
@@ -64,13 +65,18 @@ class KeepPiecesd(MapTransform):
                 given = d[key]
                 plain = given.as_tensor() if isinstance(given, MetaTensor) else torch.as_tensor(given)
                 cleaned = plain.clone()
-                left_out = {value: _keep(cleaned[0].numpy(), value, number, self.background) for value, number in self.pieces.items()}
+                removed = {value: _keep(cleaned[0].numpy(), value, number, self.background) for value, number in self.pieces.items()}
                 if isinstance(given, MetaTensor):
                     cleaned = MetaTensor(cleaned).copy_meta_from(given)
-                    before = given.meta.get(LEFT_OUT, {})
-                    cleaned.meta[LEFT_OUT] = {value: before.get(value, 0) + left_out.get(value, 0) for value in {**before, **left_out}}
+                    cleaned.meta[LEFT_OUT] = dict(Counter(given.meta.get(LEFT_OUT, {})) + Counter(removed))
                 d[key] = cleaned
         return d
+
+
+def left_out(labels: MetaTensor, structures: Mapping[str, int]) -> dict[str, int]:
+    """Structure to the voxels that were left out of a label map as small pieces; `structures` gives their values in it."""
+    voxels = labels.meta.get(LEFT_OUT, {})
+    return {name: voxels.get(value, 0) for name, value in structures.items()}
 
 
 def _keep(labels: np.ndarray, value: int, number: float, background: int) -> int:

@@ -1,4 +1,4 @@
-"""Writing the prepared data set: links to the original files, new files aside first, and what has been done so far."""
+"""Files of a prepared data set: links to the originals, and which file stands for a target."""
 
 from __future__ import annotations
 
@@ -6,9 +6,6 @@ import os
 import shutil
 from pathlib import Path
 
-import numpy as np
-
-from bundle.data import nifti
 from bundle.data.datalist import ENDINGS
 from bundle.files import written_aside
 
@@ -34,13 +31,6 @@ def link(source: Path, target: Path, how: str = "symlink") -> Path:
         else:
             raise OSError(f"cannot link or copy {source} to {target}")
     return target
-
-
-def write_nifti(array: np.ndarray, affine: np.ndarray, target: Path) -> Path:
-    """Write `target`.nii.gz whole, aside first; affine from voxels to RAS+ mm."""
-    path = target.with_name(target.name + ".nii.gz")
-    nifti.write_nifti(path, array, affine)
-    return path
 
 
 def written(target: Path) -> Path | None:

@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from bundle.data.datalist import ENDINGS
+from bundle.data.nifti import write_nifti
 from bundle.data.orientation import by_header, decide, fit
-from bundle.data.prepare.files import write_nifti
 from bundle.data.prepare.plan import Plan, PlannedCase, Targets, not_found, number
 
 TWICE = {25: 2, 70: 2}  # cases that are case 2 again, cropped otherwise: TCIA took them out
@@ -59,8 +59,8 @@ def convert(case: PlannedCase, targets: Targets, options: Mapping) -> list[str]:
     if case.labels:
         label, spoken = _label(case.labels[0], array, affine)
         remarks += spoken
-        write_nifti(label, affine, targets.label)
-    write_nifti(array, affine, targets.image)
+        write_nifti(Path(f"{targets.label}.nii.gz"), label, affine)
+    write_nifti(Path(f"{targets.image}.nii.gz"), array, affine)
     return remarks
 
 

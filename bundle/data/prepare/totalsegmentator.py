@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from bundle.data.datalist import ENDINGS
-from bundle.data.prepare.files import link, write_nifti
+from bundle.data.nifti import write_nifti
+from bundle.data.prepare.files import link
 from bundle.data.prepare.plan import Plan, PlannedCase, Targets, not_found
 from bundle.errors import UserError
 
@@ -74,7 +75,7 @@ def convert(case: PlannedCase, targets: Targets, options: Mapping) -> list[str]:
         merged[mask & (merged == 0)] = value_of[name]
     if not merged.any() and not options["keep_empty"]:
         return ["left out: it shows none of the structures"]
-    write_nifti(merged, image.affine, targets.label)
+    write_nifti(Path(f"{targets.label}.nii.gz"), merged, image.affine)
     link(case.image, targets.image, options.get("link", "symlink"))
     return [f"{twice} voxels are in two structures: the first one keeps them"] if twice else []
 
