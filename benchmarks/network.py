@@ -12,6 +12,7 @@ import itertools
 import json
 import os
 import resource
+import statistics
 import subprocess
 import sys
 import time
@@ -133,7 +134,7 @@ def cell(row: str, task: str, precision: str, device: str, options: argparse.Nam
     return in_a_process([row, task, precision, device, options.size, options.threads, options.repeats])
 
 
-def in_a_process(arguments: list) -> dict[str, float]:
+def in_a_process(arguments: list) -> dict:
     """`measure` or, with "gates" first, `gates_in_turns`, in a process of its own; empty where it fails (out of memory, for instance)."""
     environment = {**os.environ, "OMP_WAIT_POLICY": "passive"}
     done = subprocess.run([sys.executable, __file__, "--cell", json.dumps(arguments)], capture_output=True, text=True, env=environment)
@@ -143,31 +144,39 @@ def in_a_process(arguments: list) -> dict[str, float]:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def gates_in_turns(task: str, precision: str, device: str, size: list[int], threads: int, repeats: int) -> dict[str, float]:
-    """Seconds of the twin and of the network with gates, run in turns in one process: the best of each."""
+def gates_in_turns(task: str, precision: str, device: str, size: list[int], threads: int, repeats: int) -> dict[str, list[float]]:
+    """Seconds of the twin and of the network with gates, one of each a turn, in one process."""
     torch.set_num_threads(threads)
-    best: dict[str, float] = {}
+    seconds: dict[str, list[float]] = {"twin": [], "ours": []}
     suffix = "-folded" if task == "forward" else ""
-    steps = {row: prepare(row + suffix, task, precision, device, size) for row in ("twin", "ours")}
+    steps = {row: prepare(row + suffix, task, precision, device, size) for row in seconds}
     for turn in range(repeats + 1):
-        for row, run in steps.items():
+        # each goes first every other turn
+        for row in list(steps)[:: 1 if turn % 2 else -1]:
             synchronise(device)
             start = time.perf_counter()
-            run()
+            steps[row]()
             synchronise(device)
             if turn:
-                best[row] = min(best.get(row, float("inf")), time.perf_counter() - start)
-    return best
+                seconds[row].append(time.perf_counter() - start)
+    return seconds
 
 
 def render_gates(options: argparse.Namespace) -> str:
-    """What two gates add to the time of the twin, as a table in Markdown; forward passes with batch norms folded."""
-    lines = ["| device, task, precision | no gates | 2 gates | cost of the gates |", "| --- | ---: | ---: | ---: |"]
+    """What two gates add to the time of the twin, as a table in Markdown; forward passes with batch norms folded.
+
+    Of the turns, the best of each network and their ratio, and the median and quartiles of the ratios within a turn, which
+    other load on the machine distorts less.
+    """
+    lines = ["| device, task, precision | no gates | 2 gates | best | median (quartiles) of the turns |"]
+    lines.append("| --- |" + " ---: |" * 4)
     for device, task, precision in itertools.product(devices(), options.tasks, ("fp32", "bf16")):
-        best = in_a_process(["gates", task, precision, device, options.size, options.threads, options.turns])
-        if best:
-            cost = 100 * (best["ours"] / best["twin"] - 1)
-            lines.append(f"| {device} {task} {precision} | {best['twin']:.3f} s | {best['ours']:.3f} s | {cost:+.1f} % |")
+        seconds = in_a_process(["gates", task, precision, device, options.size, options.threads, options.turns])
+        if seconds:
+            twin, ours = min(seconds["twin"]), min(seconds["ours"])
+            ratios = [b / a for a, b in zip(seconds["twin"], seconds["ours"], strict=True)]
+            best, low, median, high = (f"{100 * (ratio - 1):+.1f}" for ratio in (ours / twin, *statistics.quantiles(ratios, n=4)))
+            lines.append(f"| {device} {task} {precision} | {twin:.3f} s | {ours:.3f} s | {best} % | {median} % ({low}, {high}) |")
     return "\n".join(lines)
 
 
@@ -226,7 +235,7 @@ def main() -> None:
     parser.add_argument("--rows", nargs="+", choices=list(ROWS), default=list(ROWS))
     parser.add_argument("--tasks", nargs="+", choices=["forward", "training"], default=["forward", "training"])
     parser.add_argument("--gates", action="store_true", help="only the second table, what the gates cost")
-    parser.add_argument("--turns", type=int, default=20, help="of each of the two, for what the gates cost")
+    parser.add_argument("--turns", type=int, default=40, help="of each of the two, for what the gates cost")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--cell", help=argparse.SUPPRESS)
     options = parser.parse_args()

@@ -48,6 +48,8 @@ class MergedSkip(nn.Module):
         super().__init__()
         gates = list(skip.gates)
         width = gates[0].W.weight.shape[0]
+        # of the products of one gate at a time: few enough to need no memory from the system, enough to be worth two threads
+        self.piece_bytes = 8 * 2**20
         self.count, self.align_corners, self.coefficients_per_voxel = len(gates), gates[0].align_corners, len(gates)
         parts = skip.combine.conv.weight.flatten(1).split(width, dim=1)
         bias = skip.combine.conv.bias
@@ -61,22 +63,37 @@ class MergedSkip(nn.Module):
         self.bias = nn.Parameter(bias + sum(part @ gate.W.bias for part, gate in zip(parts, gates, strict=True)))
 
     def forward(self, x: Tensor, g: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """As `GatedSkip.forward`."""
+        """As `GatedSkip.forward`; without gradients, what it returns takes the place of x in memory."""
         theta = nn.functional.conv2d(x, self.theta, stride=2) if x.dim() == 4 else nn.functional.conv3d(x, self.theta, stride=2)
         phi = resize(conv_same(g, self.phi, self.phi_bias), list(theta.shape[2:]), self.align_corners)
         alpha = torch.sigmoid(conv_same(torch.relu_(theta.add_(phi)), self.psi, self.psi_bias))
         # so few channels resample twice as fast one after the other
         alpha = resize(alpha.contiguous(), list(x.shape[2:]), self.align_corners)
         alphas = list(alpha.split(1, dim=1))
-        # gate after gate: the products of all gates together are a tensor so large that memory for it is fetched anew each
-        # time (glibc does so from 32 MB up), which took longer than the products
         last = x.movedim(1, -1)
+        if not for_export() and not torch.is_grad_enabled() and last.is_contiguous():
+            self._in_place(last.flatten(0, -2), alpha.to(x.dtype).movedim(1, 0).flatten(1).unsqueeze(-1))
+            return x, alphas
         y = nn.functional.linear(last * alphas[0].movedim(1, -1), self.matrices[0], self.bias)
         for k in range(1, self.count):
-            gated = last * alphas[k].movedim(1, -1)
-            if for_export():  # exporters follow no change in place through a view
-                y = y + nn.functional.linear(gated, self.matrices[k])
-            else:
-                # autocast does not see changes in place, so the types are made the same here
-                y.flatten(0, -2).addmm_(gated.flatten(0, -2).to(y.dtype), self.matrices[k].t().to(y.dtype))
+            y = y + nn.functional.linear(last * alphas[k].movedim(1, -1), self.matrices[k])
         return torch.relu_(y).movedim(-1, 1), alphas
+
+    def _in_place(self, x: Tensor, alphas: Tensor) -> None:
+        """The gated skip in place of x (voxels, channels), a piece at a time; alphas (gates, voxels, 1).
+
+        Memory for all products at once is so much that it is fetched from the system anew each time (glibc does so from
+        32 MB up), which took longer than the products themselves.
+        """
+        # autocast does not see what is written to memory that is there, so the types are made the same here
+        matrices, bias = self.matrices.to(x.dtype), self.bias.to(x.dtype)
+        piece = x.shape[0] if x.is_cuda else max(1, self.piece_bytes // (x.shape[1] * x.element_size()))
+        products = x.new_empty(self.count, min(piece, x.shape[0]), x.shape[1])
+        for start in range(0, x.shape[0], piece):
+            part = x[start : start + piece]
+            for k in range(self.count):
+                torch.mul(part, alphas[k, start : start + piece], out=products[k, : part.shape[0]])
+            torch.addmm(bias, products[0, : part.shape[0]], matrices[0].t(), out=part)
+            for k in range(1, self.count):
+                part.addmm_(products[k, : part.shape[0]], matrices[k].t())
+            torch.relu_(part)

@@ -42,3 +42,18 @@ def test_table(benchmark):
     lines = benchmark.render(results, argparse.Namespace(rows=["ours", "monai"])).splitlines()
     assert lines[2] == "| ours, 2 gates | 347 | 1.23 (2.40) s, 1.5 GB |"
     assert lines[3] == "| MONAI's AttentionUnet | 500 | - |"
+
+
+def test_what_the_gates_cost(benchmark, monkeypatch):
+    """Ratios within the turns are 1.1, 1.2, 0.9, 1.0, 1.05; the best of each are 2.0 and 1.8."""
+    seconds = {"twin": [2.0, 2.0, 2.0, 3.0, 4.0], "ours": [2.2, 2.4, 1.8, 3.0, 4.2]}
+    monkeypatch.setattr(benchmark, "in_a_process", lambda arguments: seconds if arguments[2] == "bf16" else {})
+    options = argparse.Namespace(tasks=["forward"], size=[16, 16, 16], threads=1, turns=5)
+    lines = benchmark.render_gates(options).splitlines()
+    assert lines[2:] == ["| cpu forward bf16 | 2.000 s | 1.800 s | -10.0 % | +5.0 % (-5.0, +15.0) |"]
+
+
+def test_turns_of_the_twin_and_the_gated_network(benchmark):
+    seconds = benchmark.gates_in_turns("forward", "fp32", "cpu", [16, 16, 16], 1, 3)
+    assert {row: len(values) for row, values in seconds.items()} == {"twin": 3, "ours": 3}
+    assert min(seconds["twin"]) > 0

@@ -48,6 +48,24 @@ def test_variants_fold(gate):
         assert torch.allclose(folded(x), expected, rtol=1e-4, atol=1e-4 * expected.abs().max())
 
 
+@pytest.mark.parametrize("piece_bytes", [1, 500, 10**9])
+@pytest.mark.parametrize("spatial", [(12, 10), (6, 8, 10)])
+def test_gating_in_place_piece_by_piece(piece_bytes, spatial):
+    """Where nothing is learnt, the merged gates write over the skip; with gradients it stays, and the result is the same."""
+    skip = next(s for s in fold_batch_norm(trained(spatial_dims=len(spatial))).skips if isinstance(s, MergedSkip) and s.theta.shape[1] == 5)
+    skip.piece_bytes = piece_bytes
+    memory = torch.channels_last if len(spatial) == 2 else torch.channels_last_3d
+    x, g = torch.randn(2, 5, *spatial).contiguous(memory_format=memory), torch.randn(2, 6, *(n // 2 for n in spatial))
+    given = x.clone()
+    expected, alphas = skip(x, g)
+    assert torch.equal(x, given)
+    with torch.no_grad():
+        found, same = skip(x, g)
+    assert torch.allclose(found, expected, rtol=1e-5, atol=1e-6) and expected.std() > 0.1
+    assert found.data_ptr() == x.data_ptr() and found.shape == x.shape
+    assert all(torch.equal(a, b) for a, b in zip(same, alphas, strict=True))
+
+
 def test_nothing_is_left_to_normalise_and_the_original_stays():
     network = trained()
     before = {name: value.clone() for name, value in network.state_dict().items()}
