@@ -137,6 +137,9 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--only", default=",".join(VARIANTS), help="variants, separated by commas: " + ", ".join(VARIANTS))
     arguments = parser.parse_args()
+    names = arguments.only.split(",")
+    if unknown := [name for name in names if name not in VARIANTS]:
+        parser.error(f"--only: no variant is called {', '.join(unknown)}; there are {', '.join(VARIANTS)}")
     out = arguments.out.resolve()
     scans = out / "scans"
     scans.mkdir(parents=True, exist_ok=True)
@@ -146,7 +149,7 @@ def main() -> None:
             write_scan(path, number)
     weights = write_weights(out)
     figures: dict[str, dict] = {}
-    for name in arguments.only.split(","):
+    for name in names:
         configs, options = VARIANTS[name]
         results = out / name.replace(" ", "_")
         keys = {"dataset_dir": scans, "output_dir": results, "ckpt_path": weights["zoo" if name == "zoo" else "ours"], **options}
