@@ -16,6 +16,9 @@ OUT = runs/quickstart
 # real anatomies for `make weights`; where they are absent it makes do with the procedural anatomy
 MAPS ?= ../shared/data/labels/multiorgan
 REAL ?= ../shared/data/ct/torso_3mm
+# scans for `make weights`, and how many of them it makes before the training begins
+CASES ?= 520
+FIRST ?= 40
 WEIGHTS = --dataset_dir data/weights --output_dir runs/weights --cache_dir runs/weights/cache
 
 # threads that wait by spinning starve the others where cores are shared, be it with the process that loads the scans:
@@ -61,13 +64,15 @@ SYNTHESISE = $(BUNDLE) synthesise data/weights --validation 5 \
 	$(if $(wildcard $(MAPS)),--maps $(MAPS)) $(if $(wildcard $(REAL)),--real $(REAL))
 
 # first without the real CT, which then is a test of the carry-over; then with it. A few scans to begin with, the others are made
-# while the training runs, with what it leaves of the cores
+# while the training runs, with what it leaves of the cores; they end with it where it is interrupted
 weights: $(VENV)/.ready
-	$(SYNTHESISE) --cases 40
+	$(SYNTHESISE) --cases $(FIRST)
 	mkdir -p runs/weights
-	nice -n 19 $(SYNTHESISE) --cases 520 --jobs 1 > runs/weights/synthesis.log 2>&1 & \
+	nice -n 19 $(SYNTHESISE) --cases $(CASES) --jobs 1 > runs/weights/synthesis.log 2>&1 & synthesis=$$!; \
+	trap "kill $$synthesis 2> /dev/null" EXIT; trap "exit 130" INT TERM; \
 	$(RUN) training --config_file "['configs/train.json', 'configs/weights.json']" $(WEIGHTS) \
-		--datalist data/weights/without_real.json $(if $(wildcard $(REAL)),--with_test True)
+		--datalist data/weights/without_real.json $(if $(wildcard $(REAL)),--with_test True) && \
+	{ echo "waiting for the last scans: runs/weights/synthesis.log"; wait $$synthesis; }
 	$(RUN) training --config_file "['configs/train.json', 'configs/weights.json', 'configs/weights_real.json']" $(WEIGHTS)
 	cp runs/weights/models/model.pt models/model.pt
 
