@@ -13,14 +13,19 @@ ASIDE = ".unfinished"
 
 
 @contextmanager
-def written_aside(path: str | os.PathLike) -> Iterator[Path]:
+def written_aside(path: str | os.PathLike, *, alone: bool = False) -> Iterator[Path]:
     """Give a hidden path beside `path` to write to; when the block ends well it is renamed to `path`, otherwise removed.
 
     Folders that are missing are made.
+
+    Args:
+        path: the file.
+        alone: whether one process at a time writes it: the hidden name is then always the same, so that what a killed process
+            left is written over and large files do not pile up.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}{ASIDE}")
+    aside = path.with_name(f".{path.name}{ASIDE}" if alone else f".{path.name}.{os.getpid()}{ASIDE}")
     try:
         yield aside
         os.replace(aside, path)

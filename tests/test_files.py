@@ -27,6 +27,13 @@ def test_a_failure_leaves_what_was_there(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["a.txt"] and path.read_text() == "before\n"
 
 
+def test_one_writer_alone_writes_over_what_a_killed_one_left(tmp_path: Path) -> None:
+    (tmp_path / ".a.pt.unfinished").write_text("of a killed process, longer")
+    with written_aside(tmp_path / "a.pt", alone=True) as aside:
+        aside.write_text("new")
+    assert [p.name for p in tmp_path.iterdir()] == ["a.pt"] and (tmp_path / "a.pt").read_text() == "new"
+
+
 def test_text_and_json_are_written_as_given(tmp_path: Path) -> None:
     write_text(tmp_path / "a.csv", "ä,1\r\nb,2\n")
     assert (tmp_path / "a.csv").read_bytes() == "ä,1\r\nb,2\n".encode()

@@ -13,6 +13,7 @@ from torch import nn
 
 from bundle.files import written_aside
 
+VIEWS = ("axial", "sagittal")
 EPOCHS = (1, 2, 5, 10, 20, 50, 100, 150, 200, 300, 500, 700, 1000)
 
 
@@ -70,17 +71,18 @@ class AttentionFigures:
 
     def write(self, epoch: int) -> Path:
         """Write coefficients and figure for this epoch; returns the figure's path."""
-        from bundle.reports.attention_figure import VIEWS, draw_training, middle_of, view
+        from bundle.reports.attention_figure import draw_training, middle_of
+        from bundle.reports.planes import PLANES, as_shown
 
         image, label = self._fixed_scan()
         middle = middle_of(label)
         slices = {}
         for level, coefficients in self._coefficients(image).items():
-            slices |= {f"{level} {name}": view(coefficients, name, middle[VIEWS[name][0]]) for name in VIEWS}
+            slices |= {f"{level} {name}": as_shown(coefficients, name, middle[PLANES[name][0]]) for name in VIEWS}
         with written_aside(self.folder / f"epoch_{epoch:04d}.npz") as aside, aside.open("wb") as file:
             np.savez_compressed(file, **slices)
         scan, path = image[0, 0].numpy(), self.folder.parent / "attention.png"
-        pictures, contours = ({name: view(volume, name, middle[VIEWS[name][0]]) for name in VIEWS} for volume in (scan, label))
+        pictures, contours = ({name: as_shown(volume, name, middle[PLANES[name][0]]) for name in VIEWS} for volume in (scan, label))
         draw_training(pictures, contours, self._stored(), path)
         return path
 

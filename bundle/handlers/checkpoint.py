@@ -13,6 +13,8 @@ import torch
 from ignite.handlers.checkpoint import BaseSaveHandler
 from monai.handlers import CheckpointSaver as MonaiCheckpointSaver
 
+from bundle.files import written_aside
+
 
 class CheckpointSaver(MonaiCheckpointSaver):
     """MONAI's `CheckpointSaver`, safe to kill at any moment.
@@ -49,7 +51,8 @@ class CheckpointSaver(MonaiCheckpointSaver):
             return
         kept = best.with_name(self.keep_original)
         if not kept.exists():
-            replace_with(kept, lambda aside: shutil.copy2(best, aside))
+            with written_aside(kept, alone=True) as aside:
+                shutil.copy2(best, aside)
             self.logger.info(f"{best} was there before: kept as {kept}")
 
     def save_best(self, content: Mapping) -> None:
@@ -88,19 +91,7 @@ class AtomicDiskSaver(BaseSaveHandler):
 
 def save_atomically(content: Any, path: str | os.PathLike) -> None:
     """`torch.save` after which `path` holds the whole new content or, if killed on the way, the whole old one."""
-    replace_with(Path(path), lambda aside: _save_to_disk(content, aside))
-
-
-def replace_with(path: Path, write: Any) -> None:
-    """Call `write` with a name beside `path`, then put that file in its place. The name is fixed: nothing piles up."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f"{path.name}.tmp")
-    write(aside)
-    os.replace(aside, path)
-
-
-def _save_to_disk(content: Any, path: Path) -> None:
-    with open(path, "wb") as stream:
+    with written_aside(path, alone=True) as aside, open(aside, "wb") as stream:
         torch.save(content, stream)
         stream.flush()
         # the rename must not reach the disk before the content does: power cuts

@@ -14,7 +14,7 @@ from ignite.engine import Engine, Events
 from monai.handlers import from_engine
 
 from bundle import labels as labels_block
-from bundle.handlers.checkpoint import replace_with
+from bundle.files import written_aside
 
 
 class EpochTable:
@@ -78,7 +78,8 @@ class EpochTable:
             if evaluator.state.epoch == engine.state.epoch:
                 row.update({name: value for name, value in evaluator.state.metrics.items() if name in self.columns})
         rows = [old for old in read_table(self.path) if int(old["epoch"]) < engine.state.epoch]
-        replace_with(self.path, lambda aside: self._write_all([*rows, row], aside))
+        with written_aside(self.path, alone=True) as aside:
+            self._write_all([*rows, row], aside)
 
     def _write_all(self, rows: list[dict[str, Any]], path: Path) -> None:
         with open(path, "w", newline="", encoding="utf-8") as stream:

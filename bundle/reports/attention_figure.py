@@ -8,16 +8,6 @@ from pathlib import Path
 import numpy as np
 
 from bundle.reports.figures import new_figure, save_figure
-from bundle.reports.planes import PLANES
-
-VIEWS = {name: PLANES[name][:3] for name in ("axial", "sagittal")}  # RAS axis that is cut, down the rows, along the columns
-
-
-def view(volume: np.ndarray, name: str, index: int) -> np.ndarray:
-    """One slice of a volume in RAS (X, Y, Z), as a radiologist looks at it: head or front at the top, patient's right at the left."""
-    cut, down, along = VIEWS[name]
-    plane = np.take(volume, index, axis=cut)
-    return (plane if down < along else plane.T)[::-1, ::-1]
 
 
 def draw_training(

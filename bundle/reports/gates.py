@@ -43,7 +43,8 @@ def gates(
     """
     from monai.bundle import ConfigParser
 
-    from bundle.reports.attention_figure import draw_gate, middle_of, view, window
+    from bundle.reports.attention_figure import draw_gate, middle_of, window
+    from bundle.reports.planes import as_shown
 
     names = config_file.split(",") if isinstance(config_file, str) else list(config_file)
     paths = [item if Path(item).is_file() else str(Path(root()) / item) for item in names]
@@ -58,10 +59,10 @@ def gates(
     scan, label = scan[(slice(None), *box)], label[tuple(box)]
     index = middle[2] - box[2].start
     levels = {
-        level: tuple(view(part, "axial", min(index * part.shape[2] // label.shape[2], part.shape[2] - 1)) for part in parts)
+        level: tuple(as_shown(part, "axial", min(index * part.shape[2] // label.shape[2], part.shape[2] - 1)) for part in parts)
         for level, parts in gated_features(network, scan[None]).items()
     }
-    draw_gate(view(scan[0].numpy(), "axial", index), view(label, "axial", index), levels, Path(output))
+    draw_gate(as_shown(scan[0].numpy(), "axial", index), as_shown(label, "axial", index), levels, Path(output))
     print(f"Written: {output}")
     return Path(output)
 

@@ -24,6 +24,15 @@ BODY_HU = -400.0
 MARGIN_MM = 10.0
 
 
+def as_shown(volume: np.ndarray, plane: str, index: int) -> np.ndarray:
+    """One slice (rows, columns) of a volume in RAS (X, Y, Z), a view of it: head or front at the top, patient's right at the left."""
+    cut, down, along, _ = PLANES[plane]
+    chosen = [slice(None)] * 3
+    chosen[cut] = index
+    shown = volume[tuple(chosen)]
+    return (shown if down < along else shown.T)[::-1, ::-1]
+
+
 @dataclass(frozen=True)
 class Window:
     """A rectangle of one plane: `plane` of PLANES, the slice `index` along the RAS axis it cuts, row and column ranges in its
@@ -114,13 +123,8 @@ class Views:
 
     def picture(self, volume: np.ndarray, window: Window) -> np.ndarray:
         """(rows, columns) of a volume (X, Y, Z): one slice, as it is shown."""
-        cut, down, along, _ = PLANES[window.plane]
-        # plain indexing gives a view; np.take would first copy the whole reoriented volume
-        chosen = [slice(None)] * 3
-        chosen[cut] = window.index
-        plane = apply_orientation(volume, self.orientation)[tuple(chosen)]
-        plane = plane if down < along else plane.T
-        return plane[::-1, ::-1][window.rows[0] : window.rows[1], window.columns[0] : window.columns[1]]
+        shown = as_shown(apply_orientation(volume, self.orientation), window.plane, window.index)
+        return shown[window.rows[0] : window.rows[1], window.columns[0] : window.columns[1]]
 
 
 def _span(flags: np.ndarray, margin: int) -> tuple[int, int]:

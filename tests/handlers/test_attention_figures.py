@@ -11,7 +11,7 @@ from ignite.engine import Engine
 
 from bundle.handlers.attention_figures import AttentionFigures
 from bundle.networks import AttentionUnet
-from bundle.reports.attention_figure import view
+from bundle.reports.planes import as_shown
 
 
 @pytest.fixture
@@ -71,9 +71,9 @@ def test_views_lie_as_radiologists_look_at_them() -> None:
     volume = np.zeros((3, 4, 5))
     volume[2, 3, 4] = 1
     for name, index in (("axial", 4), ("sagittal", 2)):
-        picture = view(volume, name, index)
+        picture = as_shown(volume, name, index)
         assert picture[0, 0] == 1 and picture.sum() == 1
-    assert view(volume, "axial", 4).shape == (4, 3) and view(volume, "sagittal", 2).shape == (5, 4)
+    assert as_shown(volume, "axial", 4).shape == (4, 3) and as_shown(volume, "sagittal", 2).shape == (5, 4)
 
 
 def _step(engine: Engine, batch: object) -> None:
