@@ -8,6 +8,7 @@ from bundle.handlers.previews import ValidationPreviews
 from bundle.handlers.progress import Progress
 from bundle.handlers.save_unvalidated import SaveUnvalidated
 from bundle.handlers.training_state import TrainingState
+from bundle.handlers.validation import ValidationHandler
 
 __all__ = [
     "CheckpointSaver",
@@ -17,6 +18,7 @@ __all__ = [
     "Progress",
     "SaveUnvalidated",
     "TrainingState",
+    "ValidationHandler",
     "ValidationPreviews",
     "dice_names",
 ]
