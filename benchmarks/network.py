@@ -171,7 +171,7 @@ def render_gates(options: argparse.Namespace) -> str:
     lines = ["| device, task, precision | no gates | 2 gates | best | median (quartiles) of the turns |"]
     lines.append("| --- |" + " ---: |" * 4)
     for device, task, precision in itertools.product(devices(), options.tasks, ("fp32", "bf16")):
-        turns = options.turns if task == "forward" else -(-options.turns // 8)  # a training step takes that much longer
+        turns = max(2, options.turns if task == "forward" else options.turns // 8)  # a training step takes that much longer
         seconds = in_a_process(["gates", task, precision, device, options.size, options.threads, turns])
         if seconds:
             twin, ours = min(seconds["twin"]), min(seconds["ours"])
