@@ -3,6 +3,9 @@
 Each cell is measured in a process of its own, so that peak memory is that of this cell; the rows take turns, and the best
 of all rounds counts, so that other load on the machine does least harm. What the gates cost is a difference of a few per
 cent, smaller than that between two processes: there the twin and the gated network take turns in one process.
+
+bfloat16 is measured where the hardware computes it: a CPU that emulates it takes minutes for what float32 does in seconds,
+and inference (`precision: auto`) takes float32 there as well.
 """
 
 from __future__ import annotations
@@ -170,7 +173,7 @@ def render_gates(options: argparse.Namespace) -> str:
     """
     lines = ["| device, task, precision | no gates | 2 gates | best | median (quartiles) of the turns |"]
     lines.append("| --- |" + " ---: |" * 4)
-    for device, task, precision in itertools.product(devices(), options.tasks, ("fp32", "bf16")):
+    for device, task, precision in columns(options):
         turns = max(2, options.turns if task == "forward" else options.turns // 8)  # a training step takes that much longer
         seconds = in_a_process(["gates", task, precision, device, options.size, options.threads, turns])
         if seconds:
@@ -186,13 +189,25 @@ def devices() -> list[str]:
     return ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 
 
+def precisions(device: str) -> list[str]:
+    """fp32, and bf16 where the device computes it natively."""
+    from bundle.inferers.precision import choose_precision
+
+    return ["fp32", *(["bf16"] if choose_precision("auto", torch.device(device)) is torch.bfloat16 else [])]
+
+
+def columns(options: argparse.Namespace) -> list[tuple[str, str, str]]:
+    """Of the tables: device, task and precision."""
+    return [(device, task, precision) for device in devices() for task in options.tasks for precision in precisions(device)]
+
+
 def table(options: argparse.Namespace) -> dict[tuple[str, ...], dict[str, float]]:
     """All cells, by (row, task, precision, device): the least of each figure over the rounds."""
     results: dict[tuple[str, ...], dict[str, float]] = {}
     for row in options.rows:
         results[row, "flops", "", ""] = cell(row, "flops", "fp32", "cpu", options)
     for _ in range(options.rounds):
-        for device, task, precision, row in itertools.product(devices(), options.tasks, ("fp32", "bf16"), options.rows):
+        for (device, task, precision), row in itertools.product(columns(options), options.rows):
             key = (row, task, precision, device)
             if key[1] == "training" and key[0].endswith("folded"):
                 continue
@@ -207,20 +222,20 @@ def render(results: dict[tuple[str, ...], dict[str, float]], options: argparse.N
 
     On a GPU, the operations per second that it reaches; compare with what the chip is sold for.
     """
-    columns = sorted({key[1:] for key in results if key[1] != "flops"}, key=str)
-    lines = ["| network | GFLOP | " + " | ".join(f"{device} {task} {precision}" for task, precision, device in columns) + " |"]
-    lines.append("| --- |" + " ---: |" * (len(columns) + 1))
+    heads = columns(options)
+    lines = ["| network | GFLOP | " + " | ".join(" ".join(head) for head in heads) + " |"]
+    lines.append("| --- |" + " ---: |" * (len(heads) + 1))
     for row in options.rows:
         gflop = results[row, "flops", "", ""].get("gflop", float("nan"))
         cells = [f"{gflop:.0f}"]
-        for column in columns:
-            found = results.get((row, *column))
+        for device, task, precision in heads:
+            found = results.get((row, task, precision, device))
             if not found:
                 cells.append("-")
-            elif column[2] == "cpu":
+            elif device == "cpu":
                 cells.append(f"{found['seconds']:.2f} ({found['core_seconds']:.2f}) s, {found['gb']:.1f} GB")
             else:
-                rate = f", {gflop / found['seconds'] / 1000:.0f} TFLOP/s" if column[0] == "forward" else ""
+                rate = f", {gflop / found['seconds'] / 1000:.0f} TFLOP/s" if task == "forward" else ""
                 cells.append(f"{1000 * found['seconds']:.1f} ms, {found['gb']:.1f} GB{rate}")
         lines.append(f"| {ROWS[row]} | " + " | ".join(cells) + " |")
     return "\n".join(lines)

@@ -37,8 +37,8 @@ def fold_batch_norm(network: nn.Module) -> nn.Module:
 class MergedSkip(nn.Module):
     """A skip through additive gates without batch norms, all gates at once.
 
-    `relu(sum_k combine_k W_k (alpha_k x) + bias)`: the two matrices of each gate become one, and theta, phi and psi of
-    all gates are done side by side.
+    `relu(sum_k combine_k W_k (alpha_k x) + bias)`: the two matrices of each gate become one, those of all gates stand side
+    by side as one product with the concatenated alpha_k x, and so do theta, phi and psi.
 
     Args:
         skip: whose batch norms are folded already.
@@ -59,7 +59,7 @@ class MergedSkip(nn.Module):
         psi = torch.block_diag(*(gate.psi.weight.flatten(1) for gate in gates))
         self.psi = nn.Parameter(psi.reshape(*psi.shape, *[1] * (self.theta.dim() - 2)))
         self.psi_bias = nn.Parameter(torch.cat([gate.psi.bias for gate in gates]))
-        self.matrices = nn.Parameter(torch.stack([part @ gate.W.weight.flatten(1) for part, gate in zip(parts, gates, strict=True)]))
+        self.matrix = nn.Parameter(torch.cat([part @ gate.W.weight.flatten(1) for part, gate in zip(parts, gates, strict=True)], dim=1))
         self.bias = nn.Parameter(bias + sum(part @ gate.W.bias for part, gate in zip(parts, gates, strict=True)))
 
     def forward(self, x: Tensor, g: Tensor) -> tuple[Tensor, list[Tensor]]:
@@ -74,10 +74,8 @@ class MergedSkip(nn.Module):
         if not for_export() and not torch.is_grad_enabled() and last.is_contiguous():
             self._in_place(last.flatten(0, -2), alpha.to(x.dtype).movedim(1, 0).flatten(1).unsqueeze(-1))
             return x, alphas
-        y = nn.functional.linear(last * alphas[0].movedim(1, -1), self.matrices[0], self.bias)
-        for k in range(1, self.count):
-            y = y + nn.functional.linear(last * alphas[k].movedim(1, -1), self.matrices[k])
-        return torch.relu_(y).movedim(-1, 1), alphas
+        products = torch.cat([last * alpha.movedim(1, -1) for alpha in alphas], dim=-1)
+        return torch.relu_(nn.functional.linear(products, self.matrix, self.bias)).movedim(-1, 1), alphas
 
     def _in_place(self, x: Tensor, alphas: Tensor) -> None:
         """The gated skip in place of x (voxels, channels), a piece at a time; alphas (gates, voxels, 1).
@@ -86,14 +84,12 @@ class MergedSkip(nn.Module):
         32 MB up), which took longer than the products themselves.
         """
         # autocast does not see what is written to memory that is there, so the types are made the same here
-        matrices, bias = self.matrices.to(x.dtype), self.bias.to(x.dtype)
-        piece = x.shape[0] if x.is_cuda else max(1, self.piece_bytes // (x.shape[1] * x.element_size()))
-        products = x.new_empty(self.count, min(piece, x.shape[0]), x.shape[1])
+        matrix, bias, channels = self.matrix.to(x.dtype), self.bias.to(x.dtype), x.shape[1]
+        piece = x.shape[0] if x.is_cuda else max(1, self.piece_bytes // (channels * x.element_size()))
+        products = x.new_empty(min(piece, x.shape[0]), self.count * channels)
         for start in range(0, x.shape[0], piece):
             part = x[start : start + piece]
             for k in range(self.count):
-                torch.mul(part, alphas[k, start : start + piece], out=products[k, : part.shape[0]])
-            torch.addmm(bias, products[0, : part.shape[0]], matrices[0].t(), out=part)
-            for k in range(1, self.count):
-                part.addmm_(products[k, : part.shape[0]], matrices[k].t())
+                torch.mul(part, alphas[k, start : start + piece], out=products[: part.shape[0], k * channels : (k + 1) * channels])
+            torch.addmm(bias, products[: part.shape[0]], matrix.t(), out=part)
             torch.relu_(part)
