@@ -32,7 +32,9 @@ class VolumeInferer(Inferer):
         memory_gb: memory in GB (10^9 bytes) that the whole process may take on the CPU, or the network on a GPU; None takes
             half of what the machine has free at the time of the call.
         precision: "auto", "fp32", "bf16" or "fp16" (see `choose_precision`).
-        bytes_per_voxel: peak memory of one pass for each voxel of its input, in float32; a measured property of the network.
+        bytes_per_voxel: peak memory of one pass for each voxel of its input, in float32; a measured property of the network
+            (large volumes on a CPU go through `AttentionUnet` a slab at a time).
+        gpu_bytes_per_voxel: the same on a GPU.
         flips: average over the mirror images along the first spatial axis as well (twice the time).
         whole: run a volume that fits in one pass; False always cuts windows of `roi_size`, for exports with one input size.
         prepare: makes a faster copy of a network with batch norms that is in evaluation mode, such as
@@ -52,7 +54,8 @@ class VolumeInferer(Inferer):
         *,
         memory_gb: float | None = None,
         precision: str = "auto",
-        bytes_per_voxel: float = 300.0,
+        bytes_per_voxel: float = 120.0,
+        gpu_bytes_per_voxel: float = 300.0,
         flips: bool = False,
         whole: bool = True,
         prepare: Callable[[torch.nn.Module], torch.nn.Module] | None = None,
@@ -62,7 +65,8 @@ class VolumeInferer(Inferer):
             raise ValueError(f"overlap must be at least 0 and below 1, got {overlap}.")
         choose_precision(precision, "cuda" if precision == "fp16" else "cpu")
         self.roi_size, self.overlap, self.memory_gb, self.precision = tuple(roi_size), overlap, memory_gb, precision
-        self.bytes_per_voxel, self.flips, self.whole = bytes_per_voxel, flips, whole
+        self.bytes_per_voxel, self.gpu_bytes_per_voxel = bytes_per_voxel, gpu_bytes_per_voxel
+        self.flips, self.whole = flips, whole
         self.prepare = prepare
 
     def __call__(self, inputs: torch.Tensor, network: Callable[..., torch.Tensor], *args: Any, **kwargs: Any) -> torch.Tensor:
@@ -134,7 +138,8 @@ class VolumeInferer(Inferer):
         if not self.whole:
             return self.roi_size
         # in half precision some tensors stay float32: 0.6 was measured
-        per_voxel = self.bytes_per_voxel * (1.0 if dtype == torch.float32 else 0.6)
+        float32 = self.gpu_bytes_per_voxel if image.is_cuda else self.bytes_per_voxel
+        per_voxel = float32 * (1.0 if dtype == torch.float32 else 0.6)
         room = share * free_bytes(self.memory_gb, image.device) / image.shape[0]
         shape = image.shape[2:]
         window = choose_window(shape, self.roi_size, int(room / per_voxel), self.overlap)

@@ -6,7 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bundle.networks.upsampling import conv_of_upsampled
+from bundle.networks.convolve import conv_same, convolve, feature_type, for_export
+from bundle.networks.slabs import by_slabs, conv_planes, slab_planes
+from bundle.networks.upsampling import PlanesOfUpsampled, conv_of_upsampled
 
 
 def convolution(
@@ -26,23 +28,6 @@ def batch_norm(spatial_dims: int, channels: int) -> nn.Module:
 def dropout_layer(probability: float) -> nn.Module:
     """Dropout of single values; nothing at all for 0, which would still cost a pass over the tensor while training."""
     return nn.Dropout(probability) if probability > 0 else nn.Identity()
-
-
-def for_export() -> bool:
-    """Whether the network is being traced, exported or compiled: these do better with plain layers than with what is fast here."""
-    return torch.jit.is_tracing() or torch.compiler.is_compiling()
-
-
-def conv_same(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """Convolution with an odd kernel, zero padding and the weights given; the size stays.
-
-    On a CPU, a 1x1x1 convolution is done as a matrix product: for few voxels or one thread, PyTorch's convolution leaves the
-    fast library, and its gradients come in another memory order than the features, which costs more than the product.
-    """
-    padding = weight.shape[-1] // 2
-    if padding == 0 and not x.is_cuda and not for_export():
-        return F.linear(x.movedim(1, -1), weight.flatten(1), bias).movedim(-1, 1)
-    return F.conv2d(x, weight, bias, padding=padding) if x.dim() == 4 else F.conv3d(x, weight, bias, padding=padding)
 
 
 def halve(x: Tensor) -> Tensor:
@@ -99,18 +84,37 @@ class ConvNormAct(nn.Module):
         """(B, in_channels, *spatial) to (B, out_channels, *spatial)."""
         return self.finish(conv_same(x, self.conv.weight, self.conv.bias))
 
+    def of_slab(self, x: Tensor) -> Tensor:
+        """(B, in_channels, depth + 2, H, W) to (B, out_channels, depth, H, W): no padding along the first spatial axis."""
+        return self.finish(convolve(x, self.conv.weight, self.conv.bias, [0, 1, 1]))
+
     def finish(self, x: Tensor) -> Tensor:
         """What follows the convolution."""
         return self.dropout(torch.relu_(self.norm(x)))
 
 
 class TwoConvs(nn.Sequential):
-    """The two convolutions of each level of the U-Net, 3x3x3 with batch norm and ReLU."""
+    """The two convolutions of each level of the U-Net, 3x3x3 with batch norm and ReLU; a slab at a time where that is faster."""
 
     def __init__(self, spatial_dims: int, in_channels: int, out_channels: int, *, dropout: float = 0.0) -> None:
         super().__init__(
             ConvNormAct(spatial_dims, in_channels, out_channels, dropout=dropout),
             ConvNormAct(spatial_dims, out_channels, out_channels, dropout=dropout),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, in_channels, *spatial) to (B, out_channels, *spatial)."""
+        if not torch.jit.is_scripting():
+            planes = slab_planes(x, self[0].conv.weight.shape[0], list(x.shape[2:]))
+            if planes and not self[0].norm.training and not for_export():
+                return self._by_slabs(x, planes)
+        return self[1](self[0](x))
+
+    @torch.jit.unused
+    def _by_slabs(self, x: Tensor, planes: int) -> Tensor:
+        weight = self[0].conv.weight.to(feature_type(x))
+        return by_slabs(
+            lambda start, stop: self[0].finish(conv_planes(x, start, stop, weight, self[0].conv.bias)), self[1].of_slab, x.shape[2], planes
         )
 
 
@@ -145,12 +149,30 @@ class UpBlock(nn.Module):
         self.second = ConvNormAct(spatial_dims, skip_channels, skip_channels, dropout=dropout)
 
     def forward(self, skip: Tensor, coarse: Tensor) -> Tensor:
-        """(B, skip_channels + extra_channels, *spatial) and (B, coarse_channels, *smaller) to (B, skip_channels, *spatial)."""
+        """(B, skip_channels + extra_channels, *spatial) and (B, coarse_channels, *smaller) to (B, skip_channels, *spatial).
+
+        In evaluation without gradients, the result may take the place of the skip in memory.
+        """
         if not self.align_corners and splitting_pays(skip, coarse):
             of_skip, of_coarse = self.first.conv.weight.split([skip.shape[1], coarse.shape[1]], dim=1)
+            if not torch.jit.is_scripting():
+                planes = slab_planes(skip, self.first.conv.weight.shape[0], list(skip.shape[2:]))
+                if planes and not self.first.norm.training:
+                    return self._by_slabs(skip, coarse, of_skip, of_coarse, planes)
             x = conv_same(skip, of_skip, self.first.conv.bias).add_(conv_of_upsampled(coarse, of_coarse))
             return self.second(self.first.finish(x))
         return self.second(self.first(torch.cat([skip, resize(coarse, list(skip.shape[2:]), self.align_corners)], dim=1)))
+
+    @torch.jit.unused
+    def _by_slabs(self, skip: Tensor, coarse: Tensor, of_skip: Tensor, of_coarse: Tensor, planes: int) -> Tensor:
+        dtype = feature_type(skip)
+        of_skip, upsampled = of_skip.to(dtype), PlanesOfUpsampled(coarse, of_coarse.to(dtype))
+
+        def first(start: int, stop: int) -> Tensor:
+            return self.first.finish(upsampled.add_to(conv_planes(skip, start, stop, of_skip, self.first.conv.bias), start, stop))
+
+        in_place = skip.shape[1] == self.second.conv.weight.shape[0] and skip.dtype == dtype
+        return by_slabs(first, self.second.of_slab, skip.shape[2], planes, skip if in_place else None)
 
 
 def splitting_pays(skip: Tensor, coarse: Tensor) -> bool:

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from bundle.networks.blocks import ConvNormAct, conv_same, for_export, resize
+from bundle.networks.blocks import ConvNormAct, resize
+from bundle.networks.convolve import conv_same, convolve, for_export
 from bundle.networks.grid_gate import GridAttentionGate
 from bundle.networks.skips import GatedSkip
 
@@ -31,7 +32,7 @@ def fold_batch_norm(network: nn.Module) -> nn.Module:
             # a variant computes its coefficients in its own way, and stays as it is
             if isinstance(child, GatedSkip) and all(type(gate) is GridAttentionGate for gate in child.gates):
                 setattr(module, name, MergedSkip(child))
-    return folded.requires_grad_(False)
+    return folded.eval().requires_grad_(False)
 
 
 class MergedSkip(nn.Module):
@@ -64,7 +65,7 @@ class MergedSkip(nn.Module):
 
     def forward(self, x: Tensor, g: Tensor) -> tuple[Tensor, list[Tensor]]:
         """As `GatedSkip.forward`; without gradients, what it returns takes the place of x in memory."""
-        theta = nn.functional.conv2d(x, self.theta, stride=2) if x.dim() == 4 else nn.functional.conv3d(x, self.theta, stride=2)
+        theta = convolve(x, self.theta, None, [0] * (x.dim() - 2), stride=2)
         phi = resize(conv_same(g, self.phi, self.phi_bias), list(theta.shape[2:]), self.align_corners)
         alpha = torch.sigmoid(conv_same(torch.relu_(theta.add_(phi)), self.psi, self.psi_bias))
         # so few channels resample twice as fast one after the other

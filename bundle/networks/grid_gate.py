@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from bundle.networks.blocks import batch_norm, conv_same, convolution, dropout_layer, resize
+from bundle.networks.blocks import batch_norm, convolution, dropout_layer, resize
+from bundle.networks.convolve import conv_same
 
 OPEN_LOGIT = 5.0  # sigmoid(5) = 0.9933: open, and still far enough from flat to learn to close
 

@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bundle.networks.blocks import conv_same, convolution, for_export, resize
+from bundle.networks.blocks import convolution, resize
+from bundle.networks.convolve import conv_same, for_export
 
 
 class FusedHeads(nn.Module):
@@ -32,7 +33,10 @@ class FusedHeads(nn.Module):
         self.final = convolution(spatial_dims, out_channels * len(channels), out_channels, 1)
 
     def forward(self, features: list[Tensor]) -> Tensor:
-        """Features (B, channels[i], *spatial / 2**i), the finest first, to logits (B, out_channels, *spatial)."""
+        """Features (B, channels[i], *spatial / 2**i), the finest first, to logits (B, out_channels, *spatial).
+
+        The list comes back empty: what is needed of the features are their classes, and the features are larger by far.
+        """
         maps: list[Tensor] = []
         total = given(self.final.bias)
         for i, head in enumerate(self.levels):
@@ -41,6 +45,7 @@ class FusedHeads(nn.Module):
             total = total + (final * given(head.bias)).sum(1)
             weight = (final.unsqueeze(2) * head.weight.flatten(1)).sum(1)
             maps.append(to_classes(features[i], weight.reshape(head.weight.shape)))
+        features.clear()
         # biases pass through up-sampling, so all are added where there are fewest voxels
         maps[-1] = maps[-1] + total.to(maps[-1].dtype).reshape([1, -1] + [1] * (maps[-1].dim() - 2))
         return sum_upsampled(maps, self.align_corners)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from bundle.networks.blocks import ConvNormAct, conv_same
+from bundle.networks.blocks import ConvNormAct
+from bundle.networks.convolve import conv_same
 
 
 class OpenSkip(nn.Module):

@@ -6,6 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from bundle.networks.convolve import convolve
+from bundle.networks.slabs import conv_planes
+
 
 def conv_of_upsampled(x: Tensor, weight: Tensor) -> Tensor:
     """The 3x3x3 convolution (zero padding) of x up-sampled twice (bi- or trilinear, corners not aligned), in one step.
@@ -24,7 +27,7 @@ def conv_of_upsampled(x: Tensor, weight: Tensor) -> Tensor:
     """
     dims = x.dim() - 2
     phases = phase_weights(weight)
-    fine = interleave(F.conv2d(x, phases, padding=1) if dims == 2 else F.conv3d(x, phases, padding=1))
+    fine = interleave(convolve(x, phases, None, [1] * dims))
     # changes in place are made before the view that moves the channels: autograd would copy everything for those of a view
     faces: list[Tensor] = []
     for axis in range(dims):
@@ -32,6 +35,34 @@ def conv_of_upsampled(x: Tensor, weight: Tensor) -> Tensor:
             faces.append(_border(x, weight, axis, side))
     fine = add_faces(fine, faces) if torch.jit.is_scripting() else _AddFaces.apply(fine, *faces)
     return fine.movedim(-1, 1)
+
+
+class PlanesOfUpsampled:
+    """`conv_of_upsampled` in 3-D, some planes of the first spatial axis at a time.
+
+    Args:
+        x: (B, in_channels, *spatial).
+        weight: (out_channels, in_channels, 3, 3, 3).
+    """
+
+    def __init__(self, x: Tensor, weight: Tensor) -> None:
+        self.x, self.phases = x, phase_weights(weight)
+        self.faces = [_border(x, weight, axis, side) for axis in range(3) for side in range(2)]
+
+    def add_to(self, planes: Tensor, start: int, stop: int) -> Tensor:
+        """Add planes start to stop of the fine grid, both even, to (B, out_channels, stop - start, *2 spatial[1:]), in place."""
+        coarse = conv_planes(self.x, start // 2, stop // 2, self.phases, None)
+        fine = planes.movedim(1, -1)
+        b, d, h, w, c = fine.shape
+        fine.view(b, d // 2, 2, h // 2, 2, w // 2, 2, c).add_(_phases_apart(coarse))
+        for i, face in enumerate(self.faces):
+            axis, side = divmod(i, 2)
+            if axis > 0:
+                face = face.narrow(1, start, stop - start)
+            elif not (start == 0, stop == 2 * self.x.shape[2])[side]:
+                continue
+            fine.narrow(1 + axis, side * (fine.shape[1 + axis] - 2), 2).add_(face)
+        return planes
 
 
 def add_faces(x: Tensor, faces: list[Tensor]) -> Tensor:
@@ -70,14 +101,18 @@ def phase_weights(weight: Tensor) -> Tensor:
 
 def interleave(phases: Tensor) -> Tensor:
     """(B, phases * channels, *spatial) to (B, *2 spatial, channels)."""
-    dims = phases.dim() - 2
+    apart = _phases_apart(phases)
+    if apart.dim() == 6:
+        return apart.flatten(1, 2).flatten(2, 3)
+    return apart.flatten(1, 2).flatten(2, 3).flatten(3, 4)
+
+
+def _phases_apart(phases: Tensor) -> Tensor:
+    """(B, phases * channels, *spatial) to a view in the order of the fine grid: (B, D, 2, H, 2[, W, 2], channels)."""
     last = phases.movedim(1, -1)
-    channels = phases.shape[1] >> dims
-    if dims == 2:
-        b, h, w = last.shape[0], last.shape[1], last.shape[2]
-        return last.reshape(b, h, w, 2, 2, channels).permute(0, 1, 3, 2, 4, 5).reshape(b, 2 * h, 2 * w, channels)
-    b, d, h, w = last.shape[0], last.shape[1], last.shape[2], last.shape[3]
-    return last.reshape(b, d, h, w, 2, 2, 2, channels).permute(0, 1, 4, 2, 5, 3, 6, 7).reshape(b, 2 * d, 2 * h, 2 * w, channels)
+    if phases.dim() == 4:
+        return last.unflatten(-1, [2, 2, phases.shape[1] // 4]).permute(0, 1, 3, 2, 4, 5)
+    return last.unflatten(-1, [2, 2, 2, phases.shape[1] // 8]).permute(0, 1, 4, 2, 5, 3, 6, 7)
 
 
 def _border(x: Tensor, weight: Tensor, axis: int, side: int) -> Tensor:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from bundle.networks.blocks import conv_same, convolution, resize
+from bundle.networks.blocks import convolution, resize
+from bundle.networks.convolve import conv_same
 from bundle.networks.grid_gate import OPEN_LOGIT, GridAttentionGate
 
 
