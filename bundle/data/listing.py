@@ -75,8 +75,10 @@ def from_json(path: Path, base: Path | None = None) -> Listing:
 
 
 def has_list(path: Path) -> bool:
-    """Whether a `dataset.json` lists its cases (MSD's does, nnU-Net's does not)."""
-    return bool(_read(path).get("training"))
+    """Whether a `dataset.json` lists its cases (MSD's does, nnU-Net's does not): any that has a label, in whatever section."""
+    content = _read(path)
+    tests = [entry for key in TEST_KEYS for entry in content.get(key, []) if isinstance(entry, dict) and entry.get("label")]
+    return bool(content.get("training") or content.get("validation") or tests)
 
 
 def _read(path: Path) -> dict:

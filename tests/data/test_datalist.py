@@ -90,6 +90,18 @@ def test_dataset_json_of_nnunet_lists_nothing_so_folders_count(tmp_path):
     assert find_cases(str(tmp_path)).value_names == {0: "background", 1: "pancreas", 2: "kidney", 3: "kidney"}
 
 
+@pytest.mark.parametrize("section", ["validation", "test"])
+def test_dataset_json_of_one_section_without_training(tmp_path, section):
+    """A set to score on, say: its list counts, and is not split again."""
+    msd(tmp_path, 6)
+    entries = [{"image": f"./imagesTr/case_{n}.nii.gz", "label": f"./labelsTr/case_{n}.nii.gz"} for n in range(5)]
+    write(tmp_path / "dataset.json", {"training": [], section: entries})
+    assert case_names(datalist(str(tmp_path), section)) == [f"case_{n}.nii.gz" for n in range(5)]
+    # without labels it is no list to score on: the folders count
+    write(tmp_path / "dataset.json", {section: []} if section == "validation" else {section: ["./imagesTs/t.nii.gz"]})
+    assert len(datalist(str(tmp_path), "all")) == 6
+
+
 def test_datalist_sections_are_taken_as_they_are(tmp_path):
     touch(tmp_path, *[f"scans/{name}.nii" for name in "abcdef"])
     entry = {name: {"image": f"scans/{name}.nii", "label": f"scans/{name}.nii"} for name in "abcdef"}

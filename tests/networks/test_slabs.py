@@ -112,6 +112,7 @@ def test_when(monkeypatch):
         assert slab_planes(x, 16, [34, 160, 96]) == 0 and slab_planes(x, 16, [36, 160, 96]) == 16
         assert slab_planes(x, 16, [160, 1024, 1024]) == 2
         assert slab_planes(x[0], 16, [4096, 4096]) == 0
+        assert slab_planes(x.to("meta"), 16, [160, 160, 96]) == 0
         with torch.autocast("cpu", torch.bfloat16):
             assert slab_planes(x, 16, [160, 160, 96]) == 34
     assert slab_planes(x, 16, [160, 160, 96]) == 0
