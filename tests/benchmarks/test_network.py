@@ -33,20 +33,32 @@ def test_operations_of_a_network(benchmark):
     assert 0.0035 * 3 < gflop < 0.1
 
 
-def test_table(benchmark):
+@pytest.mark.parametrize("native", [True, False])
+def test_bfloat16_where_the_cpu_computes_it(benchmark, monkeypatch, native):
+    monkeypatch.setattr("bundle.inferers.precision.cpu_has_bf16", lambda: native)
+    monkeypatch.setattr(benchmark, "devices", lambda: ["cpu"])
+    heads = [("cpu", "forward", "fp32"), ("cpu", "forward", "bf16")]
+    assert benchmark.columns(argparse.Namespace(tasks=["forward"])) == heads[: 2 if native else 1]
+
+
+def test_table(benchmark, monkeypatch):
+    monkeypatch.setattr(benchmark, "columns", lambda options: [("cpu", "forward", "fp32"), ("cuda", "forward", "bf16")])
     results = {
         ("ours", "flops", "", ""): {"gflop": 347.4},
         ("ours", "forward", "fp32", "cpu"): {"seconds": 1.234, "core_seconds": 2.4, "gb": 1.5},
+        ("ours", "forward", "bf16", "cuda"): {"seconds": 0.01, "core_seconds": 0.01, "gb": 0.5},
         ("monai", "flops", "", ""): {"gflop": 500.0},
     }
     lines = benchmark.render(results, argparse.Namespace(rows=["ours", "monai"])).splitlines()
-    assert lines[2] == "| ours, 2 gates | 347 | 1.23 (2.40) s, 1.5 GB |"
-    assert lines[3] == "| MONAI's AttentionUnet | 500 | - |"
+    assert lines[0] == "| network | GFLOP | cpu forward fp32 | cuda forward bf16 |"
+    assert lines[2] == "| ours, 2 gates | 347 | 1.23 (2.40) s, 1.5 GB | 10.0 ms, 0.5 GB, 35 TFLOP/s |"
+    assert lines[3] == "| MONAI's AttentionUnet | 500 | - | - |"
 
 
 def test_what_the_gates_cost(benchmark, monkeypatch):
     """Ratios within the turns are 1.1, 1.2, 0.9, 1.0, 1.05; the best of each are 2.0 and 1.8."""
     seconds = {"twin": [2.0, 2.0, 2.0, 3.0, 4.0], "ours": [2.2, 2.4, 1.8, 3.0, 4.2]}
+    monkeypatch.setattr(benchmark, "columns", lambda options: [("cpu", "forward", "fp32"), ("cpu", "forward", "bf16")])
     monkeypatch.setattr(benchmark, "in_a_process", lambda arguments: seconds if arguments[2] == "bf16" else {})
     options = argparse.Namespace(tasks=["forward"], size=[16, 16, 16], threads=1, turns=5)
     lines = benchmark.render_gates(options).splitlines()
