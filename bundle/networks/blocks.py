@@ -106,7 +106,7 @@ class TwoConvs(nn.Sequential):
         """(B, in_channels, *spatial) to (B, out_channels, *spatial)."""
         if not torch.jit.is_scripting():
             planes = slab_planes(x, self[0].conv.weight.shape[0], list(x.shape[2:]))
-            if planes and not self[0].norm.training and not for_export():
+            if planes and not self[0].norm.training:
                 return self._by_slabs(x, planes)
         return self[1](self[0](x))
 

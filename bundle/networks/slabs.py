@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bundle.networks.convolve import convolve, feature_type
+from bundle.networks.convolve import convolve, feature_type, for_export
 
 # features of a slab at one stage: half of what glibc recycles at most
 SLAB_BYTES = 16 * 2**20
@@ -24,7 +24,7 @@ def slab_planes(x: Tensor, channels: int, size: list[int]) -> int:
 
     Slabs are for inference on a CPU: gradients need everything at once, and GPUs keep the memory of their tensors.
     """
-    if x.device.type != "cpu" or len(size) != 3 or torch.is_grad_enabled():
+    if x.device.type != "cpu" or len(size) != 3 or torch.is_grad_enabled() or for_export():
         return 0
     plane = x.shape[0] * channels * size[1] * size[2] * torch.finfo(feature_type(x)).bits // 8
     if plane * size[0] <= 2 * SLAB_BYTES:
