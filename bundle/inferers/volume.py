@@ -123,15 +123,16 @@ class VolumeInferer(Inferer):
     def _run(
         self, image: torch.Tensor, window: Sequence[int], dtype: torch.dtype, network: Callable, *args: Any, **kwargs: Any
     ) -> torch.Tensor:
-        """Logits with this window; one pass where it is the whole volume."""
-        def predict(patch: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+        """Logits with this window; one pass where it is the whole volume, air around one that is smaller than the window."""
+
+        def predict(patch: torch.Tensor) -> torch.Tensor:
             patch = patch.contiguous(memory_format=torch.channels_last_3d) if patch.ndim == 5 else patch
             with torch.autocast(image.device.type, dtype=dtype) if dtype != torch.float32 else nullcontext():
                 return network(patch, *args, **kwargs).float()
 
         if tuple(window) == tuple(image.shape[2:]):
-            return predict(image, *args, **kwargs)
-        return sliding_window_inference(image, window, 1, predict, self.overlap, "gaussian", *args, **kwargs)
+            return predict(image)
+        return sliding_window_inference(image, window, 1, predict, self.overlap, "gaussian", cval=float(image.min()))
 
     def _window(self, image: torch.Tensor, dtype: torch.dtype, share: float = 1.0) -> tuple[int, ...]:
         """How much of the image (B, C, X, Y, Z) the network sees at once, with a share of the memory that is free."""

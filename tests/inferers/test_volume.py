@@ -88,6 +88,23 @@ def test_windows_of_one_size_where_one_pass_is_not_wanted() -> None:
     assert torch.allclose(logits, torch.cat([x, 2 * x + 1], 1), atol=1e-5)
 
 
+def test_windows_that_are_larger_than_the_volume_are_filled_with_air() -> None:
+    # values from -3 to -1: zeros around them would be brighter than anything in the scan
+    x = -3 + 2 * torch.rand(1, 1, 40, 40, 20)
+    x[..., 0, 0, 0], x[..., 1, 0, 0] = -3.0, -1.0
+    seen = []
+
+    def network(patch: torch.Tensor, scale: float) -> torch.Tensor:
+        seen.append(patch.clone())
+        return scale * patch
+
+    logits = VolumeInferer(roi_size=(32, 32, 32), precision="fp32", whole=False)(x, network, 2.0)
+    assert torch.allclose(logits, 2 * x, atol=1e-5)
+    # 12 planes are missing, 6 on each side
+    assert all(bool((patch[..., :6] == -3.0).all()) and bool((patch[..., -6:] == -3.0).all()) for patch in seen)
+    assert max(float(patch.max()) for patch in seen) == -1.0
+
+
 def test_less_at_once_where_memory_gives_out() -> None:
     class Greedy(Recorder):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
