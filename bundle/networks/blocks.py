@@ -105,7 +105,7 @@ class TwoConvs(nn.Sequential):
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, *spatial) to (B, out_channels, *spatial)."""
         if not torch.jit.is_scripting():
-            planes = slab_planes(x, self[0].conv.weight.shape[0], list(x.shape[2:]))
+            planes = slab_planes(x, self[0].conv.weight.shape[0])
             if planes and not self[0].norm.training:
                 return self._by_slabs(x, planes)
         return self[1](self[0](x))
@@ -156,7 +156,7 @@ class UpBlock(nn.Module):
         if not self.align_corners and splitting_pays(skip, coarse):
             of_skip, of_coarse = self.first.conv.weight.split([skip.shape[1], coarse.shape[1]], dim=1)
             if not torch.jit.is_scripting():
-                planes = slab_planes(skip, self.first.conv.weight.shape[0], list(skip.shape[2:]))
+                planes = slab_planes(skip, self.first.conv.weight.shape[0])
                 if planes and not self.first.norm.training:
                     return self._by_slabs(skip, coarse, of_skip, of_coarse, planes)
             x = conv_same(skip, of_skip, self.first.conv.bias).add_(conv_of_upsampled(coarse, of_coarse))

@@ -19,15 +19,15 @@ from bundle.networks.convolve import convolve, feature_type, for_export
 SLAB_BYTES = 16 * 2**20
 
 
-def slab_planes(x: Tensor, channels: int, size: list[int]) -> int:
-    """How many planes at a time for features of so many channels on the grid `size`; 0 where all at once is as well.
+def slab_planes(x: Tensor, channels: int) -> int:
+    """How many planes at a time for features of so many channels on the grid of x (B, C, *spatial); 0 where all at once is as well.
 
     Slabs are for inference on a CPU: gradients need everything at once, and GPUs keep the memory of their tensors.
     """
-    if x.device.type != "cpu" or len(size) != 3 or torch.is_grad_enabled() or for_export():
+    if x.device.type != "cpu" or x.dim() != 5 or torch.is_grad_enabled() or for_export():
         return 0
-    plane = x.shape[0] * channels * size[1] * size[2] * torch.finfo(feature_type(x)).bits // 8
-    if plane * size[0] <= 2 * SLAB_BYTES:
+    plane = x.shape[0] * channels * x.shape[3] * x.shape[4] * torch.finfo(feature_type(x)).bits // 8
+    if plane * x.shape[2] <= 2 * SLAB_BYTES:
         return 0
     return max(2, SLAB_BYTES // plane // 2 * 2)
 
