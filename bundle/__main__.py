@@ -15,6 +15,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "synthesise": ("bundle.data.synthesis:synthesise", "write CT synthesised from label maps: the training set of the weights"),
     "score": ("bundle.reports.score:score", "score label maps against references: metrics.csv, summary.json"),
     "convert-authors": ("bundle.networks.authors:convert_authors", "weights of the authors' own code, for this bundle"),
+    "average": ("bundle.networks.average:average", "the mean of the weights of several epochs"),
     "ranges": ("bundle.reports.learn_ranges:ranges", "what is usual in a labelled data set: volumes, HU, positions"),
     "quickstart-report": ("bundle.reports.quickstart:quickstart_report", "table and paths at the end of make train"),
     "compare": ("bundle.reports.compare:compare", "compare scored runs: Table 1, paired tests, effect per case"),
