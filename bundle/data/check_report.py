@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -13,16 +11,17 @@ from bundle import labels as label_block
 from bundle.data import rules
 from bundle.data.check import Measured
 from bundle.data.datalist import Case
-from bundle.files import write_json, write_text
+from bundle.files import write_json
 from bundle.reports.figures import new_figure, save_figure
+from bundle.tables import write_csv
 
 
 def write_report(measured: Measured, found: Sequence[rules.Finding], labels: label_block.Labels, output: Path) -> None:
     """Write `findings.csv`, `cases.csv`, `summary.json` and `distribution.png` to `output`, and print the summary."""
     rows = [_row(measured, case, labels, found) for case in measured.listing.cases]
     summary = summarise(rows, labels, found)
-    _write_table([finding.row() for finding in found], ["level", "code", "case", "file", "problem", "fix"], output / "findings.csv")
-    _write_table(rows, list(rows[0]) if rows else ["case"], output / "cases.csv")
+    write_csv(output / "findings.csv", ["level", "code", "case", "file", "problem", "fix"], [finding.row() for finding in found])
+    write_csv(output / "cases.csv", list(rows[0]) if rows else ["case"], rows)
     write_json(output / "summary.json", summary)
     good = [row for row in rows if row["spacing_x"] is not None]
     if good:
@@ -110,11 +109,3 @@ def _span(values: Mapping) -> str:
     if values["median"] is None:
         return "-"
     return f"{values['median']:.4g} ({values['min']:.4g} to {values['max']:.4g})"
-
-
-def _write_table(rows: Sequence[Mapping], columns: Sequence[str], path: Path) -> None:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_text(path, text.getvalue())

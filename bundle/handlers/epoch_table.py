@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 import time
 from collections.abc import Mapping
@@ -14,7 +13,7 @@ from ignite.engine import Engine, Events
 from monai.handlers import from_engine
 
 from bundle import labels as labels_block
-from bundle.files import written_aside
+from bundle.tables import read_csv, write_csv
 
 
 class EpochTable:
@@ -78,14 +77,8 @@ class EpochTable:
             if evaluator.state.epoch == engine.state.epoch:
                 row.update({name: value for name, value in evaluator.state.metrics.items() if name in self.columns})
         rows = [old for old in read_table(self.path) if int(old["epoch"]) < engine.state.epoch]
-        with written_aside(self.path, alone=True) as aside:
-            self._write_all([*rows, row], aside)
-
-    def _write_all(self, rows: list[dict[str, Any]], path: Path) -> None:
-        with open(path, "w", newline="", encoding="utf-8") as stream:
-            writer = csv.DictWriter(stream, self.columns, restval="", extrasaction="ignore")
-            writer.writeheader()
-            writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
+        table = [{name: _cell(value) for name, value in one.items()} for one in (*rows, row)]
+        write_csv(self.path, self.columns, table, alone=True)
 
 
 def dice_names(labels: labels_block.Labels, prefix: str) -> list[str]:
@@ -97,8 +90,7 @@ def read_table(path: str | Path) -> list[dict[str, str]]:
     """Rows of a table that `EpochTable` wrote, as text; empty where there is none yet."""
     if not Path(path).is_file():
         return []
-    with open(path, newline="", encoding="utf-8") as stream:
-        return [row for row in csv.DictReader(stream) if (row.get("epoch") or "").isdigit()]
+    return [row for row in read_csv(path) if row.get("epoch", "").isdigit()]
 
 
 def _cell(value: Any) -> Any:

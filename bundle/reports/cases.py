@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from bundle.files import written_aside
 from bundle.reports.measure import Structure, measure_structures
 from bundle.reports.quality import Judgement, judge
 from bundle.reports.scan_check import check_scan
+from bundle.tables import read_csv, write_csv
 
 CSV_NAME = "cases.csv"
 COLUMNS = (
@@ -174,12 +173,7 @@ def write_cases_csv(output_dir: str | os.PathLike, rows: Iterable[Mapping[str, A
     for row in rows:
         fresh.setdefault(str(row["case"]), []).append(row)
     by_case |= fresh
-    with written_aside(path) as aside, open(aside, "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore", restval="", lineterminator="\n")
-        writer.writeheader()
-        for case in sorted(by_case):
-            writer.writerows(by_case[case])
-    return path
+    return write_csv(path, COLUMNS, [row for case in sorted(by_case) for row in by_case[case]])
 
 
 def read_cases_csv(output_dir: str | os.PathLike) -> list[dict[str, str]]:
@@ -187,8 +181,7 @@ def read_cases_csv(output_dir: str | os.PathLike) -> list[dict[str, str]]:
     path = Path(output_dir) / CSV_NAME
     if not path.is_file():
         return []
-    with open(path, newline="", encoding="utf-8") as file:
-        return [row for row in csv.DictReader(file) if row.get("case")]
+    return [row for row in read_csv(path) if row.get("case")]
 
 
 def preview_path(output_dir: str | os.PathLike, name: str) -> Path:

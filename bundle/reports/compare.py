@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 from collections.abc import Sequence
@@ -10,9 +9,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from bundle.errors import UserError
-from bundle.files import write_text, written_aside
+from bundle.files import write_text
 from bundle.reports.paired import Paired, holm, paired
 from bundle.reports.score import read_metrics, summarise
+from bundle.tables import write_csv
 
 METRICS = {"dice": "Dice", "precision": "precision", "recall": "recall", "assd_mm": "ASSD (mm)", "hd95_mm": "HD95 (mm)"}
 VOLUME_TOLERANCE = 0.01  # relative: references of one case may differ by rounding, not by more
@@ -194,12 +194,9 @@ def _adjust(effects: list[Effect]) -> list[Effect]:
 
 
 def _write_csv(effects: Sequence[Effect], path: Path) -> None:
-    with written_aside(path) as aside, aside.open("w", newline="", encoding="utf-8") as file:
-        rows = [{key: value for key, value in asdict(effect).items() if key not in ("statistics", "differences")} for effect in effects]
-        rows = [{**row, **asdict(effect.statistics)} for row, effect in zip(rows, effects, strict=True)]
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows([{key: "" if value is None else value for key, value in row.items()} for row in rows])
+    rows = [{key: value for key, value in asdict(effect).items() if key not in ("statistics", "differences")} for effect in effects]
+    rows = [{**row, **asdict(effect.statistics)} for row, effect in zip(rows, effects, strict=True)]
+    write_csv(path, list(rows[0]), rows)
 
 
 def _cell(statistics: dict, digits: int, cases: int) -> str:
@@ -213,5 +210,3 @@ def _p(value: float | None) -> str:
     if value is None:
         return "-"
     return f"{value:.3f}" if value >= 0.001 else f"{value:.1e}"
-
-

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,11 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from bundle.errors import UserError
-from bundle.files import write_json, written_aside
+from bundle.files import write_json
 from bundle.labels import Labels
 from bundle.labels import values as label_values
 from bundle.metrics import COLUMNS, score_case
 from bundle.reports import label_maps
+from bundle.tables import read_csv, write_csv
 
 Files = str | os.PathLike | Iterable[str | os.PathLike]
 SHOWN = (("dice", 3), ("precision", 3), ("recall", 3), ("assd_mm", 2), ("hd95_mm", 2))  # columns of the console's table, digits
@@ -116,10 +116,8 @@ def table(summary: Mapping) -> str:
 
 def write_metrics(rows: Sequence[Mapping], path: Path) -> None:
     """`metrics.csv`: a row per case and structure; a score that is not defined is an empty cell."""
-    lines = [["case", "structure", *COLUMNS]]
-    lines += [[row["case"], row["structure"], *("" if row[m] is None else f"{row[m]:.6g}" for m in COLUMNS)] for row in rows]
-    with written_aside(path) as aside, aside.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file, lineterminator="\n").writerows(lines)
+    formatted = [{**row, **{name: "" if row[name] is None else f"{row[name]:.6g}" for name in COLUMNS}} for row in rows]
+    write_csv(path, ["case", "structure", *COLUMNS], formatted)
 
 
 def read_metrics(path: Path) -> list[dict]:
@@ -129,8 +127,7 @@ def read_metrics(path: Path) -> list[dict]:
         UserError: a file that is not there or lacks a column.
     """
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
+        rows = read_csv(path)
         scores = [{metric: float(row[metric]) if row[metric] else None for metric in COLUMNS} for row in rows]
         return [{"case": row["case"], "structure": row["structure"], **mine} for row, mine in zip(rows, scores, strict=True)]
     except (OSError, KeyError, ValueError, TypeError) as error:

@@ -1,0 +1,70 @@
+"""`bundle.tables`: no cell is a formula, and every text comes back as it was."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from bundle.tables import original, plain, read_csv, write_csv
+
+FORMULAS = (
+    "=1+1",
+    "=cmd|' /C calc'!A0",
+    "+cmd|x",
+    "-cmd|x",
+    "-2+3+cmd|x",
+    "@SUM(A1)",
+    "\t=1",
+    "\r=1",
+    " =1",
+    "＝1",
+    "-",
+    "--5",
+    "-5 mm",
+    "'=1",
+    "''@x",
+)
+
+
+@pytest.mark.parametrize("text", FORMULAS)
+def test_a_formula_becomes_text_and_comes_back(text: str) -> None:
+    assert plain(text).strip(" ").startswith("'")
+    assert original(plain(text)) == text
+
+
+@pytest.mark.parametrize("text", ["", "case", "-0.5", "+3", "-1e-05", "-inf", "-.5", "a=b", "x-y", "'quoted'", "1; -2.5; 3"])
+def test_numbers_and_words_stay(text: str) -> None:
+    assert plain(text) == text and original(text) == text
+
+
+@pytest.mark.parametrize("number", [-3, -0.25, 7, True])
+def test_values_that_are_no_text_stay(number: object) -> None:
+    assert plain(number) is number
+
+
+def test_a_cell_that_other_separators_would_split_holds_no_formula_either() -> None:
+    assert plain("a;=cmd|x\t+y") == "a;'=cmd|x\t'+y"
+    assert original("a;'=cmd|x\t'+y") == "a;=cmd|x\t+y"
+
+
+def test_table_on_disk(tmp_path: Path) -> None:
+    rows = [{"case": "=a", "dice": -0.5, "more": "left out"}, {"case": "M\udcfcller", "dice": None}, {"case": 'b,"c"\nd'}]
+    path = write_csv(tmp_path / "new" / "table.csv", ["case", "dice"], rows)
+    assert path.read_text(encoding="utf-8") == 'case,dice\n\'=a,-0.5\nM\\udcfcller,\n"b,""c""\nd",\n'
+    with path.open(newline="", encoding="utf-8") as file:  # what every other reader sees
+        assert [row["case"][0] for row in csv.DictReader(file)] == ["'", "M", "b"]
+    assert read_csv(path) == [{"case": "=a", "dice": "-0.5"}, {"case": "M\\udcfcller", "dice": ""}, {"case": 'b,"c"\nd', "dice": ""}]
+    assert [file.name for file in path.parent.iterdir()] == ["table.csv"]
+
+
+def test_a_table_that_a_spreadsheet_saved_is_read(tmp_path: Path) -> None:
+    (tmp_path / "table.csv").write_bytes(b"\xef\xbb\xbfcase,dice,error\r\na,0.5\r\n")
+    assert read_csv(tmp_path / "table.csv") == [{"case": "a", "dice": "0.5", "error": ""}]
+
+
+def test_every_table_is_written_here(repository: Path) -> None:
+    """A table that another module writes by itself would not have the apostrophes."""
+    modules = {file.relative_to(repository / "bundle"): file.read_text(encoding="utf-8") for file in (repository / "bundle").rglob("*.py")}
+    assert [path for path, text in modules.items() if "csv.writer(" in text or "csv.DictWriter(" in text] == [Path("tables.py")]
