@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import ignite.distributed as idist
-import torch
 from ignite.handlers.checkpoint import BaseSaveHandler
 from monai.handlers import CheckpointSaver as MonaiCheckpointSaver
 
 from bundle.files import written_aside
+from bundle.networks.weights import write_checkpoint
 
 
 class CheckpointSaver(MonaiCheckpointSaver):
@@ -81,18 +81,9 @@ class AtomicDiskSaver(BaseSaveHandler):
 
     def __call__(self, checkpoint: Mapping, filename: str, metadata: Mapping | None = None) -> None:
         if idist.get_rank() == 0:
-            save_atomically(checkpoint, self.dirname / (self.filename or filename))
+            write_checkpoint(checkpoint, self.dirname / (self.filename or filename), alone=True)
 
     def remove(self, filename: str) -> None:
         """Delete an outdated checkpoint; one with a fixed name is about to be replaced, so it stays until then."""
         if self.filename is None and idist.get_rank() == 0:
             (self.dirname / filename).unlink(missing_ok=True)
-
-
-def save_atomically(content: Any, path: str | os.PathLike) -> None:
-    """`torch.save` after which `path` holds the whole new content or, if killed on the way, the whole old one."""
-    with written_aside(path, alone=True) as aside, open(aside, "wb") as stream:
-        torch.save(content, stream)
-        stream.flush()
-        # the rename must not reach the disk before the content does: power cuts
-        os.fsync(stream.fileno())

@@ -11,7 +11,7 @@ import torch
 from ignite.engine import Engine, Events
 
 from bundle.errors import UserError
-from bundle.handlers.checkpoint import save_atomically
+from bundle.networks.weights import read_checkpoint, refuse_not_finite, write_checkpoint
 
 
 class TrainingState:
@@ -80,7 +80,7 @@ class TrainingState:
             state["saver"] = self.saver.state_dict()
         if getattr(engine, "scaler", None) is not None:
             state["scaler"] = engine.scaler.state_dict()
-        save_atomically(state, self.path)
+        write_checkpoint(state, self.path, alone=True)
 
     def restore(self, engine: Engine) -> None:
         """Put the saved state back, where `resume` is set and there is one."""
@@ -89,7 +89,10 @@ class TrainingState:
         if not self.path.is_file():
             self.logger.info(f"nothing to resume at {self.path}: starting at the first epoch")
             return
-        state = torch.load(self.path, map_location="cpu", weights_only=True)
+        state = read_checkpoint(self.path)
+        if not isinstance(state, dict) or not {"model", "optimizer", "epoch"} <= state.keys():
+            raise UserError(self.path, "holds no state of a training", "give the last.pt of a training, or start with --resume False")
+        refuse_not_finite(state["model"], self.path)
         try:
             self.network.load_state_dict(state["model"])
             self.optimizer.load_state_dict(state["optimizer"])

@@ -3,8 +3,9 @@
 from bundle.inferers.autocast import AutocastInferer, needs_scaler, validation_precision
 from bundle.inferers.evaluator import CaseHandler, ScanEvaluator
 from bundle.inferers.segment import segment
-from bundle.inferers.setup import load_weights, pick_device, start
+from bundle.inferers.setup import pick_device, start
 from bundle.inferers.volume import VolumeInferer
+from bundle.networks.weights import load_weights
 
 __all__ = [
     "AutocastInferer",

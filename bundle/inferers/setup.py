@@ -1,9 +1,8 @@
-"""What a run needs before its first scan: threads, device, weights, and a quiet console."""
+"""What a run needs before its first scan: threads, device, and a quiet console."""
 
 from __future__ import annotations
 
 import logging
-import os
 import sys
 import warnings
 from types import TracebackType
@@ -57,26 +56,3 @@ def users_mistake(error: BaseException) -> UserError | None:
 def pick_device() -> str:
     """The first GPU where there is one, the CPU otherwise."""
     return "cuda:0" if torch.cuda.is_available() else "cpu"
-
-
-def load_weights(network: torch.nn.Module, path: str | os.PathLike) -> torch.nn.Module:
-    """The network with the weights of a checkpoint: a bare state dict, or one under the key `model` (what training saves).
-
-    Raises:
-        UserError: the file is missing, no checkpoint, or of another network.
-    """
-    if not os.path.isfile(path):
-        fix = "train first, run `make weights`, or give --ckpt_path FILE"
-        raise UserError(path, "there are no weights at this path", fix)
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        reason = str(error).strip().split("\n")[0][:160]
-        raise UserError(path, f"this file cannot be read as a checkpoint ({reason})", "give a file that training wrote") from error
-    state = content.get("model", content) if isinstance(content, dict) else content
-    try:
-        network.load_state_dict(state, strict=True)
-    except (RuntimeError, TypeError, AttributeError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise UserError(path, f"these weights are of another network ({reason})", "set network_def as it was in training") from error
-    return network.eval()

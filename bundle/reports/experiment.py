@@ -184,12 +184,11 @@ def _config(item: str) -> str:
 
 def _parameters(checkpoint: Path) -> int | None:
     """Number of trainable values in a checkpoint that holds a state dict: all but the batch norms' running statistics."""
-    import torch
+    from bundle.networks.weights import read_state_dict
 
     if not checkpoint.is_file():
         return None
-    content = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    state = content.get("model", content)
+    state = read_state_dict(checkpoint)
     running = ("running_mean", "running_var", "num_batches_tracked")
     return sum(value.numel() for key, value in state.items() if not key.endswith(running))
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 from ignite.engine import Engine
 
-from bundle.handlers import checkpoint
-from bundle.handlers.checkpoint import CheckpointSaver, save_atomically
+from bundle.handlers.checkpoint import CheckpointSaver
+from bundle.networks.weights import files
 
 
 @pytest.fixture
@@ -47,10 +47,10 @@ def test_killed_while_writing_leaves_the_old_file_whole(tmp_path, network, monke
         raise KeyboardInterrupt
 
     saver = make(tmp_path, network)
-    monkeypatch.setattr(checkpoint.torch, "save", dies)
+    monkeypatch.setattr(files.torch, "save", dies)
     with pytest.raises(KeyboardInterrupt):
         run(saver, network, [0.5])
-    monkeypatch.setattr(checkpoint.torch, "save", real)
+    monkeypatch.setattr(files.torch, "save", real)
     assert saved(tmp_path) == 0.25
 
 
@@ -60,7 +60,7 @@ def test_second_best_file_never_leaves_a_gap(tmp_path, network, monkeypatch):
     run(saver, network, [0.25])
     there = []
     real = torch.save
-    monkeypatch.setattr(checkpoint.torch, "save", lambda *args: (there.append((tmp_path / "model.pt").is_file()), real(*args)))
+    monkeypatch.setattr(files.torch, "save", lambda *args: (there.append((tmp_path / "model.pt").is_file()), real(*args)))
     run(saver, network, [0.5])
     assert there == [True] and saved(tmp_path) == 0.5
 
@@ -99,10 +99,3 @@ def test_interval_and_final_checkpoints_are_written_too(tmp_path, network):
     engine.run([0], max_epochs=3)
     names = sorted(path.name for path in tmp_path.iterdir())
     assert names == ["model_epoch=3.pt", "model_final_iteration=3.pt"]
-
-
-def test_save_makes_folders_and_leaves_nothing_else(tmp_path):
-    path = tmp_path / "a" / "b.pt"
-    save_atomically({"x": torch.ones(2)}, path)
-    assert torch.load(path, weights_only=True)["x"].tolist() == [1, 1]
-    assert [entry.name for entry in path.parent.iterdir()] == ["b.pt"]

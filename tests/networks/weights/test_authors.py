@@ -8,7 +8,7 @@ from reference_networks import AuthorsNetwork
 
 from bundle.errors import UserError
 from bundle.networks import AttentionUnet
-from bundle.networks.authors import convert_authors, convert_name, convert_state_dict, network_arguments
+from bundle.networks.weights.authors import convert_authors, convert_name, convert_state_dict, network_arguments
 
 CHANNELS = (4, 6, 8, 10, 12)
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from bundle.errors import UserError
-from bundle.networks.average import average
+from bundle.networks.weights.average import average
 
 
 def _state(weight: list[float], batches: int) -> dict[str, torch.Tensor]:

@@ -8,7 +8,7 @@ from ignite.engine import Engine
 
 from bundle.errors import UserError
 from bundle.networks import AttentionUnet
-from bundle.networks.transfer import GatesFirst, gates_only, transfer
+from bundle.networks.weights.transfer import GatesFirst, gates_only, transfer
 
 CHANNELS = (4, 6, 8)
 X = torch.randn(1, 1, 16, 16, 32, generator=torch.Generator().manual_seed(0))

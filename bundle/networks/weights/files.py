@@ -1,0 +1,171 @@
+"""Weights as files: the one place that reads, writes, checks and names them."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import re
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bundle.errors import UserError
+from bundle.files import written_aside
+
+# under which keys of a checkpoint its weights are, in this order: MONAI, this bundle and others
+KEYS = ("state_dict", "model", "network")
+SAVE_AGAIN = "save network.state_dict() of that network again with torch.save"
+
+
+def read_checkpoint(path: str | os.PathLike) -> Any:
+    """What a file of `torch.save` holds: tensors, numbers and strings only, on the CPU, checksums verified.
+
+    Raises:
+        UserError: the file is missing, empty, damaged, or holds other objects (code would run when it is read).
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(
+            path, "there is no such file", "give the path of a checkpoint (--ckpt_path FILE), train first, or run `make weights`"
+        )
+    try:
+        if path.stat().st_size == 0:
+            raise EOFError("the file is empty")
+        _verify(path)
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # pickle, zip and torch each have their own
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
+        fix = f"copy it again from where it is whole, give another checkpoint, or {SAVE_AGAIN}"
+        raise UserError(path, f"cannot be read as a checkpoint ({reason})", fix) from error
+
+
+def state_dict_of(content: Any, where: str | os.PathLike) -> dict[str, Tensor]:
+    """The state dict that a checkpoint's content is, or holds under `state_dict`, `model` or `network`.
+
+    The `module.` that data parallel training puts in front of every name is dropped.
+
+    Raises:
+        UserError: no state dict is in it.
+    """
+    for key in KEYS:
+        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
+            content = content[key]
+    if not isinstance(content, Mapping) or not content or not all(isinstance(value, Tensor) for value in content.values()):
+        raise UserError(where, "holds no state dict", "save network.state_dict() with torch.save")
+    names = [str(name) for name in content]
+    if all(name.startswith("module.") for name in names):
+        names = [re.sub(r"^(module\.)+", "", name) for name in names]
+    return dict(zip(names, content.values(), strict=True))
+
+
+def read_state_dict(path: str | os.PathLike) -> dict[str, Tensor]:
+    """The weights in a checkpoint file, all of them finite; see `state_dict_of` for what may be in the file.
+
+    Raises:
+        UserError: the file cannot be read, holds no state dict, or values that are not finite.
+    """
+    state_dict = state_dict_of(read_checkpoint(path), path)
+    refuse_not_finite(state_dict, path)
+    return state_dict
+
+
+def load_weights(network: nn.Module, path: str | os.PathLike) -> nn.Module:
+    """The network with the weights of a checkpoint file, in evaluation mode.
+
+    Raises:
+        UserError: the file cannot be read, its weights are not finite, or of another network.
+    """
+    state_dict = read_state_dict(path)
+    try:
+        network.load_state_dict(state_dict, strict=True)
+    except (RuntimeError, TypeError, AttributeError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise UserError(path, f"these weights are of another network ({reason})", "set network_def as it was in training") from error
+    return network.eval()
+
+
+def refuse_not_finite(state_dict: Mapping[str, Tensor], where: str | os.PathLike) -> None:
+    """Refuse weights of which some are NaN or infinite: a network with one of them computes nothing of use.
+
+    Raises:
+        UserError: with how many tensors are concerned, and the first one.
+    """
+    names = not_finite(state_dict)
+    if names:
+        problem = f"{len(names)} of {len(state_dict)} tensors hold values that are not finite, such as {names[0]}"
+        raise UserError(where, problem, "give the checkpoint of an earlier epoch, or train again (docs/training.md)")
+
+
+def not_finite(tensors: Mapping[str, Tensor]) -> list[str]:
+    """The names of tensors that hold NaN or an infinity."""
+    floating = {name: value for name, value in tensors.items() if value.is_floating_point() or value.is_complex()}
+    return [name for name, value in floating.items() if not torch.isfinite(value).all()]
+
+
+def write_checkpoint(content: Any, path: str | os.PathLike, *, alone: bool = False) -> None:
+    """`torch.save` after which `path` holds the whole new content or, if killed on the way, the whole old one.
+
+    Args:
+        content: tensors, numbers, strings, and dicts and lists of them.
+        path: the file; missing folders are made.
+        alone: see `bundle.files.written_aside`: True where a lock keeps other processes away.
+
+    Raises:
+        UserError: the disk is full, or may not be written to.
+    """
+    try:
+        with written_aside(path, alone=alone) as aside, open(aside, "wb") as stream:
+            torch.save(content, stream)
+            stream.flush()
+            # the rename must not reach the disk before the content does: power cuts
+            os.fsync(stream.fileno())
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG):
+            raise
+        fix = "make room or give another folder; what was there before is unchanged"
+        raise UserError(path, f"cannot be written ({error.strerror})", fix) from error
+
+
+def write_state_dict(state_dict: Mapping[str, Tensor], path: str | os.PathLike) -> None:
+    """Write weights and nothing else, whole or not at all; refuses what is not finite (`UserError`)."""
+    refuse_not_finite(state_dict, path)
+    write_checkpoint(dict(state_dict), path)
+
+
+def digest(weights: str | os.PathLike | Mapping[str, Tensor]) -> str:
+    """SHA-256 of weights: of names, number formats, shapes and values, in hexadecimal.
+
+    It depends on the values alone: the same weights as `model.pt`, within `last.pt`, or saved again have the same digest.
+
+    Args:
+        weights: a checkpoint file, or a state dict.
+
+    Raises:
+        UserError: as `read_state_dict`.
+    """
+    state_dict = weights if isinstance(weights, Mapping) else read_state_dict(weights)
+    result = hashlib.sha256()
+    for name in sorted(state_dict):
+        value = state_dict[name].detach().cpu().contiguous()
+        result.update(f"{name}\0{value.dtype}\0{tuple(value.shape)}\0".encode())
+        result.update(value.flatten().view(torch.uint8).numpy())
+    return result.hexdigest()
+
+
+def file_digest(path: str | os.PathLike) -> str:
+    """`digest` of the weights in a checkpoint file."""
+    return digest(path)
+
+
+def _verify(path: Path) -> None:
+    """Compare the checksums that `torch.save` writes, which `torch.load` does not; older formats have none."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+        if damaged:
+            raise ValueError(f"wrong checksum of {damaged}")
