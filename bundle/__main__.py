@@ -21,6 +21,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "compare": ("bundle.reports.compare:compare", "compare scored runs: Table 1, paired tests, effect per case"),
     "misses": ("bundle.reports.misses:misses", "picture of predictions against a reference, misses marked"),
     "gates": ("bundle.reports.gates:gates", "picture of features before and after the gates of a trained network"),
+    "diagrams": ("bundle.pictures.diagrams:diagrams", "draw the network and its gate, with their channels"),
     "experiment": ("bundle.reports.experiment:experiment", "train, predict and score all folds of a configuration"),
     "monai-label": ("bundle.serving.monai_label:start", "serve to 3D Slicer or OHIF through MONAI Label"),
     "monai-label-install": ("bundle.serving.environment:install", "build the environment that MONAI Label needs"),

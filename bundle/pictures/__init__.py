@@ -1,0 +1,1 @@
+"""What people look at: previews, the page over all cases, figures."""
