@@ -1,0 +1,307 @@
+"""A child process in which native readers (ITK, GDCM) run, so that a crash, a hang or a bomb costs one file and not the run.
+
+One child serves each process that needs it. It starts with the first call and ends with its parent. It is a plain subprocess and
+not one of `multiprocessing`, because the workers of a DataLoader may not have children of that kind.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import importlib
+import mmap
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from bundle.errors import UserError
+
+TIMEOUT_S = 900.0
+# what ITK's own libraries and threads may take beside the voxels
+BESIDE_THE_VOXELS = 256 << 20
+ALIGNMENT = 64
+OUT_OF_MEMORY = ("bad_alloc", "bad alloc", "failed to allocate", "unable to allocate", "out of memory", "cannot allocate")
+
+
+def call(
+    function: str,
+    *args: Any,
+    where: str | os.PathLike | None = None,
+    memory_gb: float | None = None,
+    timeout_s: float | None = None,
+) -> Any:
+    """Call `module:function` with `args` in the reader's process and return its result; arrays come back without a copy.
+
+    Calls from several threads wait for each other. Arrays of the result lie in memory that both processes share, and can be
+    written to. Contiguous arrays (C or Fortran order) cost one copy in the child and none here.
+
+    Args:
+        function: `package.module:function`, which the child imports.
+        args: what it is called with; must be picklable.
+        where: the file that messages name; by default the first argument, or the first entry of it.
+        memory_gb: how many GB (10^9 bytes) the reader may take for this call; None for no limit.
+        timeout_s: after how many seconds the call counts as hung; `TIMEOUT_S` by default.
+
+    Raises:
+        UserError: what the function raised as such; or the reader crashed, hung, or needed more memory. The next call starts
+            another child.
+        Exception: a built-in error of the function as it is, any other as `RuntimeError`.
+    """
+    if os.name != "posix":
+        return _function(function)(*args)
+    where = _where(args) if where is None else str(where)
+    return _reader.call((function, args, memory_gb, timeout_s or TIMEOUT_S), where)
+
+
+def close() -> None:
+    """End the child of this process; the next call starts another."""
+    _reader.stop()
+
+
+class _Reader:
+    """The parent's end: starts the child when it is needed, and takes it as dead after any answer that is not one."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.process: subprocess.Popen | None = None
+        self.receive: Any = None
+        self.send: Any = None
+        # where arrays cross: memory without a name, or a file where the system has none
+        self.by_file = not hasattr(os, "memfd_create") or not os.path.isdir("/proc/self/fd")
+
+    def call(self, request: tuple, where: str) -> Any:
+        memory_gb, timeout_s = request[2:]
+        with self.lock:
+            try:
+                self._start()
+                self.send.send((*request, self.by_file))
+                if not self.receive.poll(timeout_s):
+                    raise UserError(where, f"its reader did not end within {timeout_s:g} s", "check that it is a scan and is complete")
+                kind, content = self.receive.recv()
+                result = self._arrays(*content) if kind == "result" else None
+            except (EOFError, BrokenPipeError, ConnectionResetError):
+                raise self._crash(where, memory_gb) from None
+            except BaseException:
+                self.stop()  # what the child would answer later is no answer to the next call
+                raise
+            if self.process is not None:
+                self.send.send("taken")
+        if kind == "result":
+            return result
+        raise _error(kind, content, where, memory_gb) from None
+
+    def _start(self) -> None:
+        from multiprocessing.connection import Connection
+
+        if self.process is not None and self.process.poll() is None:
+            return
+        self.stop()
+        root = str(Path(__file__).resolve().parents[1])
+        found = [root, *(path for path in sys.path if path)]
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "bundle.reader_process"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(found), "PYTHONSAFEPATH": "1"},
+        )
+        self.send = Connection(os.dup(self.process.stdin.fileno()), readable=False)
+        self.receive = Connection(os.dup(self.process.stdout.fileno()), writable=False)
+        self.process.stdin.close()
+        self.process.stdout.close()
+
+    def _arrays(self, pickled: bytes, path: str | None, places: list[tuple[int, int]], by_file: bool) -> Any:
+        if path is None:
+            return pickle.loads(pickled)
+        with open(path, "r+b") as file:
+            if by_file:
+                os.unlink(path)
+            shared = memoryview(mmap.mmap(file.fileno(), sum(places[-1])))
+        return pickle.loads(pickled, buffers=[shared[start : start + size] for start, size in places])
+
+    def _crash(self, where: str, memory_gb: float | None) -> UserError:
+        code = None
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            code = self.process.wait(10)
+        self.stop()
+        if code == -getattr(signal, "SIGXCPU", 0):
+            return UserError(where, "its reader did not end in time", "check that it is a scan and is complete")
+        how = f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
+        limit = f"; it may take {memory_gb:.3g} GB" if memory_gb is not None else ""
+        return UserError(where, f"its reader crashed ({how}{limit}), so the file is damaged or too large", "export it again")
+
+    def stop(self) -> None:
+        process, self.process = self.process, None
+        for connection in (self.send, self.receive):
+            if connection is not None:
+                with contextlib.suppress(OSError):
+                    connection.close()
+        self.send = self.receive = None
+        if process is not None:
+            process.kill()
+            # a child that waits for a dead network drive cannot be killed; it is left
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(5)
+
+    def forget(self) -> None:
+        """In a fork of the process: its parent's child is not its own."""
+        for connection in (self.send, self.receive):
+            if connection is not None:
+                with contextlib.suppress(OSError):
+                    connection.close()
+        if self.process is not None:
+            self.process.returncode = 0  # nobody waits for it here, and no warning says so
+        self.__init__()
+
+
+def _where(args: tuple) -> str:
+    first = args[0] if args else "reader"
+    return str(first if isinstance(first, (str, os.PathLike)) else next(iter(first), "reader"))
+
+
+def _error(kind: str, content: Any, where: str, memory_gb: float | None) -> Exception:
+    if kind == "user":
+        return UserError(*content)
+    if isinstance(content, MemoryError) or any(word in str(content).lower() for word in OUT_OF_MEMORY):
+        limit = f"more than {memory_gb:.3g} GB, which is what it may take" if memory_gb is not None else "more memory than there is"
+        return UserError(where, f"reading it takes {limit}", "check its header; crop the scan if it is right")
+    return content
+
+
+_reader = _Reader()
+atexit.register(_reader.stop)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_reader.forget)
+
+
+# ---- the child
+
+
+def _serve() -> None:
+    """Answer requests until the parent is gone."""
+    import resource
+    from multiprocessing.connection import Connection
+
+    requests, answers = Connection(os.dup(0), writable=False), Connection(os.dup(1), readable=False)
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for stream in (0, 1, 2):  # what native libraries print
+        os.dup2(nothing, stream)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C ends
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    while True:
+        try:
+            function, args, memory_gb, timeout_s, by_file = requests.recv()
+            with _limited(memory_gb, timeout_s):
+                answer, held = _answer(function, args, by_file, None if memory_gb is None else memory_gb * 1e9)
+            answers.send(answer)
+            del answer
+            requests.recv()
+            if held is not None:
+                os.close(held)
+        except (EOFError, BrokenPipeError, ConnectionResetError):
+            return
+
+
+def _end_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(0)
+
+
+@contextlib.contextmanager
+def _limited(memory_gb: float | None, timeout_s: float) -> Any:
+    """Bounds on this process while it reads: private memory, and time on the CPU for a hang that the parent no longer sees."""
+    import resource
+
+    before = {kind: resource.getrlimit(kind) for kind in (resource.RLIMIT_DATA, resource.RLIMIT_CPU)}
+    used = sum(resource.getrusage(resource.RUSAGE_SELF)[:2])
+    # several threads may work at once
+    _lower(resource.RLIMIT_CPU, int(used + timeout_s * (os.cpu_count() or 1)) + 1)
+    if memory_gb is not None:
+        _lower(resource.RLIMIT_DATA, int(_private_bytes() + memory_gb * 1e9 + BESIDE_THE_VOXELS))
+    try:
+        yield
+    finally:
+        for kind, limits in before.items():
+            resource.setrlimit(kind, limits)
+
+
+def _lower(kind: int, value: int) -> None:
+    import resource
+
+    soft, hard = resource.getrlimit(kind)
+    known = [limit for limit in (soft, hard) if limit != resource.RLIM_INFINITY]
+    resource.setrlimit(kind, (min([value, *known]), hard))
+
+
+def _private_bytes() -> int:
+    """What RLIMIT_DATA counts, where the system tells it."""
+    with contextlib.suppress(OSError), open("/proc/self/status") as status:
+        for line in status:
+            if line.startswith("VmData:"):
+                return int(line.split()[1]) << 10
+    return 1 << 30
+
+
+def _answer(function: str, args: tuple, by_file: bool, most: float | None) -> tuple[tuple[str, Any], int | None]:
+    """What to send back, and the descriptor of the memory in which its arrays are."""
+    try:
+        buffers: list[pickle.PickleBuffer] = []
+        pickled = pickle.dumps(_function(function)(*args), protocol=5, buffer_callback=buffers.append)
+        raw = [buffer.raw() for buffer in buffers]
+        places, end = [], 0
+        for one in raw:
+            start = -(-end // ALIGNMENT) * ALIGNMENT
+            places.append((start, one.nbytes))
+            end = start + one.nbytes
+        if not end:
+            return ("result", (pickle.dumps(pickle.loads(pickled, buffers=raw)), None, [], False)), None
+        if most is not None and end > most:
+            raise MemoryError
+        path, held = _shared(end, by_file)
+        with mmap.mmap(held, end) as shared:
+            for one, (start, size) in zip(raw, places, strict=True):
+                shared[start : start + size] = one
+        return ("result", (pickled, path, places, by_file)), held
+    except UserError as error:
+        return ("user", (error.where, error.problem, error.fix)), None
+    except Exception as error:
+        plain = type(error).__module__ == "builtins" and not isinstance(error, UnicodeError)
+        return ("error", type(error)(str(error)) if plain else RuntimeError(str(error))), None
+
+
+def _shared(size: int, by_file: bool) -> tuple[str, int]:
+    """Room for arrays, as a path that the parent can open and a descriptor; all of it is there before anything is written."""
+    if by_file:
+        held, path = tempfile.mkstemp(prefix="bundle-reader-")
+    else:
+        held = os.memfd_create("bundle-reader")
+        path = f"/proc/{os.getpid()}/fd/{held}"
+    try:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(held, 0, size)  # a full disk is an error here, and a crash later
+        else:
+            os.ftruncate(held, size)
+    except OSError:
+        os.close(held)
+        if by_file:
+            os.unlink(path)
+        raise
+    return path, held
+
+
+def _function(name: str) -> Any:
+    module, _, function = name.partition(":")
+    return getattr(importlib.import_module(module), function)
+
+
+if __name__ == "__main__":
+    _serve()
