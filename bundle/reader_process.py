@@ -65,6 +65,19 @@ def close() -> None:
     _reader.stop()
 
 
+def resident_bytes() -> int:
+    """Memory in bytes that the child of this process holds now; 0 without a child."""
+    process = _reader.process
+    if process is None:
+        return 0
+    import psutil
+
+    try:
+        return psutil.Process(process.pid).memory_info().rss
+    except psutil.Error:
+        return 0
+
+
 class _Reader:
     """The parent's end: starts the child when it is needed, and takes it as dead after any answer that is not one."""
 

@@ -17,7 +17,7 @@ from bundle import reader_process
 from bundle.errors import UserError
 from bundle.reader_process import call
 
-HERE = "tests.test_reader_process:"
+HERE = f"{__name__}:"
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -161,7 +161,8 @@ def test_a_daemonic_fork_has_a_child_of_its_own():
 
 def test_the_child_ends_with_its_parent_even_in_the_middle_of_a_call():
     code = f"""
-import threading, time
+import sys, threading, time
+sys.path.insert(0, {os.path.dirname(__file__)!r})
 from bundle.reader_process import call
 print(call("{HERE}who"), flush=True)
 threading.Thread(target=call, args=("{HERE}hang", "a"), daemon=True).start()

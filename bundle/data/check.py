@@ -14,6 +14,7 @@ from bundle.data.datalist import Case, Listing, find_cases, raise_all, sections
 from bundle.data.fact_cache import FactCache, stamp
 from bundle.data.facts import case_facts
 from bundle.errors import UserError
+from bundle.limits import cpu_limit
 
 SHOWN = 5  # warnings of one kind that are printed
 
@@ -84,7 +85,7 @@ def measure(listing: Listing, *, cache_dir: str | None = None, num_workers: int 
     if missing:
         from tqdm import tqdm
 
-        with ThreadPoolExecutor(num_workers or os.cpu_count()) as pool:  # zlib and numpy let go of the interpreter's lock
+        with ThreadPoolExecutor(num_workers or cpu_limit()) as pool:  # zlib and numpy let go of the interpreter's lock
             results = tqdm(pool.map(_measured, missing), "checking", len(missing), disable=not progress, delay=2)
             for case, (stamps, facts) in zip(missing, results, strict=True):
                 images[case.name], labels[case.name] = facts

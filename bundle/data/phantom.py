@@ -12,6 +12,7 @@ from pathlib import Path
 
 from bundle.errors import UserError
 from bundle.files import write_json
+from bundle.limits import cpu_limit
 
 # Raise when the same seed begins to give other images, so that folders written before are not silently mixed.
 VERSION = 1
@@ -135,11 +136,6 @@ def _claim(folder: Path, cases: int, seed: int, unlabelled: int, max_voxels: flo
     write_json(description, content)
 
 
-def _cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def run_parallel(
     work: Callable, todo: list, *, jobs: int | None = None, title: str = "", progress: bool = True, after: Callable | None = None
 ) -> None:
@@ -149,7 +145,7 @@ def run_parallel(
     """
     from tqdm import tqdm
 
-    jobs = jobs or _cores()
+    jobs = jobs or cpu_limit()
     with tqdm(total=len(todo), desc=title, unit="scan", disable=not progress or not todo) as bar:
         if jobs == 1 or len(todo) < 2:
             for case in todo:

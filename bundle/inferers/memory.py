@@ -11,6 +11,9 @@ from math import ceil, prod
 import psutil
 import torch
 
+from bundle import reader_process
+from bundle.limits import memory_available, memory_limit
+
 # windows are cut in steps of the network's deepest pooling
 STEP = 16
 # a network pass with less than this is slow: rather no overlap of the stages
@@ -38,15 +41,24 @@ def free_bytes(memory_gb: float | None, device: torch.device) -> float:
 
     Args:
         memory_gb: what the whole process may take (CPU), or the network (GPU), in GB of 10^9 bytes; None for half of what
-            is free now.
+            is free now. On the CPU, more than the machine or the container has counts as what it has.
         device: where the network runs.
     """
     if device.type == "cuda":
         free = torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return 0.8 * free if memory_gb is None else min(0.95 * free, memory_gb * 1e9)
     if memory_gb is None:
-        return psutil.virtual_memory().available / 2
-    return 0.95 * memory_gb * 1e9 - psutil.Process().memory_info().rss - FIXED - _reserved.get()
+        return memory_available() / 2
+    return 0.95 * _budget(memory_gb) - _taken() - FIXED - _reserved.get()
+
+
+def _budget(memory_gb: float) -> float:
+    return min(memory_gb * 1e9, memory_limit())
+
+
+def _taken() -> int:
+    """Bytes that this process holds, and the one that reads for it."""
+    return psutil.Process().memory_info().rss + reader_process.resident_bytes()
 
 
 def beside_the_network(scan: torch.Tensor | None) -> float:
@@ -63,7 +75,7 @@ def room_to_overlap(scan: torch.Tensor | None, memory_gb: float | None) -> bool:
     """
     if memory_gb is None:
         return True
-    return memory_gb * 1e9 - psutil.Process().memory_info().rss - beside_the_network(scan) > LEAST_FOR_NETWORK
+    return _budget(memory_gb) - _taken() - beside_the_network(scan) > LEAST_FOR_NETWORK
 
 
 def choose_window(shape: Sequence[int], roi_size: Sequence[int], voxels: int, overlap: float = 0.25) -> tuple[int, ...]:

@@ -10,6 +10,7 @@ from types import TracebackType
 import torch
 
 from bundle.errors import UserError
+from bundle.limits import cpu_limit
 
 # messages of libraries about which a user of inference can do nothing
 QUIET_LOGGERS = ("monai", "monai.bundle", "monai.bundle.workflows", "monai.bundle.scripts", "torch.distributed", "ignite")
@@ -19,15 +20,16 @@ def start(threads: int = 0) -> None:
     """Prepare this process for inference: number of threads, quiet libraries, a user's mistakes as one readable line.
 
     Args:
-        threads: CPU threads; 0 takes what PyTorch finds.
+        threads: CPU threads; 0 takes what PyTorch finds, and no more than the container's quota of processors.
 
     Raises:
         UserError: a negative number of threads.
     """
     if isinstance(threads, bool) or not isinstance(threads, int) or threads < 0:
         raise UserError("threads", f"{threads!r} is no number of threads", "use 0 for all, or a whole number from 1 up")
-    if threads:
-        torch.set_num_threads(threads)
+    found = torch.get_num_threads()
+    if (wanted := threads or min(found, cpu_limit())) != found:
+        torch.set_num_threads(wanted)
     warnings.filterwarnings("ignore", module=r"(monai|ignite|torch|nibabel|itk)(\.|$)")
     for name in QUIET_LOGGERS:
         logging.getLogger(name).setLevel(logging.ERROR)

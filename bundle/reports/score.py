@@ -13,6 +13,7 @@ from bundle.errors import UserError
 from bundle.files import write_json
 from bundle.labels import Labels
 from bundle.labels import values as label_values
+from bundle.limits import cpu_limit, memory_available
 from bundle.metrics import COLUMNS, score_case
 from bundle.reports import label_maps
 from bundle.tables import read_csv, write_csv
@@ -179,11 +180,8 @@ def _score_all(jobs: list[tuple], labels: Labels, workers: int | None, progress:
     from tqdm import tqdm
 
     if workers is None:
-        import psutil
-
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        fit = psutil.virtual_memory().available // (2 * BYTES_PER_VOXEL * max(job[-1] for job in jobs))
-        workers = max(1, min(cores, fit, len(jobs)))
+        fit = memory_available() // (2 * BYTES_PER_VOXEL * max(job[-1] for job in jobs))
+        workers = max(1, min(cpu_limit(), fit, len(jobs)))
     with ThreadPoolExecutor(workers) as pool:
         results = pool.map(_score_one, jobs, [labels] * len(jobs))
         return list(tqdm(results, total=len(jobs), desc="scoring", unit="case", disable=not progress))

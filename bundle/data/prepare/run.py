@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import shlex
 from collections import Counter
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from bundle.data.prepare import files
 from bundle.data.prepare.plan import SECTIONS, Plan, PlannedCase, Targets
 from bundle.errors import UserError
 from bundle.files import remove_unfinished, write_json
+from bundle.limits import cpu_limit
 
 DATA_SETS = {name: name.partition("-")[0] for name in ("nih-pancreas-ct", "msd", "btcv", "amos", "totalsegmentator", "flare")}
 STATE = "prepare.json"
@@ -138,7 +138,7 @@ def _write_all(plan: Plan, output: Path, state: dict, num_workers: int | None) -
 def _results(jobs: list[tuple], num_workers: int | None) -> Iterator[tuple[str, dict]]:
     from tqdm import tqdm
 
-    workers = min(num_workers or os.cpu_count() or 1, len(jobs))
+    workers = min(num_workers or cpu_limit(), len(jobs))
     with tqdm(total=len(jobs), desc="preparing", delay=2) as bar:
         if workers < 2 or jobs[0][0] is None:  # links take no time
             for job in jobs:
