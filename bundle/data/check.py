@@ -7,12 +7,14 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 from bundle import labels as label_block
 from bundle.data import rules
 from bundle.data.datalist import Case, Listing, find_cases, raise_all, sections
 from bundle.data.fact_cache import FactCache, stamp
 from bundle.data.facts import case_facts
+from bundle.data.splits import Split
 from bundle.errors import UserError
 from bundle.limits import cpu_limit
 
@@ -33,22 +35,17 @@ def check_before_training(
     labels: label_block.Labels,
     *,
     datalist_file: str | None = None,
-    fold: int = 0,
-    num_folds: int = 5,
-    seed: int = 0,
-    with_test: bool = False,
-    train_size: int | None = None,
-    test_size: int | None = None,
     cache_dir: str | None = None,
     num_workers: int | None = None,
     progress: bool = True,
+    **keys: Any,
 ) -> dict[str, int]:
     """Raise one `UserError` that lists every problem of the data set; print warnings; give the number of cases per section.
 
     Every labelled image and label is read to its end (about 0.3 s for 512x512x100), so that nothing fails hours later.
 
     Args:
-        dataset_dir, datalist_file, fold, num_folds, seed, with_test, train_size, test_size: as in `bundle.data.datalist`.
+        dataset_dir, datalist_file, keys: as in `bundle.data.datalist.datalist`.
         labels: the `labels` block of the config.
         cache_dir: folder for `check.json`, which keeps what was measured: a second start then reads no voxel. None keeps nothing.
         num_workers: threads; None takes one a core.
@@ -60,8 +57,7 @@ def check_before_training(
     problems = list(listing.problems)
     parts: dict[str, list[Case]] = {}
     try:
-        split = {"with_test": with_test, "train_size": train_size, "test_size": test_size}
-        parts = sections(listing, fold=fold, num_folds=num_folds, seed=seed, **split)
+        parts = sections(listing, Split.of(keys))
         problems += [] if parts["training"] else [UserError(listing.source, "no case is left for training", "add labelled cases")]
     except UserError as error:
         problems.append(error)

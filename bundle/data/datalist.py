@@ -6,10 +6,11 @@ what is wrong in it, for the checks.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
-from bundle.data.splits import SECTIONS, split
+from bundle.data.splits import SECTIONS, Split, split
 from bundle.errors import UserError
 
 ENDINGS = (".nii.gz", ".nii")
@@ -46,18 +47,7 @@ class Listing:
         return [case for case in self.cases if case.label]
 
 
-def datalist(
-    dataset_dir: str,
-    section: str = "training",
-    datalist_file: str | None = None,
-    *,
-    fold: int = 0,
-    num_folds: int = 5,
-    seed: int = 0,
-    with_test: bool = False,
-    train_size: int | None = None,
-    test_size: int | None = None,
-) -> list[dict[str, str]]:
+def datalist(dataset_dir: str, section: str = "training", datalist_file: str | None = None, **keys: Any) -> list[dict[str, str]]:
     """The cases of one section as `[{"image": path, "label": path}, ...]`, absolute paths, sorted by case name.
 
     Args:
@@ -66,22 +56,22 @@ def datalist(
         datalist_file: a MONAI datalist JSON (sections `training`, `validation`, `test`, or `fold` keys; cases with the same
             `group` stay together); relative paths in it start at `dataset_dir`, or at the JSON's own folder. None or "" reads
             `dataset.json` in `dataset_dir`, or the folders.
-        fold, num_folds, seed, with_test, train_size, test_size: see `bundle.data.splits.split`. A section that the JSON
-            itself lists is taken as it is.
+        keys: what makes a `bundle.data.splits.Split`: fold, num_folds, seed, with_test, train_size, test_size. A section
+            that the JSON itself lists is taken as it is.
 
     Raises:
         UserError: no such folder, images without labels, sizes that do not fit; all listing problems in one error.
     """
     if section not in (*SECTIONS, "all", "unlabelled"):
-        raise UserError("section", f"'{section}' is no section", f"use one of {', '.join(SECTIONS)}, all, unlabelled")
+        raise UserError("section", f"'{section}' is not a section", f"use one of {', '.join(SECTIONS)}, all, unlabelled")
+    wanted = Split.of(keys)
     listing = find_cases(dataset_dir, datalist_file)
     if section == "unlabelled":
         return [case.item() for case in listing.cases if not case.label]
     raise_all(listing.problems)
     if section == "all":
         return [case.item() for case in listing.labelled]
-    sizes = {"with_test": with_test, "train_size": train_size, "test_size": test_size}
-    return [case.item() for case in sections(listing, fold=fold, num_folds=num_folds, seed=seed, **sizes)[section]]
+    return [case.item() for case in sections(listing, wanted)[section]]
 
 
 def find_cases(dataset_dir: str, datalist_file: str | None = None) -> Listing:
@@ -98,8 +88,10 @@ def find_cases(dataset_dir: str, datalist_file: str | None = None) -> Listing:
     return listing.from_folders(folder)
 
 
-def sections(listing: Listing, *, fold: int = 0, num_folds: int = 5, seed: int = 0, **sizes: object) -> dict[str, list[Case]]:
+def sections(listing: Listing, wanted: Split | None = None) -> dict[str, list[Case]]:
     """The labelled cases of each section: as the list says where it says so, by `splits.split` for the others."""
+    wanted = wanted or Split()
+    fold = wanted.fold
     labelled = {case.name: case for case in listing.labelled}
     fixed = {name: [case for case in labelled.values() if case.section == name] for name in SECTIONS}
     free = [case for case in labelled.values() if case.section is None]
@@ -111,11 +103,11 @@ def sections(listing: Listing, *, fold: int = 0, num_folds: int = 5, seed: int =
     if fixed["validation"] or not free:
         fixed["training"] += free
         return fixed
-    if fixed["test"] and not sizes.get("test_size"):
-        sizes = {**sizes, "with_test": False}  # the list brings a test set of its own
+    if fixed["test"] and not wanted.test_size:
+        wanted = replace(wanted, with_test=False)  # the list brings a test set of its own
     groups = {case.name: case.group for case in free if case.group}
     names = [case.name for case in free]
-    for name, cases in split(names, fold=fold, num_folds=num_folds, seed=seed, groups=groups, **sizes).items():
+    for name, cases in split(names, wanted, groups).items():
         fixed[name] = sorted(fixed[name] + [labelled[case] for case in cases], key=_by_name)
     return fixed
 

@@ -14,6 +14,7 @@ from bundle.data import rules
 from bundle.data.check import Measured, findings, measure, print_findings
 from bundle.data.datalist import Case, find_cases, sections
 from bundle.data.listing import nifti_files, stem
+from bundle.data.splits import Split
 from bundle.errors import UserError
 
 OUTLIER = 5.0  # robust standard deviations of the logarithm of a volume
@@ -59,7 +60,7 @@ def check(
     found = [_listed(problem) for problem in listing.problems]
     parts: dict[str, list[Case]] = {}
     try:
-        parts = sections(listing, fold=fold, num_folds=num_folds, seed=seed)
+        parts = sections(listing, Split(fold=fold, num_folds=num_folds, seed=seed))
     except UserError as error:
         found.append(_listed(error))
     found += findings(measured, block, parts)

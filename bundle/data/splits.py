@@ -13,32 +13,19 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from bundle.errors import UserError
 
 SECTIONS = ("training", "validation", "test")
 
 
-def shuffled(names: Sequence[str], seed: int = 0) -> list[str]:
-    """`names` in an order that depends on the names and `seed` only, not on the order they come in."""
-    return sorted(names, key=lambda name: (hashlib.sha256(f"{seed}:{name}".encode()).digest(), name))
-
-
-def split(
-    names: Sequence[str],
-    *,
-    fold: int = 0,
-    num_folds: int = 5,
-    seed: int = 0,
-    with_test: bool = False,
-    train_size: int | None = None,
-    test_size: int | None = None,
-    groups: Mapping[str, str] | None = None,
-) -> dict[str, list[str]]:
-    """Training, validation and test cases of one fold, each sorted by name.
+@dataclass(frozen=True)
+class Split:
+    """Which cases are trained on and which are held out: one object, the same for training and for scoring.
 
     Args:
-        names: names of the cases, each once.
         fold: which fold is the validation set, from 0.
         num_folds: into how many folds the pool falls. 1 trains on the whole pool, and validation then lists the test cases:
             report the last checkpoint in that case, not the best one.
@@ -46,18 +33,79 @@ def split(
         with_test: set `num_folds`-th part of all cases aside as a test set; without meaning where `test_size` is given.
         train_size: size of the pool of training and validation together; None takes all that is left.
         test_size: how many cases are the test set; None means no test set (or see `with_test`).
+
+    Raises:
+        UserError: a value of another type, or one that is out of range.
+    """
+
+    fold: int = 0
+    num_folds: int = 5
+    seed: int = 0
+    with_test: bool = False
+    train_size: int | None = None
+    test_size: int | None = None
+
+    def __post_init__(self) -> None:
+        least = {"num_folds": 1, "fold": 0, "train_size": 1, "test_size": 0, "seed": None}
+        for key, low in least.items():
+            value = getattr(self, key)
+            if value is None and key in ("train_size", "test_size"):
+                continue
+            if isinstance(value, bool) or not isinstance(value, int) or (low is not None and value < low):
+                raise UserError(key, f"its value is {value!r}", f"use a whole number{'' if low is None else f' from {low} up'}")
+        if not isinstance(self.with_test, bool):
+            raise UserError("with_test", f"its value is {self.with_test!r}", "use true or false")
+
+    @classmethod
+    def of(cls, keys: Mapping[str, Any]) -> Split:
+        """A split from the `split` block of a config; a key that does not belong there is a `UserError`."""
+        known = tuple(cls.__dataclass_fields__)
+        strange = [key for key in keys if key not in known]
+        if strange:
+            raise UserError("split", f"has the unknown key '{strange[0]}'", f"use {', '.join(known)}")
+        return cls(**keys)
+
+    @property
+    def held_out(self) -> str:
+        """The section that an experiment scores: what no fold was trained on."""
+        return "test" if self.num_folds == 1 else "validation"
+
+    def keys(self) -> list[str]:
+        """The names of the values; with `__getitem__` this makes `**split` work."""
+        return list(asdict(self))
+
+    def __getitem__(self, key: str) -> Any:
+        return asdict(self)[key]
+
+
+def shuffled(names: Sequence[str], seed: int = 0) -> list[str]:
+    """`names` in an order that depends on the names and `seed` only, not on the order they come in."""
+    return sorted(names, key=lambda name: (hashlib.sha256(f"{seed}:{name}".encode()).digest(), name))
+
+
+def split(names: Sequence[str], wanted: Split, groups: Mapping[str, str] | None = None) -> dict[str, list[str]]:
+    """Training, validation and test cases of one fold, each sorted by name.
+
+    Args:
+        names: names of the cases, each once.
+        wanted: the sizes, the number of folds, and the fold.
         groups: name of the group a case belongs to, for cases that do.
 
     Raises:
-        UserError: when the sizes, the number of folds or the fold do not fit the number of cases.
+        UserError: when the sizes or the number of folds do not fit the number of cases.
     """
-    _check_numbers(fold=fold, num_folds=num_folds, train_size=train_size, test_size=test_size)
+    num_folds, train_size, test_size = wanted.num_folds, wanted.train_size, wanted.test_size
+    if wanted.fold >= num_folds:
+        problem = f"fold {wanted.fold} is asked for, of {num_folds} folds"
+        raise UserError("fold", problem, f"folds count from 0: use 0 to {num_folds - 1}")
+    if num_folds == 1 and not test_size:
+        raise UserError("num_folds", "1 fold leaves no case for validation", "use 2 or more, or give a test_size")
     members: dict[str, list[str]] = {}
     for name in sorted(names):
         members.setdefault((groups or {}).get(name, name), []).append(name)
-    order = [members[group] for group in shuffled(list(members), seed)]
+    order = [members[group] for group in shuffled(list(members), wanted.seed)]
     if test_size is None:
-        test_size, must = (len(names) // max(num_folds, 2) if with_test else 0), None
+        test_size, must = (len(names) // max(num_folds, 2) if wanted.with_test else 0), None
     else:
         must = "test_size"
     if test_size + (train_size or 0) > len(names):
@@ -69,7 +117,7 @@ def split(
         return _sorted(_flat(pool), _flat(test), _flat(test))
     if len(pool) < num_folds:
         raise _too_few(pool, bool(test), num_folds)
-    validation = _folds(pool, num_folds)[fold]
+    validation = _folds(pool, num_folds)[wanted.fold]
     chosen = set(validation)
     return _sorted([name for name in _flat(pool) if name not in chosen], validation, _flat(test))
 
@@ -82,7 +130,7 @@ def _take(order: list[list[str]], size: int, key: str | None) -> tuple[list[list
         (taken if sum(map(len, taken)) + len(group) <= size else left).append(group)
     if key and sum(map(len, taken)) < size:
         fix = f"use {sum(map(len, taken))}"
-        raise UserError(key, f"{size} cases cannot be had without tearing a group (one patient's scans) apart", fix)
+        raise UserError(key, f"{size} cases cannot be selected without splitting a group (one patient's scans)", fix)
     return taken, left
 
 
@@ -106,16 +154,6 @@ def _too_few(pool: list[list[str]], with_test: bool, num_folds: int) -> UserErro
 
 def _flat(groups: list[list[str]]) -> list[str]:
     return [name for group in groups for name in group]
-
-
-def _check_numbers(*, fold: int, num_folds: int, train_size: int | None, test_size: int | None) -> None:
-    for key, value, least in (("num_folds", num_folds, 1), ("fold", fold, 0), ("train_size", train_size, 1), ("test_size", test_size, 0)):
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
-            raise UserError(key, f"its value is {value!r}", f"use a whole number from {least} up")
-    if fold >= num_folds:
-        raise UserError("fold", f"fold {fold} is asked for, of {num_folds} folds", f"folds count from 0: use 0 to {num_folds - 1}")
-    if num_folds == 1 and not test_size:
-        raise UserError("num_folds", "1 fold leaves no case for validation", "use 2 or more, or give a test_size")
 
 
 def _sorted(training: list[str], validation: list[str], test: list[str]) -> dict[str, list[str]]:

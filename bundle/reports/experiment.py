@@ -1,4 +1,4 @@
-"""One experiment: train every fold of a configuration, predict the held-out cases, score them in one table; resumable."""
+"""One experiment: train every fold of a configuration, predict the held-out cases, score them in one table; it resumes."""
 
 from __future__ import annotations
 
@@ -7,17 +7,22 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from bundle import root
+from bundle.data.datalist import datalist
+from bundle.data.scans import listed_scans
+from bundle.data.splits import Split
 from bundle.errors import UserError
 from bundle.files import write_json
+from bundle.json_input import read_object
 
 # what a trained network and its inference must agree on: taken from the training configuration, given to inference
 SHARED = ("labels", "network_def", "spacing", "hu_range")
-# which cases are held out: given to both
-SPLIT = ("dataset_dir", "datalist", "num_folds", "split_seed", "with_test", "train_size", "test_size")
+# keys of `monai.bundle run` itself: they cannot stand in a config
+RUN_KEYS = ("meta_file", "logging_file", "tracking", "args_file", "init_id", "final_id")
 Names = str | Sequence[str]
 
 
@@ -58,53 +63,132 @@ def experiment(
         the summary over all folds, or None while folds are missing.
 
     Raises:
-        UserError: configs that are not there, a folder that holds another experiment, a run that fails.
+        UserError: configs that are not there, a folder that holds another experiment, a run that fails, a held-out case that
+            cannot be scored: the table is of all of them or is not written.
     """
     output = Path(output_dir).resolve()
     files = [_config(item) for item in _listed(config_file) + _listed(overlays)]
-    merged = _merged(files, overrides)
+    merged, split = _merged(files, overrides)
     if checkpoint not in ("last", "best"):
-        raise UserError("checkpoint", f"'{checkpoint}' is no choice", "use last or best")
+        raise UserError("checkpoint", f"'{checkpoint}' is not a choice", "use last or best")
+    shared = output / "shared.json"
+    inference = [*(_config(item) for item in _listed(inference_config)), str(shared)]
+    wanted = _folds(folds, split.num_folds)
+    held_out = _held_out(merged, split)
     plan = {"name": name or output.name, "checkpoint": checkpoint, "config": merged}
     _claim(output, plan)
-    shared = output / "shared.json"
     write_json(shared, {key: merged[key] for key in SHARED if key in merged})
-    inference = [*(_config(item) for item in _listed(inference_config)), str(shared)]
-    total = int(merged["num_folds"])
-    wanted = [int(fold) for fold in _listed(folds)] if folds is not None else list(range(total))
     for fold in wanted:
-        folder = output / f"fold_{fold}"
+        folder, own = output / f"fold_{fold}", replace(split, fold=fold)
         if not (folder / "trained.json").is_file():
-            _train(folder, fold, total, files, overrides)
-        if not train_only and not (folder / "evaluation" / "summary.json").is_file():
-            _evaluate(folder, fold, merged, inference, checkpoint)
-    missing = [fold for fold in range(total) if not (output / f"fold_{fold}" / "evaluation" / "summary.json").is_file()]
+            _train(folder, own, files, overrides)
+        if not train_only and not _is_scored(folder, held_out[fold]):
+            _evaluate(folder, own, merged, inference, checkpoint, held_out[fold])
+    missing = [fold for fold in held_out if not _is_scored(output / f"fold_{fold}", held_out[fold])]
     if missing:
         print(f"Folds still to do before the table: {', '.join(map(str, missing))}")
         return None
-    return _summarise(output, plan, total)
+    return _summarise(output, plan, split.num_folds)
 
 
-def _train(folder: Path, fold: int, total: int, files: Sequence[str], overrides: Mapping[str, Any]) -> None:
-    """Train one fold in a process of its own; goes on where an earlier one was interrupted."""
-    print(f"Fold {fold} of {total}: training", flush=True)
-    keys = {**overrides, "fold": fold, "output_dir": str(folder), "ckpt_dir": str(folder / "models")}
+def split_keys(split: Split) -> dict[str, Any]:
+    """The split as the top-level keys of `train.json` and `evaluate.json`: the same for training and for scoring."""
+    values = dict(**split)
+    return {"split_seed" if key == "seed" else key: value for key, value in values.items()}
+
+
+def _folds(wanted: Names | int | None, total: int) -> list[int]:
+    """The folds to do now."""
+    if wanted is None:
+        return list(range(total))
+    try:
+        chosen = [int(fold) for fold in _listed(wanted)]
+    except ValueError as error:
+        raise UserError("folds", f"its value is {wanted!r}", 'use numbers from 0 up, separated by commas: "0,2"') from error
+    strange = [fold for fold in chosen if not 0 <= fold < total]
+    if strange or not chosen:
+        problem = f"there is no fold {strange[0]}" if strange else "none is named"
+        raise UserError("folds", problem, f"use 0 to {total - 1}")
+    return chosen
+
+
+def _held_out(merged: Mapping[str, Any], split: Split) -> dict[int, list[str]]:
+    """The names of the cases that each fold is scored on, as their label maps are named.
+
+    Raises:
+        UserError: before anything is trained, where a scored case is also trained on, or is scored in two folds.
+    """
+    found: dict[int, list[str]] = {}
+    fold_of: dict[str, int] = {}
+    for fold in range(split.num_folds):
+        own = replace(split, fold=fold)
+        parts = [datalist(merged["dataset_dir"], part, merged.get("datalist"), **own) for part in ("training", own.held_out)]
+        trained, scored = ({case["image"] for case in part} for part in parts)
+        if trained & scored:
+            problem = f"{len(trained & scored)} cases of fold {fold} are trained on and scored, such as {min(trained & scored)}"
+            raise UserError("split", problem, "change the sections of the datalist, or the sizes")
+        twice = sorted(image for image in scored if image in fold_of)
+        if twice:
+            problem = f"{twice[0]} is held out in fold {fold_of[twice[0]]} and in fold {fold}"
+            fix = 'a list with a section "validation" has one fold: use a list without it, or train once without `experiment`'
+            raise UserError(merged.get("datalist") or merged["dataset_dir"], problem, fix)
+        fold_of |= dict.fromkeys(scored, fold)
+        found[fold] = [str(item["case"]) for item in listed_scans(parts[1])]
+    return found
+
+
+def _train(folder: Path, split: Split, files: Sequence[str], overrides: Mapping[str, Any]) -> None:
+    """Train one fold in a process of its own; resumes where an earlier one was interrupted."""
+    print(f"Fold {split.fold} of {split.num_folds}: training", flush=True)
+    keys = {**overrides, **split_keys(split), "output_dir": str(folder), "ckpt_dir": str(folder / "models")}
     if (folder / "last.pt").is_file():
         keys["resume"] = True
-    _run(["training", "--config_file", json.dumps(list(files))], keys, f"training of fold {fold}")
-    write_json(folder / "trained.json", {"fold": fold})
+    _run("training", files, keys, folder / "training_keys.json", f"training of fold {split.fold}")
+    write_json(folder / "trained.json", {"fold": split.fold})
 
 
-def _evaluate(folder: Path, fold: int, merged: Mapping[str, Any], inference: Sequence[str], checkpoint: str) -> None:
-    """Predict and score the held-out cases of one fold: the validation cases, or the test cases where there is one fold."""
-    print(f"Fold {fold}: held-out cases", flush=True)
-    section = "test" if int(merged["num_folds"]) == 1 else "validation"
-    keys = {key: merged[key] for key in SPLIT if key in merged}
-    keys |= {"fold": fold, "section": section, "ckpt_path": str(_weights(folder, checkpoint)), "output_dir": str(folder / "evaluation")}
+def _evaluate(
+    folder: Path, split: Split, merged: Mapping[str, Any], inference: Sequence[str], checkpoint: str, held_out: Sequence[str]
+) -> None:
+    """Predict and score the held-out cases of one fold: the validation cases, or the test cases where there is one fold.
+
+    Raises:
+        UserError: the run fails, or the table it writes is not of all held-out cases.
+    """
+    print(f"Fold {split.fold}: held-out cases", flush=True)
+    output, what = folder / "evaluation", f"evaluation of fold {split.fold}"
+    keys = {key: merged[key] for key in ("dataset_dir", "datalist") if key in merged} | split_keys(split)
+    keys |= {"section": split.held_out, "ckpt_path": str(_weights(folder, checkpoint)), "output_dir": str(output)}
     keys["previews"] = False  # the table is wanted here; `misses` draws cases
-    _run(["inference", "--config_file", json.dumps(list(inference))], keys, f"evaluation of fold {fold}")
-    if not (folder / "evaluation" / "summary.json").is_file():
-        raise UserError(folder / "evaluation", "the evaluation ended without summary.json", "read the messages above")
+    (folder / "scored.json").unlink(missing_ok=True)
+    try:
+        _run("inference", inference, keys, folder / "evaluation_keys.json", what)
+    except UserError as error:
+        lost = [case for case in held_out if not (output / f"{case}_seg.nii.gz").is_file()]
+        if not lost:
+            raise
+        problem = f"{len(lost)} of {len(held_out)} held-out cases have no label map: {_some(lost)}"
+        raise UserError(what, problem, "mend these scans (see the messages above); the same command then goes on from here") from error
+    missing = sorted(set(held_out) - _scored_cases(output))
+    if missing:
+        raise UserError(output / "metrics.csv", f"lacks {len(missing)} held-out cases: {_some(missing)}", "run the same command again")
+    write_json(folder / "scored.json", {"fold": split.fold, "cases": len(held_out)})
+
+
+def _is_scored(folder: Path, held_out: Sequence[str]) -> bool:
+    """Whether the evaluation of a fold ended well and its table holds every held-out case."""
+    return (folder / "scored.json").is_file() and set(held_out) <= _scored_cases(folder / "evaluation")
+
+
+def _scored_cases(evaluation: Path) -> set[str]:
+    from bundle.reports.score import read_metrics
+
+    table = evaluation / "metrics.csv"
+    return {row["case"] for row in read_metrics(table)} if table.is_file() else set()
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
 
 
 def _weights(folder: Path, checkpoint: str) -> Path:
@@ -131,18 +215,23 @@ def _summarise(output: Path, plan: Mapping[str, Any], total: int) -> dict:
     return summary
 
 
-def _run(command: list[str], keys: Mapping[str, Any], what: str) -> None:
-    """`python -m monai.bundle run` with these keys, in the same environment; its output goes to the console."""
-    given = {key: value for key, value in keys.items() if value is not None}
-    arguments = [item for key, value in given.items() for item in (f"--{key}", value if isinstance(value, str) else repr(value))]
+def _run(what: str, files: Sequence[str], keys: Mapping[str, Any], keys_file: Path, title: str) -> None:
+    """`python -m monai.bundle run` with these keys, in the same environment; its output goes to the console.
+
+    The keys are written to `keys_file`, the last of the configs: on the command line MONAI drops every key whose value is None.
+    """
+    write_json(keys_file, {key: value for key, value in keys.items() if key not in RUN_KEYS})
+    given = {key: keys[key] for key in RUN_KEYS if keys.get(key) is not None}
+    command = [what, "--config_file", json.dumps([*files, str(keys_file)])]
+    command += [item for key, value in given.items() for item in (f"--{key}", value if isinstance(value, str) else repr(value))]
     path = os.pathsep.join(part for part in (root(), os.environ.get("PYTHONPATH", "")) if part)
-    done = subprocess.run([sys.executable, "-m", "monai.bundle", "run", *command, *arguments], env={**os.environ, "PYTHONPATH": path})
+    done = subprocess.run([sys.executable, "-m", "monai.bundle", "run", *command], env={**os.environ, "PYTHONPATH": path})
     if done.returncode:
-        raise UserError(what, f"ended with exit code {done.returncode}", "read the messages above; the same command goes on from here")
+        raise UserError(title, f"ended with exit code {done.returncode}", "read the messages above; the same command goes on from here")
 
 
-def _merged(files: Sequence[str], overrides: Mapping[str, Any]) -> dict:
-    """The training configuration as it stands in the files, overrides laid over it; nothing evaluated."""
+def _merged(files: Sequence[str], overrides: Mapping[str, Any]) -> tuple[dict, Split]:
+    """The training configuration as it is in the files, overrides laid over it and nothing evaluated; and its split."""
     from monai.bundle import ConfigParser
 
     parser = ConfigParser(ConfigParser.load_config_files(list(files)))
@@ -154,8 +243,14 @@ def _merged(files: Sequence[str], overrides: Mapping[str, Any]) -> dict:
             raise UserError(files[0], f"has no '{key}'", "give configs/train.json first, then overlays")
     if str(config["dataset_dir"]).startswith("$"):
         raise UserError("dataset_dir", "is not given", "say which data set: --dataset_dir FOLDER")
-    config["dataset_dir"] = str(Path(config["dataset_dir"]).resolve())
-    return {key: value for key, value in config.items() if key in (*SHARED, *SPLIT) or key in overrides or not isinstance(value, dict)}
+    config["dataset_dir"] = parser["dataset_dir"] = str(Path(config["dataset_dir"]).resolve())
+    names = {"split_seed" if key == "seed" else key: key for key in Split().keys()}
+    for key in (*names, "datalist"):
+        if str(config.get(key)).startswith(("$", "@", "%")):
+            config[key] = parser.get_parsed_content(key)
+    split = Split.of({name: config[key] for key, name in names.items() if key in config and key != "fold"})
+    kept = {key: value for key, value in config.items() if key in (*SHARED, *names) or key in overrides or not isinstance(value, dict)}
+    return kept, split
 
 
 def _claim(output: Path, plan: Mapping[str, Any]) -> None:
@@ -163,9 +258,9 @@ def _claim(output: Path, plan: Mapping[str, Any]) -> None:
     path = output / "plan.json"
     plan = json.loads(json.dumps(plan))
     if path.is_file():
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = read_object(path, '{"name": ..., "config": {...}}')
         if found != plan:
-            ours, theirs = ({**part, **part["config"]} for part in (plan, found))
+            ours, theirs = ({**part, **(part["config"] if isinstance(part.get("config"), dict) else {})} for part in (plan, found))
             changed = sorted(key for key in ours.keys() | theirs.keys() if key != "config" and ours.get(key) != theirs.get(key))
             text = ", ".join(f"{key}: {theirs.get(key)} there, {ours.get(key)} now" for key in changed[:5])
             raise UserError(output, f"holds another experiment ({text})", "choose another folder, or remove this one")
@@ -174,7 +269,7 @@ def _claim(output: Path, plan: Mapping[str, Any]) -> None:
 
 
 def _config(item: str) -> str:
-    """The path of a config: as given, or in the bundle, or by the name of one in the bundle's `configs/`."""
+    """The path of a config: as given, or in the bundle, or by the name of one in the bundle's `configs/` or a folder below it."""
     for path in (Path(item), Path(root()) / item, Path(root()) / "configs" / f"{item}.json"):
         if path.is_file():
             return str(path.resolve())
@@ -198,7 +293,7 @@ def _seconds(folders: Sequence[Path]) -> float | None:
     values = []
     for folder in folders:
         path = folder / "evaluation" / "run.json"
-        for case in json.loads(path.read_text(encoding="utf-8")).get("cases", []) if path.is_file() else []:
+        for case in read_object(path, '{"cases": [...]}').get("cases", []) if path.is_file() else []:
             values += [case["seconds"]["network"]] if "network" in (case.get("seconds") or {}) else []
     return sum(values) / len(values) if values else None
 

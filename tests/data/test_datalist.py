@@ -171,7 +171,7 @@ def test_empty_and_missing_folder_and_section(tmp_path):
         datalist(str(tmp_path))
     with pytest.raises(UserError, match="no such folder"):
         datalist(str(tmp_path / "not"))
-    with pytest.raises(UserError, match="'train' is no section"):
+    with pytest.raises(UserError, match="'train' is not a section"):
         datalist(str(tmp_path), "train")
 
 

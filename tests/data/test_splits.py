@@ -5,13 +5,20 @@ from __future__ import annotations
 import hashlib
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
-from bundle.data.splits import shuffled, split
+from bundle.data.splits import Split, shuffled
+from bundle.data.splits import split as split_names
 from bundle.errors import UserError
 
 NAMES = [f"case_{number:03d}" for number in range(23)]
+
+
+def split(names: list[str], groups: dict[str, str] | None = None, **keys: Any) -> dict[str, list[str]]:
+    """The split of these names by the values of a config."""
+    return split_names(names, Split.of(keys), groups)
 
 
 def test_order_is_that_of_the_hash_written_down_here():
@@ -36,7 +43,7 @@ def test_folds_cover_all_cases_once_and_are_balanced():
 
 
 def test_independent_of_the_order_of_names_and_of_python_hashing():
-    command = "from bundle.data.splits import split; print(split([f'case_{n:03d}' for n in range(23)], seed=5))"
+    command = "from bundle.data.splits import Split, split; print(split([f'case_{n:03d}' for n in range(23)], Split(seed=5)))"
     expected = str(split(NAMES[::-1], seed=5))
     for hash_seed in ("0", "1"):
         out = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, check=True, env={"PYTHONHASHSEED": hash_seed})
@@ -92,7 +99,7 @@ def test_groups_of_one_are_no_groups():
 
 
 def test_a_group_that_cannot_be_torn():
-    with pytest.raises(UserError, match="test_size: 1 cases cannot be had without tearing"):
+    with pytest.raises(UserError, match="test_size: 1 cases cannot be selected without splitting a group"):
         split(["a1", "a2", "b1", "b2"], test_size=1, num_folds=2, groups={"a1": "a", "a2": "a", "b1": "b", "b2": "b"})
 
 
@@ -105,8 +112,18 @@ def test_a_group_that_cannot_be_torn():
         ({"num_folds": 1}, "1 fold leaves no case for validation"),
         ({"train_size": 20, "test_size": 4}, "20 training and 4 test cases are asked for, but the data set has 23"),
         ({"fold": True}, "its value is True"),
+        ({"seed": "x"}, "seed: its value is 'x'"),
+        ({"with_test": "False"}, "with_test: its value is 'False'"),
+        ({"train_size": 20.5}, "train_size: its value is 20.5"),
+        ({"folds": 3}, "split: has the unknown key 'folds'"),
     ],
 )
 def test_what_cannot_be_is_refused(arguments, said):
     with pytest.raises(UserError, match=said):
         split(NAMES, **arguments)
+
+
+def test_a_split_is_a_value_that_unpacks():
+    wanted = Split(fold=1, num_folds=3, seed=2, with_test=True, train_size=12, test_size=None)
+    assert Split.of(dict(**wanted)) == wanted and hash(wanted) == hash(Split(**wanted))
+    assert (Split(num_folds=1, test_size=2).held_out, wanted.held_out) == ("test", "validation")
