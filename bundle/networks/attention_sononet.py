@@ -161,7 +161,9 @@ def _check(
     if spatial_dims not in (2, 3):
         raise ValueError(f"spatial_dims is {spatial_dims!r}, it must be 2 or 3")
     if len(channels) != 4 or len(convolutions) != 5 or min(*channels, *convolutions, in_channels) < 1:
-        raise ValueError(f"{channels=}, {convolutions=}, {in_channels=}: four levels of channels and five counts, each at least 1, are needed")
+        raise ValueError(
+            f"{channels=}, {convolutions=}, {in_channels=}: four levels of channels and five counts, each at least 1, are needed"
+        )
     if num_classes < 2:
         raise ValueError(f"num_classes is {num_classes!r}, it must be at least 2")
     for name, value, allowed in (("aggregation", aggregation, AGGREGATIONS), ("normalisation", normalisation, NORMALISATIONS)):

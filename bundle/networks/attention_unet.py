@@ -88,7 +88,8 @@ class AttentionUnet(nn.Module):
 
         def skip_at(level: int, coarse: int) -> nn.Module:
             arguments = {"align_corners": align_corners, "dropout": dropout}
-            gates = [GATES[gate](spatial_dims, widths[level], coarse, **arguments) for _ in range(num_gates if level else 0)]
+            kind = GATES["additive" if GATES[gate].coarsest_only and level + 1 < len(widths) else gate]
+            gates = [kind(spatial_dims, widths[level], coarse, **arguments) for _ in range(num_gates if level else 0)]
             return GatedSkip(gates, spatial_dims, widths[level], dropout=dropout) if gates else OpenSkip()
 
         # from here on the coarsest level comes first, the order in which they are used

@@ -32,6 +32,9 @@ class GridAttentionGate(nn.Module):
         ValueError: `spatial_dims` is not 2 or 3, or a number of channels is less than 1.
     """
 
+    # whether only the coarsest skip can afford it; the others are additive then
+    coarsest_only = False
+
     def __init__(
         self,
         spatial_dims: int,
@@ -67,14 +70,23 @@ class GridAttentionGate(nn.Module):
         Returns:
             The gated skip (B, in_channels, *spatial), and alpha (B, 1, *spatial) in [0, 1].
         """
+        x = self.features(x)
         alpha = resize(self.coefficients(x, g), list(x.shape[2:]), self.align_corners)
         return self.transform(x * self.gain(alpha)), alpha
 
     def coefficients(self, x: Tensor, g: Tensor) -> Tensor:
         """alpha on the grid on which x and g are compared: (B, 1, *half of x's spatial), in [0, 1]."""
         theta = self.theta(x)
-        phi = resize(conv_same(g, self.phi.weight, self.phi.bias), list(theta.shape[2:]), self.align_corners)
+        phi = resize(conv_same(self.signal(g), self.phi.weight, self.phi.bias), list(theta.shape[2:]), self.align_corners)
         return self.normalise(conv_same(self.compare(theta, phi), self.psi.weight, self.psi.bias))
+
+    def features(self, x: Tensor) -> Tensor:
+        """What is gated, from the skip x."""
+        return x
+
+    def signal(self, g: Tensor) -> Tensor:
+        """The gating signal that phi sees, from g."""
+        return g
 
     def compare(self, theta: Tensor, phi: Tensor) -> Tensor:
         """What psi looks at, from theta(x) and phi(g)."""

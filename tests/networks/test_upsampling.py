@@ -23,9 +23,7 @@ def test_one_step_equals_two(size):
     actual = conv_of_upsampled(x, weight)
     assert torch.allclose(actual, expected, atol=1e-4)
     seed = torch.randn_like(expected)
-    for ours, theirs in zip(
-        torch.autograd.grad(actual, (x, weight), seed), torch.autograd.grad(expected, (x, weight), seed), strict=True
-    ):
+    for ours, theirs in zip(torch.autograd.grad(actual, (x, weight), seed), torch.autograd.grad(expected, (x, weight), seed), strict=True):
         assert torch.allclose(ours, theirs, atol=1e-3)
 
 

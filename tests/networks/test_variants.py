@@ -8,7 +8,20 @@ import pytest
 import torch
 
 from bundle.networks import AttentionUnet
-from bundle.networks.variants import GATES, ChannelwiseGate, DualGate, MultiplicativeGate, ResidualGate, SoftmaxGate
+from bundle.networks.grid_gate import GridAttentionGate
+from bundle.networks.variants import (
+    GATES,
+    ChannelwiseGate,
+    DualGate,
+    GlobalGate,
+    LinearGate,
+    MultiheadGate,
+    MultiplicativeGate,
+    NonlocalGate,
+    ResidualGate,
+    SoftmaxGate,
+    attend,
+)
 
 
 def sigmoid(q: float) -> float:
@@ -70,6 +83,74 @@ def test_dual_multiplies_where_and_what():
     gated, alpha = gate(X, G)
     assert torch.allclose(alpha, torch.tensor(sigmoid(2) * sigmoid(-2.5)))
     assert torch.allclose(gated, alpha * X)
+
+
+def test_linear_has_no_rectifier():
+    """q = 2 - 3 = -1, which a ReLU would have cut to 0."""
+    gated, alpha = plain(LinearGate(2, 1, 1))(X, G)
+    assert torch.allclose(alpha, torch.tensor(sigmoid(-1)))
+    assert torch.allclose(gated, sigmoid(-1) * X)
+
+
+def test_linear_is_one_map_of_the_concatenation():
+    torch.manual_seed(0)
+    gate = LinearGate(3, 3, 5)
+    x, g = torch.randn(1, 3, 4, 4, 4), torch.randn(1, 5, 2, 2, 2)
+    logit = lambda a, b: torch.logit(gate.coefficients(a, b).double(), eps=1e-9)  # noqa: E731
+    zero = logit(0 * x, 0 * g)
+    assert torch.allclose(logit(x, g) - zero, (logit(x, 0 * g) - zero) + (logit(0 * x, g) - zero), atol=1e-4)
+
+
+def test_global_gates_by_the_average():
+    """g of -3 and 1 has the average -1: q = relu(2 - 1) everywhere; the grid gate has relu(2 - 3) and relu(2 + 1)."""
+    x, g = torch.full((1, 1, 2, 4), 0.5), torch.tensor([-3.0, 1.0]).reshape(1, 1, 1, 2)
+    assert torch.allclose(plain(GlobalGate(2, 1, 1))(x, g)[1], torch.tensor(sigmoid(1)))
+    own = plain(GridAttentionGate(2, 1, 1)).coefficients(x, g)
+    assert torch.allclose(own.flatten(), torch.tensor([sigmoid(0), sigmoid(3)]))
+
+
+def test_attention_by_hand():
+    """One query 1, keys 0 and log 3 (width 1, so no scaling): weights 1/4 and 3/4 of the values 4 and 8."""
+    one = lambda *values: torch.tensor(values).reshape(1, 1, 1, -1)  # noqa: E731
+    answer = attend(one(1.0), one(0.0, math.log(3)), one(4.0, 8.0), heads=1)
+    assert torch.allclose(answer, torch.tensor(7.0))
+
+
+def test_heads_attend_apart():
+    q, k, v = torch.randn(1, 4, 2, 2), torch.randn(1, 4, 3, 1), torch.randn(1, 4, 3, 1)
+    together = attend(q, k, v, heads=2)
+    apart = torch.cat([attend(q[:, s], k[:, s], v[:, s], heads=1) for s in (slice(0, 2), slice(2, 4))], dim=1)
+    assert torch.allclose(together, apart, atol=1e-6)
+
+
+def test_multihead_gates_by_the_answer():
+    """All keys and values are the same voxel g = -3: the answer is phi(g) = -3, so alpha is that of the additive gate."""
+    gate = MultiheadGate(2, 1, 1, heads=1)
+    torch.nn.init.ones_(gate.keys.weight)
+    gated, alpha = plain(gate)(X, G)
+    assert torch.allclose(alpha, torch.tensor(0.5)) and torch.allclose(gated, 0.5 * X)
+
+
+def test_nonlocal_by_hand():
+    """Keys 0 and log 3 for every query 1: each voxel is told 1/4 * 0 + 3/4 * log 3, and gated as ever."""
+    gate = NonlocalGate(2, 1, 1, 1)
+    for conv, weight in ((gate.query, 0.0), (gate.keys, 0.25), (gate.values, 0.25), (gate.out, 1.0)):
+        torch.nn.init.constant_(conv.weight, weight)
+        torch.nn.init.zeros_(conv.bias)
+    torch.nn.init.ones_(gate.query.bias)
+    x = torch.zeros(1, 1, 2, 4)
+    x[..., 2:] = math.log(3)  # the mean of each 2x2 block: 0 and log 3
+    told = x + 0.75 * math.log(3)
+    assert torch.allclose(gate.features(x), told)
+    gated, alpha = plain(gate)(x, torch.zeros(1, 1, 1, 2))
+    expected, expected_alpha = plain(GridAttentionGate(2, 1, 1))(told, torch.zeros(1, 1, 1, 2))
+    assert torch.allclose(alpha, expected_alpha) and torch.allclose(gated, expected)
+
+
+def test_dear_gates_are_on_the_coarsest_skip_alone():
+    for kind in ("multihead", "nonlocal"):
+        network = AttentionUnet(3, 1, 2, (4, 8, 8, 8), gate=kind)
+        assert [type(skip.gates[0]) for skip in network.skips[:2]] == [GATES[kind], GridAttentionGate]
 
 
 @pytest.mark.parametrize("gate", GATES)
