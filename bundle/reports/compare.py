@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -10,7 +9,8 @@ from pathlib import Path
 
 from bundle.errors import UserError
 from bundle.files import write_text
-from bundle.reports.paired import Paired, holm, paired
+from bundle.json_input import read_object
+from bundle.reports.paired import LOWER_IS_BETTER, Paired, holm, paired
 from bundle.reports.score import read_metrics, summarise
 from bundle.tables import write_csv
 
@@ -71,9 +71,12 @@ def compare(
 
     if metric not in METRICS:
         raise UserError("metric", f"'{metric}' is none of {', '.join(METRICS)}", "choose one of them")
+    for key, value, least in (("resamples", resamples, 1), ("seed", seed, 0)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise UserError(key, f"its value is {value!r}", f"use a whole number from {least} up")
     if len(runs) < 2:
         raise UserError("compare", f"got {len(runs)} runs", "give two folders at least: python -m bundle compare A B")
-    columns = [_read_run(Path(run), name) for run, name in zip(runs, _names(runs, names), strict=True)]
+    columns = [_read_run(Path(run), name) for run, name in zip(map(str, runs), _names(list(map(str, runs)), names), strict=True)]
     _check_cases(columns)
     kept = _structures(columns, _listed(structures))
     effects = [
@@ -96,17 +99,23 @@ def markdown(runs: Sequence[Run], structures: Sequence[str], effects: Sequence[E
     cases = len({case for case, _ in runs[0].rows})
     summaries = [summarise(list(run.rows.values()))["structures"] for run in runs]
     for structure in structures:
-        for key, title in METRICS.items():
+        for key in METRICS:
             digits = 2 if key.endswith("_mm") else 3
             cells = [_cell(summary[structure][key], digits, cases) for summary in summaries]
-            lines.append(f"| {structure} {title} | " + " | ".join(cells) + " |")
+            lines.append(f"| {structure} {METRICS[key]} | " + " | ".join(cells) + " |")
     if any(run.parameters for run in runs):
         cells = [f"{run.parameters / 1e6:.2f} M" if run.parameters else "" for run in runs]
         lines.append("| parameters | " + " | ".join(cells) + " |")
     if any(run.seconds for run in runs):
         cells = [f"{run.seconds:.2f} s" if run.seconds else "" for run in runs]
         lines.append("| inference time per case | " + " | ".join(cells) + " |")
-    lines += ["", f"Mean ± standard deviation over {cases} cases; n where a structure is not in all of them.", ""]
+    lines += [
+        "",
+        f"Mean ± standard deviation over {cases} cases; n where a structure is not in all of them.",
+        "",
+        "Better: less of ASSD and HD95, more of the others.",
+        "",
+    ]
     lines += ["| | against | n | mean difference [95 % interval] | better / worse | Wilcoxon p (Holm) | t test p |"]
     lines += ["| --- | --- | ---: | --- | ---: | --- | --- |"]
     for effect in effects:
@@ -123,12 +132,17 @@ def markdown(runs: Sequence[Run], structures: Sequence[str], effects: Sequence[E
 
 def _read_run(path: Path, name: str) -> Run:
     table = path / "metrics.csv" if path.is_dir() else path
-    rows = {(row["case"], row["structure"]): row for row in read_metrics(table)}
+    rows: dict[tuple[str, str], dict] = {}
+    for row in read_metrics(table):
+        if (row["case"], row["structure"]) in rows:
+            raise UserError(table, f"has two rows of case {row['case']}, {row['structure']}", "score the run again")
+        rows[row["case"], row["structure"]] = row
     known: dict = {}
     for candidate in ("run.json", "experiment.json"):
         if (table.parent / candidate).is_file():
-            known.update(json.loads((table.parent / candidate).read_text(encoding="utf-8")))
-    return Run(name, rows, known.get("parameters"), known.get("seconds_per_case"))
+            known.update(read_object(table.parent / candidate, '{"parameters": ..., "seconds_per_case": ...}'))
+    numbers = [known.get(key) for key in ("parameters", "seconds_per_case")]
+    return Run(name, rows, *(value if isinstance(value, (int, float)) else None for value in numbers))
 
 
 def _names(runs: Sequence[str], names: Sequence[str] | str | None) -> list[str]:
@@ -153,11 +167,19 @@ def _check_cases(runs: Sequence[Run]) -> None:
             sides = [(first.name, ours - theirs), (other.name, theirs - ours)]
             text = "; ".join(f"only in {name}: {', '.join(sorted(alone)[:10])} ({len(alone)})" for name, alone in sides if alone)
             raise UserError(other.name, f"scores other cases than {first.name} ({text})", "score the same cases in every run")
+        lost = sorted((case, name) for case, name in first.rows.keys() ^ other.rows.keys() if _has(first, name) and _has(other, name))
+        if lost:
+            problem = f"case {lost[0][0]} has a row for {lost[0][1]} in one of {first.name} and {other.name} only"
+            raise UserError(other.name, problem, "score every run with the same labels")
         for key in first.rows.keys() & other.rows.keys():
             volumes = [run.rows[key]["reference_ml"] for run in (first, other)]
             if abs(volumes[0] - volumes[1]) > VOLUME_TOLERANCE * max(volumes):
                 problem = f"case {key[0]}, {key[1]}: its reference has {volumes[1]:g} ml, in {first.name} {volumes[0]:g} ml"
                 raise UserError(other.name, problem, "score every run against the same references")
+
+
+def _has(run: Run, structure: str) -> bool:
+    return any(name == structure for _, name in run.rows)
 
 
 def _structures(runs: Sequence[Run], wanted: Sequence[str]) -> list[str]:
@@ -180,7 +202,8 @@ def _effect(base: Run, other: Run, structure: str, metric: str, resamples: int, 
         values = [run.rows[case, name][metric] for run in (base, other)] if name == structure else [None]
         if None not in values:
             pairs[case] = values
-    statistics = paired([a for a, _ in pairs.values()], [b for _, b in pairs.values()], resamples=resamples, seed=seed)
+    ours, theirs = [[pair[index] for pair in pairs.values()] for index in (0, 1)]
+    statistics = paired(ours, theirs, lower_is_better=metric in LOWER_IS_BETTER, resamples=resamples, seed=seed)
     return Effect(structure, metric, base.name, other.name, statistics, {case: b - a for case, (a, b) in pairs.items()})
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bundle.reports.figures import new_figure, save_figure
+from bundle.reports.paired import LOWER_IS_BETTER
 
 if TYPE_CHECKING:
     from bundle.reports.compare import Effect
@@ -32,19 +33,20 @@ def draw_effects(effects: Sequence[Effect], title: str, path: Path) -> None:
     for effect in effects:
         row, column = divmod(structures.index(effect.structure), columns)
         panel = panels[others.index(effect.other) * rows + row, column]
-        _panel(panel, effect, lower_is_better=effect.metric.endswith("_mm"))
+        _panel(panel, effect)
         if column == 0:
             panel.set_ylabel(f"{title}\n{effect.other} - {effect.base}", fontsize=9)
     for panel in panels.flat:
         panel.set_visible(panel.has_data())
-    figure.suptitle(f"{title}: difference per case, sorted; line and band: mean and its 95 % interval", fontsize=10)
+    better = "less is better" if effects[0].metric in LOWER_IS_BETTER else "more is better"
+    figure.suptitle(f"{title} ({better}, green): difference per case, sorted; line and band: mean and its 95 % interval", fontsize=10)
     save_figure(figure, path)
 
 
-def _panel(panel, effect: Effect, *, lower_is_better: bool) -> None:
+def _panel(panel, effect: Effect) -> None:
     values = sorted(effect.differences.values())
     found = effect.statistics
-    good = [(value < 0) if lower_is_better else (value > 0) for value in values]
+    good = [(value < 0) if effect.metric in LOWER_IS_BETTER else (value > 0) for value in values]
     colours = [GREY if value == 0 else BETTER if fine else WORSE for value, fine in zip(values, good, strict=True)]
     panel.bar(range(len(values)), values, color=colours, width=0.85)
     panel.axhline(0, color="black", linewidth=0.8)

@@ -7,13 +7,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
+LOWER_IS_BETTER = ("assd_mm", "hd95_mm")  # of the metrics that are compared
+
 
 @dataclass(frozen=True)
 class Paired:
     """How `other` differs from `base` on the same cases; differences are other minus base.
 
-    `low` and `high` bound the 95 % bootstrap interval of the mean difference; `wilcoxon_p` and `t_p` are two-sided. A value
-    that the number of cases does not allow is None.
+    `low` and `high` bound the 95 % bootstrap interval of the mean difference; `wilcoxon_p` and `t_p` are two-sided. `better`
+    and `worse` count the cases by what the metric means: a smaller distance is better. A value that the number of cases does
+    not allow is None.
     """
 
     n: int
@@ -26,8 +29,10 @@ class Paired:
     worse: int
 
 
-def paired(base: Sequence[float], other: Sequence[float], *, resamples: int = 10000, seed: int = 0) -> Paired:
-    """Compare two methods on the same cases.
+def paired(
+    base: Sequence[float], other: Sequence[float], *, lower_is_better: bool = False, resamples: int = 10000, seed: int = 0
+) -> Paired:
+    """Compare two methods on the same cases; `lower_is_better` for distances: then a negative difference counts as better.
 
     - Wilcoxon signed-rank test (zero differences dropped; exact up to 50 cases without ties, as scipy chooses) and paired
       t test, both two-sided. If no case differs, both p are 1.
@@ -53,15 +58,18 @@ def paired(base: Sequence[float], other: Sequence[float], *, resamples: int = 10
     else:
         constant = np.ptp(difference) == 0  # the t statistic is infinite then
         tests = (float(wilcoxon(difference).pvalue), 0.0 if constant else float(ttest_rel(other, base).pvalue))
-    return Paired(count, float(difference.mean()), low, high, *tests, int((difference > 0).sum()), int((difference < 0).sum()))
+    gain = -difference if lower_is_better else difference
+    return Paired(count, float(difference.mean()), low, high, *tests, int((gain > 0).sum()), int((gain < 0).sum()))
 
 
 def bootstrap_interval(values: np.ndarray, *, resamples: int, seed: int) -> tuple[float, float]:
-    """95 % percentile bootstrap interval of the mean; the same numbers for the same seed."""
-    random = np.random.default_rng(seed)
-    means = [values[random.integers(0, len(values), len(values))].mean() for _ in range(resamples)]
-    low, high = np.percentile(means, [2.5, 97.5])
-    return float(low), float(high)
+    """95 % percentile bootstrap interval of the mean of two values or more; the same numbers for the same seed."""
+    from scipy.stats import bootstrap
+
+    found = bootstrap(
+        (values,), np.mean, vectorized=True, n_resamples=resamples, batch=1000, method="percentile", rng=np.random.default_rng(seed)
+    ).confidence_interval
+    return float(found.low), float(found.high)
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:

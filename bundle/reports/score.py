@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -129,11 +131,22 @@ def read_metrics(path: Path) -> list[dict]:
     """
     try:
         rows = read_csv(path)
-        scores = [{metric: float(row[metric]) if row[metric] else None for metric in COLUMNS} for row in rows]
+        scores = [{metric: _finite(row[metric]) if row[metric] else None for metric in COLUMNS} for row in rows]
+        lacking = [row["case"] for row, mine in zip(rows, scores, strict=True) if None in (mine["volume_ml"], mine["reference_ml"])]
+        if lacking:
+            raise ValueError(f"case {lacking[0]} has no volume_ml or reference_ml")
         return [{"case": row["case"], "structure": row["structure"], **mine} for row, mine in zip(rows, scores, strict=True)]
-    except (OSError, KeyError, ValueError, TypeError) as error:
+    except (OSError, KeyError, ValueError, TypeError, csv.Error) as error:
         fix = "write it with: python -m bundle score PREDICTIONS REFERENCES OUT"
-        raise UserError(path, f"is no table of scores ({error!r})", fix) from error
+        reason = f"the column {error} is missing" if isinstance(error, KeyError) else getattr(error, "strerror", None) or error
+        raise UserError(path, f"is not a table of scores ({reason})", fix) from error
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"the value {text} is not a number")
+    return value
 
 
 def _match(predicted: Mapping, expected: Mapping, cases: Sequence[str] | None, *, strict: bool) -> list[str]:

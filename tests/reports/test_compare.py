@@ -90,7 +90,58 @@ def test_wrong_arguments(runs: list[str], tmp_path: Path) -> None:
         compare(runs[0])
     with pytest.raises(UserError, match="none of dice"):
         compare(*runs, metric="jaccard")
+    with pytest.raises(UserError, match="resamples: its value is 'x'"):
+        compare(*runs, resamples="x")
     with pytest.raises(UserError, match="3 names for 2 runs"):
         compare(*runs, names="a,b,c")
-    with pytest.raises(UserError, match=r"no table of scores"):
+    with pytest.raises(UserError, match=r"is not a table of scores \(No such file"):
         compare(runs[0], str(tmp_path / "nothing"))
+
+
+def test_less_is_better_for_distances(tmp_path: Path) -> None:
+    """ASSD from 6 to 3 mm in three of three cases is better three times; so is HD95, and the bars are green."""
+    from bundle.reports.compare_figure import BETTER, _panel
+    from bundle.reports.figures import new_figure
+
+    for name, distance in (("before", 6.0), ("after", 3.0)):
+        scores = dict.fromkeys(COLUMNS, 0.5) | {"assd_mm": distance, "hd95_mm": 2 * distance, "volume_ml": 20.0, "reference_ml": 20.0}
+        write_metrics([{"case": f"case_{n}", "structure": "spleen", **scores} for n in range(3)], tmp_path / name / "metrics.csv")
+    effects = compare(str(tmp_path / "before"), str(tmp_path / "after"), output_dir=tmp_path / "out", metric="assd_mm", resamples=50)
+    found = {effect.metric: effect for effect in effects}
+    assert {metric: (effect.statistics.better, effect.statistics.worse) for metric, effect in found.items()} == {
+        **dict.fromkeys(("dice", "precision", "recall"), (0, 0)),
+        **dict.fromkeys(("assd_mm", "hd95_mm"), (3, 0)),
+    }
+    assert found["assd_mm"].statistics.mean_difference == -3
+    text = (tmp_path / "out" / "comparison.md").read_text(encoding="utf-8")
+    assert "| spleen ASSD (mm): after | before | 3 | -3.0000 [-3.0000, -3.0000] | 3 / 0 |" in text
+    panel = new_figure(3, 3).subplots()
+    _panel(panel, found["assd_mm"])
+    from matplotlib.colors import to_rgba
+
+    assert {bar.get_facecolor() for bar in panel.patches[:3]} == {to_rgba(BETTER)}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda text: text.replace("0.5,", "nan,", 1), "the value nan is not a number"),
+        (lambda text: text.replace("dice", "Dice", 1), "the column 'dice' is missing"),
+        (lambda text: text + text.splitlines()[1] + "\n", "has two rows of case case_0, pancreas"),
+        (
+            lambda text: "\n".join(line for line in text.split("\n") if "case_1,pancreas" not in line),
+            "case_1 has a row for pancreas in one",
+        ),
+    ],
+)
+def test_a_table_that_is_not_whole_is_refused(runs: list[str], tmp_path: Path, change, said: str) -> None:
+    table = Path(runs[1]) / "metrics.csv"
+    table.write_text(change(table.read_text(encoding="utf-8")), encoding="utf-8")
+    with pytest.raises(UserError, match=said):
+        compare(*runs, output_dir=tmp_path / "out", resamples=50)
+
+
+def test_a_table_saved_with_a_byte_order_mark_is_read(runs: list[str], tmp_path: Path) -> None:
+    table = Path(runs[1]) / "metrics.csv"
+    table.write_text(table.read_text(encoding="utf-8"), encoding="utf-8-sig")
+    assert compare(*runs, output_dir=tmp_path / "out", resamples=50)

@@ -24,6 +24,11 @@ def test_five_cases_by_hand() -> None:
     assert found.t_p == pytest.approx(2 * student.sf(t, 4))
 
 
+def test_better_is_what_the_metric_means() -> None:
+    assert [getattr(paired([6, 6, 5, 4], [3, 3, 5, 7], lower_is_better=True, resamples=20), key) for key in ("better", "worse")] == [2, 1]
+    assert [getattr(paired([6, 6, 5, 4], [3, 3, 5, 7], resamples=20), key) for key in ("better", "worse")] == [1, 2]
+
+
 def test_no_difference_and_too_few() -> None:
     same = paired([0.5, 0.6], [0.5, 0.6])
     assert (same.mean_difference, same.low, same.high, same.wilcoxon_p, same.t_p) == (0, 0, 0, 1, 1)
