@@ -17,7 +17,7 @@ from monai.config import KeysCollection
 from monai.data import ImageReader, MetaTensor
 from monai.transforms import LoadImaged, MapTransform
 
-from bundle.data.scans import ending
+from bundle.data.endings import ending
 from bundle.errors import UserError
 
 AIR = -1024.0

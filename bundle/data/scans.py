@@ -3,40 +3,76 @@
 from __future__ import annotations
 
 import os
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bundle.data.case_names import Place, digest, names_apart
+from bundle.data.endings import DICOM_ENDINGS, VOLUME_ENDINGS, ending, stem
+from bundle.data.header_start import read_start
+from bundle.data.left_alone import LeftAlone, label_folder, lines, not_read, recorded_results, sort_out
+from bundle.data.walk import Here, Problem, file_problem, walk
 from bundle.errors import UserError
 
-# endings of volume files, longest first so that ".nii.gz" wins over ".gz"
-VOLUME_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd", ".hdr")
-DICOM_ENDINGS = (".dcm", ".dicom", ".ima")
-# label folders of the MSD layout: not scans
-LABEL_FOLDERS = ("labelsTr", "labelsVa", "labelsTs")
+# files that are never opened to see whether they are DICOM without saying so
+OTHER_ENDINGS = frozenset(
+    ".txt .json .csv .tsv .xml .pdf .png .jpg .jpeg .gif .bmp .html .htm .md .py .ipynb .yaml .yml .xlsx .xls .docx .log .raw .zraw "
+    ".img .bin .npz .npy .pkl .pt .pth .mat .h5 .hdf5 .stl .obj .vtp .exe .dll .inf .ini .url .lnk .js .css .mrml .gz .bz2 .b2nd".split()
+)
+LABEL_MAP = Problem("its header says that it is a label map, not a scan", "give the scan that it was made from")
 
 
 @dataclass(frozen=True)
 class Scan:
-    """One scan: its name, where it lies (a file, or the slices of a DICOM series in order), and why it cannot be read, if so."""
+    """One scan: its place (which makes its name), where it is, and why it cannot be read, if so."""
 
-    name: str
+    place: Place
     source: str  # the file, or the folder of the series
-    files: tuple[str, ...]
-    problem: str | None = None
+    files: tuple[str, ...]  # one, or the slices of a DICOM series in order
+    problem: Problem | None = None
 
-    def item(self) -> dict[str, object]:
+    def item(self, name: str) -> dict[str, Any]:
         """The scan as MONAI's dictionary transforms take it: `image` is one path or, for DICOM, the paths of the slices."""
         image = list(self.files) if len(self.files) > 1 else self.files[0]
-        return {"image": image, "case": self.name, "source": self.source, "problem": self.problem}
+        why = {"problem": self.problem.words, "fix": self.problem.fix} if self.problem else {}
+        return {"image": image, "case": name, "source": self.source, **why}
 
 
-def find_scans(dataset_dir: str | os.PathLike, leave_out: str | os.PathLike | None = None) -> list[dict[str, object]]:
-    """Every scan below a folder as `[{"image": path or slices, "case": name, "source": path, "problem": str or None}, ...]`.
+class FoundScans(list):
+    """Entries of scans sorted by source, and in `left_alone` a line for each kind of thing that is no scan."""
 
-    Hidden files and folders are left alone, and so are the label folders of the MSD layout and files of other kinds.
+    left_alone: list[str]
+
+    def __init__(self, entries: Iterable[dict[str, Any]] = (), left_alone: Iterable[str] = ()) -> None:
+        super().__init__(entries)
+        self.left_alone = list(left_alone)
+
+
+@dataclass
+class _Search:
+    """What a search through a folder has found so far."""
+
+    root: Path
+    scans: list[Scan] = field(default_factory=list)
+    left: list[LeftAlone] = field(default_factory=list)
+    others: Counter[str] = field(default_factory=Counter)
+    slices: list[Path] = field(default_factory=list)
+    recorded: set[Path] = field(default_factory=set)
+
+    def take(self, path: Path, problem: Problem | None = None) -> None:
+        """Note a file, or a folder that cannot be read, as one scan."""
+        parts = (*path.parent.relative_to(self.root).parts, stem(path)) if path != self.root else (path.resolve().name,)
+        self.scans.append(Scan(_place(parts, path), str(path), (str(path),), problem))
+
+
+def find_scans(dataset_dir: str | os.PathLike, leave_out: str | os.PathLike | None = None) -> FoundScans:
+    """Every scan below a folder as `[{"image": path or slices, "case": name, "source": path}, ...]`.
+
+    What cannot be read has `problem` and `fix` as well. Hidden files and what is no scan (`bundle.data.left_alone`) are left alone;
+    a file that is given by its own path is taken whatever it is called. A case is named after the folders below `dataset_dir` and its
+    file (`patA/CT/scan.nii.gz`: `patA_CT_scan`), a DICOM series after its folder.
 
     Args:
         dataset_dir: folder (searched recursively), one volume file, or a folder of DICOM slices.
@@ -46,32 +82,41 @@ def find_scans(dataset_dir: str | os.PathLike, leave_out: str | os.PathLike | No
         UserError: nothing is there, or no scan is in it.
     """
     path = Path(dataset_dir).expanduser()
-    if not path.exists():
-        raise UserError(path, "there is no such file or folder", "give --dataset_dir a folder of scans, one scan, or a DICOM folder")
-    if path.is_file():
-        scans = [_one_file(path)]
-        root = path.parent
-    else:
-        scans, root = list(_below(path, Path(leave_out).expanduser().resolve() if leave_out else None)), path
-    if not scans:
-        endings = ", ".join(VOLUME_ENDINGS[:-1])
-        raise UserError(path, "no scan is in this folder or below it", f"scans are {endings} files or DICOM series")
-    return [scan.item() for scan in name_apart(scans, root)]
+    if not path.is_dir():
+        return FoundScans(_with_names([_one_file(path)]))
+    search = _Search(path)
+    for here in walk(path, Path(leave_out).expanduser().resolve() if leave_out else None):
+        if here.folder == path and here.problems[:1] and here.problems[0][0] == path:
+            raise UserError(path, here.problems[0][1].words, here.problems[0][1].fix)
+        _look(search, here)
+    _dicom(search)
+    left = lines(search.left, path)
+    if not search.scans:
+        raise UserError(path, _nothing(left, search.others), _what_scans_are(left))
+    return FoundScans(_with_names(search.scans), left)
 
 
-def listed_scans(labelled: Sequence[Mapping[str, str]]) -> list[dict[str, object]]:
+def listed_scans(labelled: Sequence[Mapping[str, str]], dataset_dir: str | os.PathLike | None = None) -> list[dict[str, Any]]:
     """Entries like those of `find_scans` from a data list of `{"image": path, "label": path}`; named after the labels.
 
-    A label map that is written for such an entry has the name by which it is found again beside its reference.
+    A label map that is written for such an entry has the name by which it is found again beside its reference: folders below
+    `dataset_dir` count, apart from those that are called after labels (`labelsTr/a.nii.gz`: `a`; `case_1/label.nii.gz`: `case_1_label`).
 
     Raises:
         UserError: the list is empty.
     """
     if not labelled:
         raise UserError("section", "no labelled case is in it", "choose another section or fold")
-    by_image = {entry["image"]: entry["label"] for entry in labelled}
-    scans = [Scan(_stem(Path(label)), image, (image,), problem=_unreadable(Path(image))) for image, label in by_image.items()]
-    return [{**scan.item(), "label_path": by_image[scan.source]} for scan in name_apart(scans, Path(os.sep))]
+    root = Path(dataset_dir).expanduser().absolute() if dataset_dir else None
+    scans, labels = [], {}
+    for entry in labelled:
+        image, label = entry["image"], Path(entry["label"])
+        parts = label.absolute().relative_to(root).parts[:-1] if root is not None and label.absolute().is_relative_to(root) else ()
+        parts = tuple(part for part in parts if not label_folder(Path(part), Path()))
+        scan = Scan(_place((*parts, stem(label)), label), image, (image,), problem=_problem(Path(image)))
+        scans.append(scan)
+        labels[id(scan)] = str(label)
+    return [{**item, "label_path": labels[id(scan)]} for scan, item in _named(scans)]
 
 
 def written_labels(items: Sequence[Mapping[str, Any]], output_dir: str | os.PathLike) -> list[str]:
@@ -92,110 +137,112 @@ def reference_labels(items: Sequence[Mapping[str, Any]]) -> list[str]:
     return [str(item["label_path"]) for item in items]
 
 
-def ending(path: str | os.PathLike) -> str:
-    """The volume or DICOM ending of a file name, in lower case; empty where it has none of them."""
-    name = os.path.basename(path).lower()
-    return next((e for e in (*VOLUME_ENDINGS, *DICOM_ENDINGS) if name.endswith(e)), "")
+def _with_names(scans: Sequence[Scan]) -> list[dict[str, Any]]:
+    return [item for _, item in _named(scans)]
 
 
-def name_apart(scans: Iterable[Scan], root: Path) -> list[Scan]:
-    """The scans sorted by source, with names that no two share: the stem, then with folders before it, with the ending behind it.
-
-    Names are compared without case, so that files do not collide on file systems that ignore it.
-    """
-    ordered = sorted(scans, key=lambda scan: (scan.source, scan.name))
-    names = {index: _clean(scan.name) for index, scan in enumerate(ordered)}
-    for longer in (_with_folders, _with_ending):
-        for index in _shared(names):
-            names[index] = _clean(longer(ordered[index], root))
-    taken: set[str] = set()
-    for index in range(len(ordered)):
-        name, count = names[index], 2
-        while names[index].lower() in taken:
-            names[index], count = f"{name}_{count}", count + 1
-        taken.add(names[index].lower())
-    return [replace(scan, name=names[index]) for index, scan in enumerate(ordered)]
+def _named(scans: Sequence[Scan]) -> list[tuple[Scan, dict[str, Any]]]:
+    """The scans in the order of their sources, each with its entry."""
+    ordered = sorted(scans, key=lambda scan: (scan.source, scan.files))
+    names = names_apart([scan.place for scan in ordered])
+    return [(scan, scan.item(name)) for scan, name in zip(ordered, names, strict=True)]
 
 
-def _shared(names: dict[int, str]) -> list[int]:
-    by_name: dict[str, list[int]] = defaultdict(list)
-    for index, name in names.items():
-        by_name[name.lower()].append(index)
-    return [index for same in by_name.values() if len(same) > 1 for index in same]
-
-
-def _clean(name: str) -> str:
-    """A name that is a good file name on every system and no hidden file."""
-    kept = "".join(c if c.isalnum() or c in "-_.+" else "_" for c in name).strip(".")
-    return kept or "scan"
-
-
-def _stem(path: Path) -> str:
+def _place(parts: Sequence[str], path: Path) -> Place:
+    """The place of a file: of several with one name that of the first ending keeps it, DICOM and folders come last."""
     found = ending(path)
-    return path.name[: len(path.name) - len(found)] if found else path.name
-
-
-def _with_folders(scan: Scan, root: Path) -> str:
-    source = Path(scan.source)
-    parents = source.parent.relative_to(root).parts if source != root else ()
-    return "_".join((*parents, scan.name))
-
-
-def _with_ending(scan: Scan, root: Path) -> str:
-    return _with_folders(scan, root) + ending(scan.source).replace(".", "_")
+    return Place(tuple(parts), VOLUME_ENDINGS.index(found) if found in VOLUME_ENDINGS else len(VOLUME_ENDINGS), path.name)
 
 
 def _one_file(path: Path) -> Scan:
-    found = ending(path)
-    if not found and not looks_like_dicom(path):
-        raise UserError(path, "this is no scan", f"scans end in {', '.join((*VOLUME_ENDINGS, *DICOM_ENDINGS))}")
-    return Scan(_stem(path), str(path), (str(path),), problem=_unreadable(path))
+    """The scan that was asked for by its own path: whatever its name is, only what cannot be a scan is refused."""
+    if not os.path.lexists(path):
+        raise UserError(path, "there is no such file or folder", "give --dataset_dir a folder of scans, one scan, or a DICOM folder")
+    problem = file_problem(path)
+    if not ending(path):
+        if problem is not None:
+            raise UserError(path, problem.words, problem.fix)
+        if not looks_like_dicom(path):
+            raise UserError(path, "this is not a scan", f"scans end in {', '.join((*VOLUME_ENDINGS, *DICOM_ENDINGS))}")
+    if problem is None and read_start(path).labels:
+        raise UserError(path, LABEL_MAP.words, LABEL_MAP.fix)
+    return Scan(_place((stem(path),), path), str(path), (str(path),), problem)
 
 
-def _below(folder: Path, leave_out: Path | None) -> Iterator[Scan]:
-    seen: set[str] = set()
-    for here, folders, files in os.walk(folder, followlinks=True):
-        real = os.path.realpath(here)
-        if real in seen or (leave_out is not None and Path(real) == leave_out):
-            folders.clear()
-            continue
-        seen.add(real)
-        folders[:] = sorted(f for f in folders if not f.startswith((".", "__MACOSX")) and f not in LABEL_FOLDERS)
-        visible = [Path(here, name) for name in sorted(files) if not name.startswith(".")]
-        slices = []
-        for path in visible:
-            found = ending(path)
-            if found in VOLUME_ENDINGS:
-                # the .hdr of an Analyze or NIfTI pair without its .img is something else (ENVI, for one)
-                if found != ".hdr" or path.with_suffix(".img").exists():
-                    yield Scan(_stem(path), str(path), (str(path),), problem=_unreadable(path))
-            elif found or ((not path.suffix or path.suffix[1:].isdigit()) and looks_like_dicom(path)):
-                slices.append(path)
-        if slices:
-            yield from _series(Path(here), slices)
+def _problem(path: Path) -> Problem | None:
+    problem = None if path.is_dir() else file_problem(path)
+    return problem or (LABEL_MAP if read_start(path).labels else None)
 
 
-def _series(folder: Path, slices: list[Path]) -> Iterator[Scan]:
-    """The DICOM series in one folder; files named as DICOM that are none are scans with a problem."""
+def _look(search: _Search, here: Here) -> None:
+    """Sort what is in one folder: scans, DICOM files for later, what is left alone, and what cannot be read."""
+    search.recorded |= recorded_results(here.folder)
+    in_labels = label_folder(here.folder, search.root)
+    volumes = []
+    for path in here.files:
+        found, unread = ending(path), not_read(path)
+        if unread:
+            search.left.append(LeftAlone(unread, str(path)))
+        elif found in VOLUME_ENDINGS:
+            # the .hdr of an Analyze or NIfTI pair without its .img is something else (ENVI, for one)
+            if found == ".hdr" and not any(other.suffix.lower() == ".img" and other.stem == path.stem for other in here.files):
+                search.left.append(LeftAlone(("header without its .img", "headers without their .img"), str(path)))
+            else:
+                volumes.append(path)
+        elif found or (path.suffix.lower() not in OTHER_ENDINGS and looks_like_dicom(path)):
+            if in_labels:
+                search.left.append(LeftAlone("labels", str(path)))
+            else:
+                search.slices.append(path)
+        else:
+            search.others[path.suffix.lower()] += 1
+    taken, left = sort_out(volumes, here.folder, search.root, search.recorded)
+    search.left += left
+    for path in taken:
+        search.take(path, file_problem(path))
+    for path, problem in here.problems:
+        if path == here.folder or (ending(path) and not in_labels):
+            search.take(path, problem)
+        else:
+            search.left.append(LeftAlone("special", str(path)))
+
+
+def _dicom(search: _Search) -> None:
+    """The DICOM series among the files that were collected; files named as DICOM that are none are scans with a problem."""
     from bundle.data.dicom import series_in
 
-    good = [path for path in slices if looks_like_dicom(path)]
-    for path in sorted(set(slices) - set(good)):
-        yield Scan(_stem(path), str(path), (str(path),), problem=_unreadable(path) or "this is no DICOM file, in spite of its name")
-    found = series_in(folder, good)
-    for number, files in enumerate(found, start=1):
-        name = folder.resolve().name if len(found) == 1 else f"{folder.resolve().name}_series{number}"
-        yield Scan(name, str(folder), tuple(files))
+    bad: dict[tuple[Path, Problem], list[Path]] = defaultdict(list)
+    good: dict[Path, list[Path]] = defaultdict(list)
+    for path in search.slices:
+        problem = file_problem(path)
+        if problem is None and not looks_like_dicom(path):
+            problem = Problem("this is not a DICOM file, in spite of its name")
+        if problem is None:
+            good[path.parent].append(path)
+        else:
+            bad[path.parent, problem].append(path)
+    for (_, problem), paths in bad.items():
+        more = f", and so it is with {len(paths) - 1} more in this folder" if len(paths) > 1 else ""
+        search.take(paths[0], Problem(problem.words + more, problem.fix))
+    for folder, files in good.items():
+        found = series_in(folder, files)
+        for number, series in enumerate(found, start=1):
+            parts = folder.relative_to(search.root).parts or (folder.resolve().name,)
+            if len(found) > 1:
+                parts = (*parts, digest([str(number)]))
+            search.scans.append(Scan(_place(parts, folder), str(folder), tuple(series)))
 
 
-def _unreadable(path: Path) -> str | None:
-    try:
-        if path.stat().st_size == 0:
-            return "the file is empty"
-        with open(path, "rb"):
-            return None
-    except OSError as error:
-        return f"the file cannot be opened ({error.strerror})"
+def _nothing(left: Sequence[str], others: Mapping[str, int]) -> str:
+    counted = sorted(others.items(), key=lambda pair: (-pair[1], pair[0]))
+    named = [f"{number} {suffix or 'without an ending'}" for suffix, number in counted[:4]]
+    seen = [*left, *([f"other files: {', '.join(named)}{', ...' if len(counted) > 4 else ''}"] if named else [])]
+    return f"no scan is in this folder or below it{' (' + '; '.join(seen) + ')' if seen else ''}"
+
+
+def _what_scans_are(left: Sequence[str]) -> str:
+    own = "; a file that was left alone is taken when --dataset_dir is that file" if left else ""
+    return f"scans are {', '.join(VOLUME_ENDINGS[:-1])} files or DICOM series{own}"
 
 
 def looks_like_dicom(path: Path) -> bool:

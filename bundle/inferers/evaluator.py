@@ -135,7 +135,7 @@ class ScanEvaluator:
         case = Case(item)
         with case.timed("load"), _noting_failure(case):
             if item.get("problem"):
-                raise UserError(case.source, item["problem"], "copy or export it again")
+                raise UserError(case.source, item["problem"], item.get("fix", "copy or export it again"))
             data: dict[str, Any] = dict(item)
             for transform in self._steps():
                 data = transform(data)

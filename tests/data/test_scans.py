@@ -9,7 +9,7 @@ import pytest
 from awkward import body, dicom_series, nifti, without_preamble
 
 from bundle.data.load_scan import LoadScand
-from bundle.data.scans import Scan, find_scans, name_apart
+from bundle.data.scans import find_scans, listed_scans
 from bundle.errors import UserError
 
 DICOM_AFFINE = [[-4, 0, 0, 50], [0, -4, 0, 40], [0, 0, 5, 10], [0, 0, 0, 1]]
@@ -20,13 +20,32 @@ def by_name(folder: Path, **options) -> dict[str, dict]:
 
 
 def test_every_ending_in_any_case_and_nothing_hidden(tmp_path: Path) -> None:
-    for name in ("a.nii", "b.NII.GZ", "sub/deep/c.nii.gz", ".hidden.nii.gz", ".git/d.nii.gz", "__MACOSX/e.nii.gz", "labelsTr/f.nii.gz"):
+    for name in ("a.nii", "b.NII.GZ", "sub/deep/c.nii.gz", ".hidden.nii.gz", ".git/d.nii.gz", "__MACOSX/e.nii.gz", "._a.nii"):
         nifti(tmp_path / name)
     for name in ("g.nrrd", "h.MHA", "i.mhd", "notes.txt", "j.png", "k.hdr"):
         (tmp_path / name).write_bytes(b"x")
-    assert sorted(by_name(tmp_path)) == ["a", "b", "c", "g", "h", "i"]
+    assert sorted(by_name(tmp_path)) == ["a", "b", "g", "h", "i", "sub_deep_c"]
     assert sorted(by_name(tmp_path, leave_out=tmp_path / "sub")) == ["a", "b", "g", "h", "i"]
     assert list(by_name(tmp_path / "b.NII.GZ")) == ["b"]
+
+
+def test_a_case_has_the_same_name_alone_and_among_others(tmp_path: Path) -> None:
+    for patient in ("patA", "patB"):
+        nifti(tmp_path / patient / "CT" / "scan.nii.gz")
+    both = by_name(tmp_path)
+    assert sorted(both) == ["patA_CT_scan", "patB_CT_scan"]
+    (tmp_path / "patB" / "CT" / "scan.nii.gz").unlink()
+    assert list(by_name(tmp_path)) == ["patA_CT_scan"]
+    assert both["patA_CT_scan"] == by_name(tmp_path)["patA_CT_scan"]
+
+
+def test_of_two_formats_of_one_name_nifti_keeps_it(tmp_path: Path) -> None:
+    nifti(tmp_path / "a.nii.gz")
+    (tmp_path / "a.nrrd").write_bytes(b"NRRD0004")
+    found = {Path(item["source"]).name: item["case"] for item in find_scans(tmp_path)}
+    assert found["a.nii.gz"] == "a" and found["a.nrrd"].startswith("a_") and len(found["a.nrrd"]) == len("a_123456")
+    (tmp_path / "a.nii.gz").unlink()
+    assert list(by_name(tmp_path)) == ["a"]
 
 
 def test_dicom_folders_series_order_preamble_and_missing_endings(tmp_path: Path) -> None:
@@ -38,12 +57,13 @@ def test_dicom_folders_series_order_preamble_and_missing_endings(tmp_path: Path)
     for path in list(dicom_series(tmp_path / "unnamed").iterdir()):
         path.rename(path.with_suffix(""))
     found = by_name(tmp_path)
-    assert sorted(found) == ["backwards", "bare", "two_series1", "two_series2", "unnamed"]
+    assert sorted(name.rpartition("_")[0] or name for name in found) == ["backwards", "bare", "two", "two", "unnamed"]
     loaded = {name: LoadScand("image")(item)["image"] for name, item in found.items()}
-    for name in ("backwards", "bare", "two_series1", "unnamed"):
+    for name in ("backwards", "bare", "unnamed"):
         assert np.array_equal(loaded[name].numpy(), body()), name
         assert np.allclose(loaded[name].affine, DICOM_AFFINE), name
-    assert np.array_equal(loaded["two_series2"].numpy(), np.flip(body(), 2))
+    two = [image.numpy() for name, image in loaded.items() if name.startswith("two_")]
+    assert {array.tobytes() for array in two} == {body().tobytes(), np.flip(body(), 2).tobytes()}
 
 
 def test_a_tilted_gantry_gives_a_sheared_affine(tmp_path: Path) -> None:
@@ -70,22 +90,21 @@ def test_files_named_as_dicom_that_are_none_are_problems(tmp_path: Path) -> None
     (tmp_path / "series" / "broken.dcm").write_bytes(b"not DICOM" * 50)
     (tmp_path / "series" / "empty.dcm").write_bytes(b"")
     found = by_name(tmp_path)
-    assert found["series"]["problem"] is None and len(found["series"]["image"]) == 22
-    assert "no DICOM" in found["broken"]["problem"] and "empty" in found["empty"]["problem"]
+    assert "problem" not in found["series"] and len(found["series"]["image"]) == 22
+    assert "not a DICOM" in found["series_broken"]["problem"] and "empty" in found["series_empty"]["problem"]
 
 
-def test_names_are_told_apart_by_folder_then_ending_then_number() -> None:
-    root = Path("/data")
-    sources = ["/data/a/x.nii.gz", "/data/b/x.nii", "/data/b/x.nii.gz", "/data/b/X.nii.gz", "/data/y z.nii", "/data/.nii"]
-    named = name_apart([Scan(Path(s).name.split(".")[0], s, (s,)) for s in sources], root)
-    assert {scan.source: scan.name for scan in named} == {
-        "/data/.nii": "scan",
-        "/data/a/x.nii.gz": "a_x",
-        "/data/b/X.nii.gz": "b_X_nii_gz",
-        "/data/b/x.nii": "b_x_nii",
-        "/data/b/x.nii.gz": "b_x_nii_gz_2",
-        "/data/y z.nii": "y_z",
-    }
+def test_listed_scans_are_named_after_their_labels(tmp_path: Path) -> None:
+    images = [str(nifti(tmp_path / name)) for name in ("imagesTr/a_0000.nii.gz", "case_1/imaging.nii.gz", "case_2/imaging.nii.gz")]
+    labels = ["labelsTr/a.nii.gz", "case_1/segmentation.nii.gz", "case_2/segmentation.nii.gz"]
+    listed = [{"image": image, "label": str(tmp_path / label)} for image, label in zip(images, labels, strict=True)]
+    found = {item["case"]: item for item in listed_scans(listed, tmp_path)}
+    assert sorted(found) == ["a", "case_1_segmentation", "case_2_segmentation"]
+    assert found["a"]["label_path"] == str(tmp_path / "labelsTr/a.nii.gz") and "problem" not in found["a"]
+    # two labels of one image are two cases, not one
+    assert len(listed_scans([listed[0], {**listed[0], "label": str(tmp_path / "b.nii.gz")}], tmp_path)) == 2
+    with pytest.raises(UserError, match="no labelled case"):
+        listed_scans([])
 
 
 def test_nothing_to_find_is_an_error(tmp_path: Path) -> None:
@@ -94,5 +113,26 @@ def test_nothing_to_find_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no scan"):
         find_scans(tmp_path)
     (tmp_path / "notes.txt").write_text("x")
-    with pytest.raises(UserError, match="no scan"):
+    with pytest.raises(UserError, match="not a scan"):
         find_scans(tmp_path / "notes.txt")
+    nifti(tmp_path / "a_seg.nii.gz")
+    with pytest.raises(UserError, match=r"left alone: 1 label map \(a_seg.nii.gz\); other files: 1 .txt"):
+        find_scans(tmp_path)
+
+
+def test_tilde_is_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    nifti(tmp_path / "scans" / "a.nii.gz")
+    assert [item["source"] for item in find_scans("~/scans")] == [str(tmp_path / "scans" / "a.nii.gz")]
+
+
+def test_results_beside_the_scans_are_left_alone(tmp_path: Path) -> None:
+    nifti(tmp_path / "a.nii.gz")
+    for name in ("a_seg.nii.gz", "a_probabilities.nii.gz", "a_attention_level2.nii.gz"):
+        nifti(tmp_path / name)
+    found = find_scans(tmp_path, leave_out=tmp_path)
+    assert [item["case"] for item in found] == ["a"]
+    assert found.left_alone == [
+        "left alone: 2 results of an earlier run (a_attention_level2.nii.gz, ...)",
+        "left alone: 1 label map (a_seg.nii.gz)",
+    ]

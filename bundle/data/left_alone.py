@@ -1,0 +1,194 @@
+"""Which files beside scans are no scans: label maps, results of this bundle, other modalities. And the words that say so.
+
+Decided by what is on record (run.json), by what headers say, by the layouts of public data sets and tools, and by names; by a name such
+as `mask` alone only where the image that it belongs to is in the same folder, so that no scan is lost for its name.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bundle.data.endings import stem
+from bundle.data.header_start import Start, read_start
+
+# kind: one, many
+KINDS = {
+    "labels": ("label map", "label maps"),
+    "results": ("result of an earlier run", "results of an earlier run"),
+    "mr": ("MR image", "MR images"),
+    "pet": ("PET image", "PET images"),
+    "dose": ("dose distribution", "dose distributions"),
+    "unread": ("image in a format that is not read", "images in formats that are not read"),
+    "archives": ("archive, which is not unpacked", "archives, which are not unpacked"),
+    "special": ("pipe, device or dead link", "pipes, devices or dead links"),
+}
+LABEL_WORDS = frozenset(
+    "label labels labelmap labelmaps mask masks seg segs segmentation segmentations segmented annotation annotations "
+    "groundtruth gt roi rois dseg probseg contours structures".split()
+)
+# in names of folders only
+LABEL_FOLDER_WORDS = LABEL_WORDS | set("instances prediction predictions pred preds".split())
+FILLING_WORDS = frozenset("tr ts va tv train training test testing val validation dicom dcm nifti nii nrrd".split())
+IMAGE_WORDS = frozenset("image images imaging img imgs volume vol ct cta scan orig original raw".split())
+OTHER_WORDS = {"pet": "pet", "pt": "pet", "suv": "pet", "mr": "mr", "mri": "mr", "dose": "dose", "rtdose": "dose"}
+# suffixes of BIDS (https://bids-specification.readthedocs.io): what is no CT says so at its end
+BIDS = re.compile(r"sub-[^_]+(?:_[a-z]+-[^_]+)*_(?P<suffix>[A-Za-z0-9]+)", re.IGNORECASE)
+BIDS_KINDS = {
+    **dict.fromkeys("mask dseg probseg".split(), "labels"),
+    **dict.fromkeys("T1w T2w T2star FLAIR PDw PDT2 inplaneT1 inplaneT2 T1map T2map angio bold sbref dwi asl m0scan epi".split(), "mr"),
+    "pet": "pet",
+}
+OWN_RESULT = re.compile(r".*_(probabilities|attention_level\d+)", re.IGNORECASE | re.DOTALL)
+UNREAD_ENDINGS = tuple(".mgz .mgh .mnc .gipl .gipl.gz .par .rec .vtk .vti .nii.xz .img.gz .hdr.gz .nii.bz2 .nii.zst".split())
+ARCHIVE_ENDINGS = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".7z", ".rar", ".mrb")
+
+
+@dataclass(frozen=True)
+class LeftAlone:
+    """Something that is no scan: its kind (one of `KINDS`, or words for one and for many), an example, and how many there are."""
+
+    kind: str | tuple[str, str]
+    path: str
+    count: int = 1
+
+
+def sort_out(files: Sequence[Path], below: Path, root: Path, recorded: set[Path]) -> tuple[list[Path], list[LeftAlone]]:
+    """The files of one folder that may be scans, and those that are none.
+
+    Args:
+        files: volume files of the folder.
+        below: the folder.
+        root: the folder that was asked for; only names of folders below it say something.
+        recorded: what run.json files call results.
+    """
+    in_labels = label_folder(below, root) or predicted_by_nnunet(below)
+    names = {path: _words(stem(path)) for path in files}
+    kinds: dict[Path, str | None] = {}
+    for path in files:
+        kind = "results" if path in recorded else "labels" if in_labels else kind_by_name(path, below, root)
+        kinds[path] = kind or _kind_beside(names[path], [names[other] for other in files if other != path])
+    starts = {path: read_start(path) for path in files if kinds[path] is None}
+    for path, start in starts.items():
+        if start.labels or _is_small_beside(start, starts.values()):
+            kinds[path] = "labels"
+    taken = [path for path in files if kinds[path] is None]
+    return taken, [LeftAlone(kind, str(path)) for path, kind in kinds.items() if kind is not None]
+
+
+def label_folder(folder: Path, root: Path) -> bool:
+    """Whether a folder below `root` is called after labels: labelsTr, masks, gt_segmentations, TrainMask, MASKS_DICOM."""
+    return any(_is_label_name(part) for part in folder.relative_to(root).parts)
+
+
+def kind_by_name(path: Path, folder: Path, root: Path) -> str | None:
+    """The kind of a file whose own name is enough to tell that it is no scan."""
+    name = stem(path)
+    lower = name.lower()
+    if lower.endswith((".seg", ".label", "_seg")):
+        return "labels"
+    if OWN_RESULT.fullmatch(name):
+        return "results"
+    match = BIDS.fullmatch(name)
+    if match and match["suffix"] in BIDS_KINDS:
+        return BIDS_KINDS[match["suffix"]]
+    in_folders = {word for part in folder.relative_to(root).parts for word in _words(part)}
+    if LABEL_WORDS & _words(name) and LABEL_FOLDER_WORDS & in_folders:
+        return "labels"
+    return None
+
+
+def not_read(path: Path) -> str | None:
+    """The kind of a file that looks like a scan and is in a form that is not read; None for anything else."""
+    name = path.name.lower()
+    if name.endswith(ARCHIVE_ENDINGS):
+        return "archives"
+    return "unread" if name.endswith(UNREAD_ENDINGS) else None
+
+
+def recorded_results(folder: Path) -> set[Path]:
+    """The files that the run.json of a folder calls results of this bundle; none where there is no such record."""
+    content = _json(folder / "run.json")
+    cases = content.get("cases", []) if isinstance(content, dict) else []
+    names: list[object] = []
+    for case in cases if isinstance(cases, list) else []:
+        if isinstance(case, dict):
+            files = case.get("files")
+            names += [case.get("output"), *(files if isinstance(files, list) else [])]
+    return {folder / name for name in names if isinstance(name, str)}
+
+
+def predicted_by_nnunet(folder: Path) -> bool:
+    """Whether nnU-Net wrote its predictions to a folder, or the validation of a fold, whose summary names every case."""
+    if os.path.isfile(folder / "predict_from_raw_data_args.json"):
+        return True
+    content = _json(folder / "summary.json")
+    return isinstance(content, dict) and "metric_per_case" in content
+
+
+def lines(left: Iterable[LeftAlone], root: Path) -> list[str]:
+    """One line for each kind: how many, and an example: `left alone: 117 label maps (segmentations/spleen.nii.gz, ...)`."""
+    counts: dict[tuple[str, str], int] = {}
+    examples: dict[tuple[str, str], str] = {}
+    for one in left:
+        kind = KINDS[one.kind] if isinstance(one.kind, str) else one.kind
+        counts[kind] = counts.get(kind, 0) + one.count
+        examples.setdefault(kind, _below(one.path, root))
+    text = []
+    for kind, count in counts.items():
+        more = ", ..." if count > 1 else ""
+        text.append(f"left alone: {count} {kind[0] if count == 1 else kind[1]} ({examples[kind]}{more})")
+    return text
+
+
+def _below(path: str, root: Path) -> str:
+    try:
+        return str(Path(path).relative_to(root))
+    except ValueError:
+        return path
+
+
+def _is_label_name(name: str) -> bool:
+    words = _words(name) - FILLING_WORDS
+    return bool(words) and words <= LABEL_FOLDER_WORDS
+
+
+def _kind_beside(words: frozenset[str], others: Sequence[frozenset[str]]) -> str | None:
+    """The kind of a file that calls itself a mask, or another modality, where its image is beside it."""
+    if words & LABEL_WORDS:
+        images = [other for other in others if not other & LABEL_WORDS]
+        if any(_own(image) <= words - LABEL_WORDS for image in images):
+            return "labels"
+    other_modality = words & OTHER_WORDS.keys()
+    if other_modality and not words & IMAGE_WORDS:
+        scans = [other for other in others if other & {"ct", "cta", "ctres"}]
+        if any(_own(scan) <= words for scan in scans):
+            return OTHER_WORDS[min(other_modality)]
+    return None
+
+
+def _is_small_beside(start: Start, others: Iterable[Start]) -> bool:
+    """Whether a file of 8-bit numbers has an image of more bits on the same grid beside it, as a mask has that is called spleen."""
+    return start.small and any(other.grid == start.grid and not other.small for other in others)
+
+
+def _own(words: frozenset[str]) -> frozenset[str]:
+    """What of an image's name says whose it is: without words such as `image`, and without nnU-Net's number of a channel."""
+    return words - IMAGE_WORDS - {"ctres", "0000"}
+
+
+def _words(name: str) -> frozenset[str]:
+    """The words of a name in small letters, split at signs, between letters and numbers and before capitals."""
+    split = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[^\W\d_])(?=\d)|(?<=\d)(?=[^\W\d_])", " ", name)
+    return frozenset(re.split(r"[\W_]+", split.lower())) - {""}
+
+
+def _json(path: Path) -> object:
+    try:
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    except (OSError, ValueError, RecursionError):
+        return None
