@@ -91,9 +91,7 @@ class AttentionFigures:
         stored = {}
         for path in sorted(self.folder.glob("epoch_*.npz")):
             with np.load(path) as content:
-                stored[int(path.stem.split("_")[1])] = {
-                    (int(key.split()[0]), key.split()[1]): content[key] for key in content.files
-                }
+                stored[int(path.stem.split("_")[1])] = {(int(key.split()[0]), key.split()[1]): content[key] for key in content.files}
         return stored
 
     def _fixed_scan(self) -> tuple[torch.Tensor, np.ndarray]:

@@ -17,7 +17,9 @@ from bundle.inferers.evaluator import CaseHandler, ScanEvaluator
 
 
 class Console(CaseHandler):
-    """Says in plain words what happens: cases done and time left, what failed and why, what was written where.
+    """Says in plain words what happens: what was found, cases done and time left, what failed and why, what to look at next.
+
+    On a terminal a bar moves; in a log file each case is a line with the time.
 
     Args:
         output_dir: folder of the results.
@@ -26,53 +28,79 @@ class Console(CaseHandler):
     def __init__(self, output_dir: str | os.PathLike) -> None:
         self.output_dir = os.fspath(output_dir)
         self.bar: tqdm | None = None
-        self.earlier = 0
+        self.earlier = self.todo = 0
         self.began = 0.0
+        self.over: list[Case] = []
 
     def start(self, evaluator: ScanEvaluator, items: Sequence[dict[str, Any]]) -> None:
-        """Say how many scans there are and how many are already done."""
-        self.began = time.monotonic()
+        """Say how many scans there are, how many are already done, and what was left alone."""
+        self.began, self.over = time.monotonic(), []
         self.earlier = sum(any(handler.done(item) for handler in evaluator.handlers) for item in items)
+        self.todo = len(items) - self.earlier
         text = f"{_count(len(items), 'scan')} found"
         if self.earlier:
             text += f", {self.earlier} of them finished by an earlier run"
-        print(f"{text}; results go to {self.output_dir}", flush=True)
-        # fewer lines where the output is a log file
-        calm = {} if sys.stderr.isatty() else {"mininterval": 30}
-        self.bar = tqdm(total=len(items) - self.earlier, unit="scan", desc="segmenting", file=sys.stderr, **calm)
+        print(f"{text}; results go to {self.output_dir}")
+        for line in getattr(getattr(evaluator.dataset, "data", None), "left_alone", ()):
+            print(line)
+        sys.stdout.flush()
+        if self.todo and sys.stderr.isatty():
+            self.bar = tqdm(total=self.todo, unit="scan", desc="segmenting", file=sys.stderr)
 
     def ended(self, case: Case) -> None:
-        """Move the bar on; name a failed case at once."""
-        if case.error is not None:
-            tqdm.write(f"failed: {case.name}: {reason(case.error)}", file=sys.stdout)
+        """Move the bar on, or write a line; name a failed case at once."""
+        self.over.append(case)
         if self.bar is not None:
+            if case.error is not None:
+                tqdm.write(f"failed: {case.name}: {reason(case.error)}", file=sys.stdout)
             self.bar.update()
+            return
+        said = f"label map written, {sum(case.seconds.values()):.1f} s" if case.error is None else f"failed: {reason(case.error)}"
+        print(f"{time.strftime('%H:%M:%S')} [{len(self.over)}/{self.todo}] {case.name}: {said}", flush=True)
 
     def finish(self, evaluator: ScanEvaluator) -> None:
-        """Say what was written where, how many failed and why."""
+        """Say what was written where, how many failed and why, and what to look at next."""
         if self.bar is not None:
             self.bar.close()
-        failed = evaluator.failed
-        written = len(evaluator.cases) - len(failed)
-        seconds = time.monotonic() - self.began
-        print(f"{_count(written, 'label map')} written to {self.output_dir} in {seconds:.0f} s ({self._kinds(evaluator)})")
+            self.bar = None
+        failed = [case for case in self.over if case.error is not None]
+        written = len(self.over) - len(failed)
+        spent = f"{time.monotonic() - self.began:.0f} s"
+        how = _stages(self.over) or ("nothing was finished" if self.todo else "nothing to do")
+        print(f"{_count(written, 'label map')} written to {self.output_dir} in {spent} ({how})")
+        if len(self.over) < self.todo:
+            print(f"stopped after {len(self.over)} of {_count(self.todo, 'scan')}: the same command does the others")
         if self.earlier:
-            print(f"{_count(self.earlier, 'case')} of an earlier run left as they were")
+            print(f"{_count(self.earlier, 'case')} of an earlier run left as {'it was' if self.earlier == 1 else 'they were'}")
         if failed:
             print(f"{_count(len(failed), 'case')} failed (all errors are in run.json):")
             for case in failed:
                 # a user's mistake names the file itself
                 where = "" if case.source in reason(case.error) else f" ({case.source})"
                 print(f"  {case.name}{where}: {reason(case.error)}")
+        self._what_next()
         sys.stdout.flush()
 
-    @staticmethod
-    def _kinds(evaluator: ScanEvaluator) -> str:
-        """Seconds for each stage over all cases."""
-        total: Counter[str] = Counter()
-        for case in evaluator.cases:
-            total.update(case.seconds)
-        return ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in total.items()) or "nothing to do"
+    def _what_next(self) -> None:
+        """Where the page is, and how many of the folder's cases it asks a person to look at."""
+        from bundle.reports.cases import read_cases_csv
+        from bundle.reports.page import PAGE_NAME
+
+        page = os.path.join(self.output_dir, PAGE_NAME)
+        if not os.path.isfile(page):
+            return
+        review = {row["case"]: row.get("review") == "yes" for row in read_cases_csv(self.output_dir)}
+        number = sum(review.values())
+        marked = f"{number} of {_count(len(review), 'case')}" if number else "no case"
+        print(f"look at {page}: {marked} marked for review")
+
+
+def _stages(cases: Sequence[Case]) -> str:
+    """Seconds for each stage over all cases."""
+    total: Counter[str] = Counter()
+    for case in cases:
+        total.update(case.seconds)
+    return ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in total.items())
 
 
 def _count(n: int, what: str) -> str:

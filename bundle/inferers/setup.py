@@ -33,6 +33,10 @@ def start(threads: int = 0) -> None:
     warnings.filterwarnings("ignore", module=r"(monai|ignite|torch|nibabel|itk)(\.|$)")
     for name in QUIET_LOGGERS:
         logging.getLogger(name).setLevel(logging.ERROR)
+    # names of files may hold what the console cannot show
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
     sys.excepthook = _readable
 
 

@@ -88,9 +88,7 @@ class RandCropAffined(Randomizable, MapTransform):
         return out
 
 
-def sampling_grid(
-    matrix: torch.Tensor, shape: Sequence[int], patch: Sequence[int], *, device: torch.device | str = "cpu"
-) -> torch.Tensor:
+def sampling_grid(matrix: torch.Tensor, shape: Sequence[int], patch: Sequence[int], *, device: torch.device | str = "cpu") -> torch.Tensor:
     """Grid for `torch.nn.functional.grid_sample` (align_corners) of a patch.
 
     Args:

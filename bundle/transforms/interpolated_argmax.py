@@ -154,9 +154,7 @@ class _Slices:
         return torch.lerp(first, self[after], weight) if weight else first
 
 
-def _upright(
-    logits: Tensor, cells: Tensor, axes: list[Axis], slab_axis: int, which: range
-) -> Iterator[tuple[slice, np.ndarray]]:
+def _upright(logits: Tensor, cells: Tensor, axes: list[Axis], slab_axis: int, which: range) -> Iterator[tuple[slice, np.ndarray]]:
     """Slices of a grid whose axes are those of the logits' grid."""
     first, second = (axes[axis] for axis in range(3) if axis != slab_axis)
     along = axes[slab_axis]

@@ -162,7 +162,9 @@ def test_names_that_collide_are_kept_apart_and_hidden_files_left_alone(tmp_path:
     (data / "notes.txt").write_text("no scan")
     record, good = infer(data, out)
     assert good
-    assert [case["case"] for case in record["cases"]] == ["a_scan", "b_scan_nii", "b_scan_nii_gz"]
+    named = {Path(case["source"]).relative_to(data).as_posix(): case["case"] for case in record["cases"]}
+    assert named.pop("b/scan.nii").startswith("b_scan_")
+    assert named == {"a/scan.nii.gz": "a_scan", "b/scan.nii.gz": "b_scan"}
     assert len(list(out.glob("*_seg.nii.gz"))) == 3
 
 

@@ -50,7 +50,7 @@ def test_exit_code_and_last_words(command: list[str], tmp_path: Path) -> None:
     assert "1 case failed" in done.stdout and "bad.nii.gz" in done.stdout and "Traceback" not in done.stderr
     (tmp_path / "model.pt").unlink()
     done = run(command, tmp_path)
-    assert done.returncode != 0 and "no weights at this path" in done.stderr and "Traceback" not in done.stderr
+    assert done.returncode != 0 and "there is no such file" in done.stderr and "Traceback" not in done.stderr
 
 
 def test_a_killed_run_goes_on_where_it_was(command: list[str], tmp_path: Path) -> None:
