@@ -1,0 +1,159 @@
+"""The voxels of a DICOM series in HU: numpy reads what is not compressed, GDCM the rest, in the reader's process."""
+
+from __future__ import annotations
+
+import io
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from bundle.dicom.elements import opened
+from bundle.dicom.series import one_stack
+from bundle.dicom.stack import Plane
+from bundle.errors import UserError
+
+INT16 = np.iinfo(np.int16)
+# so many compressed files are read by one call of the reader's process
+AT_ONCE = 16
+# GDCM and ITK themselves, in GB
+LIBRARIES_GB = 1.0
+MULTI_FRAME_CAPTURE = "1.2.840.10008.5.1.4.1.1.7.3"
+
+
+def read_series(files: Sequence[str | os.PathLike]) -> tuple[np.ndarray, np.ndarray]:
+    """Voxels and grid of a DICOM series, its files in any order.
+
+    Returns:
+        values (X, Y, Z) in HU, int16 where that loses nothing, otherwise float32, Fortran order; and the affine (4, 4) from voxel
+        indices to mm, RAS+. A tilted gantry gives a sheared affine.
+
+    Raises:
+        UserError: slices are missing, do not belong to one volume, do not say where their voxels lie, or cannot be decoded.
+    """
+    stack = one_stack(files)
+    columns, rows, count = stack.shape
+    whole = all(float(value).is_integer() for plane in stack.planes for value in (plane.frame.slope, plane.frame.intercept))
+    volume = np.empty((count, rows, columns), dtype=np.int16 if whole else np.float32)
+    for number, (plane, stored) in enumerate(_stored(stack.planes)):
+        values = _in_hu(stored, plane.frame.slope, plane.frame.intercept)
+        if volume.dtype == np.int16 and (values.min() < INT16.min or values.max() > INT16.max):
+            volume = volume.astype(np.float32)
+        volume[number] = values
+    return volume.T, stack.affine
+
+
+def read_shape(files: Sequence[str | os.PathLike]) -> tuple[int, int, int]:
+    """Columns, rows and planes of a series, from its headers alone.
+
+    Raises:
+        UserError: as `read_series`, but for what only the pixels show.
+    """
+    return one_stack(files).shape
+
+
+def _in_hu(stored: np.ndarray, slope: float, intercept: float) -> np.ndarray:
+    if slope.is_integer() and intercept.is_integer():
+        wide = np.int32 if stored.dtype.itemsize < 4 and abs(slope) < 1000 and abs(intercept) < 1e9 else np.int64
+        return stored.astype(wide) * wide(slope) + wide(intercept)
+    return stored * np.float64(slope) + np.float64(intercept)
+
+
+def _stored(planes: Sequence[Plane]) -> Iterator[tuple[Plane, np.ndarray]]:
+    """Each plane with its stored values (rows, columns), in the order given."""
+    start = 0
+    while start < len(planes):
+        end = start + 1
+        while end < len(planes) and end - start < AT_ONCE and planes[end].layout.native == planes[start].layout.native:
+            end += 1
+        some = planes[start:end]
+        yield from zip(some, _native(some) if some[0].layout.native else _compressed(some), strict=True)
+        start = end
+
+
+def _native(planes: Sequence[Plane]) -> Iterator[np.ndarray]:
+    for plane in planes:
+        layout = plane.layout
+        start = layout.offset + plane.index * layout.frame_bytes
+        with opened(plane.header.file, start + layout.frame_bytes) as (stream, _):
+            stream.seek(start)
+            content = stream.read(layout.frame_bytes)
+        if len(content) < layout.frame_bytes:
+            raise UserError(plane.header.file, "its pixels are cut off", "export or copy it again")
+        dtype = np.dtype(f"{'<' if layout.little else '>'}{'i' if layout.signed else 'u'}{layout.allocated // 8}")
+        values = np.frombuffer(content, dtype).astype(dtype.newbyteorder("="), copy=False).reshape(layout.rows, layout.columns)
+        if layout.stored < layout.allocated:
+            # bits above the highest may hold anything; a shift down again brings the sign along
+            values = (values << (layout.allocated - layout.high - 1)) >> (layout.allocated - layout.stored)
+        yield values
+
+
+def _compressed(planes: Sequence[Plane]) -> list[np.ndarray]:
+    from bundle.reader_process import call
+
+    first = planes[0].layout
+    files = list(dict.fromkeys(plane.header.file for plane in planes))
+    counts = [next(len(plane.header.frames) for plane in planes if plane.header.file == file) for file in files]
+    memory_gb = LIBRARIES_GB + (sum(counts) * first.rows * first.columns * 16 + sum(map(os.path.getsize, files)) * 3) / 1e9
+    decoded = call("bundle.dicom.pixels:decoded", files, where=files[0], memory_gb=memory_gb)
+    return [decoded[files.index(plane.header.file)][plane.index] for plane in planes]
+
+
+def decoded(files: Sequence[str]) -> list[np.ndarray]:
+    """The stored values (frames, rows, columns) of compressed DICOM files, by GDCM.
+
+    GDCM gets a copy of each with nothing but its pixels and how they are stored: what it makes of other elements (it inverts
+    MONOCHROME1, and knows one slope for all frames) does not matter then.
+
+    Raises:
+        UserError: one cannot be decoded.
+    """
+    import itk
+
+    from bundle.dicom.headers import read_header
+
+    itk.Object.SetGlobalWarningDisplay(False)
+    found = []
+    with tempfile.TemporaryDirectory(prefix="bundle-dicom-") as folder:
+        copy = os.path.join(folder, "pixels.dcm")
+        for file in files:
+            layout = read_header(file).layout
+            with open(copy, "wb") as stream:
+                stream.write(_bare(file, layout))
+            kind = itk.F if layout.stored > 16 else itk.SS if layout.signed else itk.US
+            try:
+                reader = itk.ImageFileReader[itk.Image[kind, 3]].New(FileName=copy, ImageIO=itk.GDCMImageIO.New())
+                reader.Update()
+            except RuntimeError as error:
+                problem = f"its pixels cannot be decompressed (transfer syntax {layout.syntax})"
+                raise UserError(file, problem, "export it again, uncompressed") from error
+            values = itk.array_from_image(reader.GetOutput())
+            if values.shape != (layout.frames, layout.rows, layout.columns):
+                problem = f"its pixels are {values.shape[2]}x{values.shape[1]}x{values.shape[0]}, its header says otherwise"
+                raise UserError(file, problem, "export it again")
+            found.append(values)
+    return found
+
+
+def _bare(file: str, layout: object) -> bytes:
+    """A DICOM file of the same compressed pixels and nothing else."""
+    import pydicom
+    from pydicom.dataset import Dataset, FileMetaDataset
+
+    meta, header = FileMetaDataset(), Dataset()
+    meta.MediaStorageSOPClassUID = header.SOPClassUID = MULTI_FRAME_CAPTURE
+    meta.MediaStorageSOPInstanceUID = header.SOPInstanceUID = "2.25.1"
+    meta.TransferSyntaxUID, meta.ImplementationClassUID = layout.syntax, "2.25.2"
+    header.SamplesPerPixel, header.PhotometricInterpretation = 1, "MONOCHROME2"
+    header.NumberOfFrames, header.Rows, header.Columns = layout.frames, layout.rows, layout.columns
+    header.BitsAllocated, header.BitsStored, header.HighBit = layout.allocated, layout.stored, layout.high
+    header.PixelRepresentation = int(layout.signed)
+    header.file_meta, header.preamble = meta, b"\0" * 128
+    header.is_little_endian, header.is_implicit_VR = True, False
+    written = io.BytesIO()
+    new = int(pydicom.__version__.split(".")[0]) >= 3
+    pydicom.dcmwrite(written, header, **({"enforce_file_format": True} if new else {"write_like_original": False}))
+    with open(file, "rb") as stream:
+        stream.seek(layout.offset - 12)  # tag, representation and length of the pixels, which are last
+        return written.getvalue() + stream.read()

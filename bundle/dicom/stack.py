@@ -1,0 +1,232 @@
+"""Planes in their order on an even grid, or the reason why they are not a volume."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from bundle.dicom.elements import opened
+from bundle.dicom.headers import Frame, Header, Layout
+from bundle.errors import UserError
+
+# how far one gap between slices may be from the usual one, as a share of it and in mm: the smaller counts
+GAP_TOLERANCE, GAP_TOLERANCE_MM = 0.25, 1.0
+# how far a slice may lie from its place on the even grid, likewise
+PLACE_TOLERANCE, PLACE_TOLERANCE_MM = 0.5, 1.0
+# directions that differ by less (half a degree) are rounding; ratio of two pixel spacings, likewise
+SAME_DIRECTION, SAME_SPACING = 0.01, 1e-3
+# slices closer than this share of the largest gaps lie at the same position
+SAME_PLACE = 0.05
+LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+WHOLE_SERIES, APART = "export the whole series", "export each phase or reconstruction as a series of its own"
+
+
+@dataclass(frozen=True)
+class Plane:
+    """One frame of a file."""
+
+    header: Header
+    index: int
+
+    @property
+    def frame(self) -> Frame:
+        """Where it lies."""
+        return self.header.frames[self.index]
+
+    @property
+    def layout(self) -> Layout:
+        """How it is stored."""
+        return self.header.layout
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        name = os.path.basename(self.header.file)
+        return f"frame {self.index + 1} of {name}" if len(self.header.frames) > 1 else name
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Planes in their order, the affine (4, 4) from voxel (column, row, plane) to mm, RAS+; copies that were left out."""
+
+    planes: tuple[Plane, ...]
+    affine: np.ndarray
+    copies: tuple[Plane, ...] = ()
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Columns, rows, planes."""
+        layout = self.planes[0].layout
+        return layout.columns, layout.rows, len(self.planes)
+
+
+def checked_planes(headers: Sequence[Header]) -> list[Plane]:
+    """The planes of these files.
+
+    Raises:
+        UserError: one of them has a problem, or does not say where its voxels lie or how large they are.
+    """
+    for header in headers:
+        if header.problem is not None:
+            raise header.problem
+    planes = [Plane(header, index) for header in headers for index in range(len(header.frames))]
+    for plane in planes:
+        _check_place(plane)
+    return planes
+
+
+def _check_place(plane: Plane) -> None:
+    frame, file = plane.frame, plane.header.file
+    of = "" if len(plane.header.frames) == 1 else f" of frame {plane.index + 1}"
+    if frame.spacing is None:
+        fix = "export the series again with this element; ImagerPixelSpacing and NominalScannedPixelSpacing do not stand for it"
+        raise UserError(file, f"PixelSpacing (0028,0030){of} is missing, so the size of its voxels is not known", fix)
+    if min(frame.spacing) <= 0 or max(frame.spacing) > 1000:
+        raise UserError(file, f"PixelSpacing (0028,0030){of} is {frame.spacing[0]:g}, {frame.spacing[1]:g} mm", "repair the header")
+    for name, tag, value in (
+        ("ImagePositionPatient", "0020,0032", frame.position),
+        ("ImageOrientationPatient", "0020,0037", frame.directions),
+    ):
+        if value is None:
+            raise UserError(file, f"{name} ({tag}){of} is missing, so the position of its voxels is not known", "export the series again")
+    row, column = np.array(frame.directions[:3]), np.array(frame.directions[3:])
+    lengths = np.linalg.norm(row), np.linalg.norm(column)
+    if max(abs(length - 1) for length in lengths) > SAME_DIRECTION or abs(row @ column) > SAME_DIRECTION:
+        numbers = ", ".join(f"{value:g}" for value in frame.directions)
+        problem = f"ImageOrientationPatient (0020,0037){of} is {numbers}, not two directions at a right angle"
+        raise UserError(file, problem, "repair the header")
+    if max(map(abs, frame.position)) > 1e5:
+        numbers = ", ".join(f"{value:g}" for value in frame.position)
+        raise UserError(file, f"ImagePositionPatient (0020,0032){of} is {numbers} mm", "repair the header")
+
+
+def by_plane(planes: Sequence[Plane]) -> list[list[Plane]]:
+    """The planes in groups of one matrix, pixel spacing and orientation; the largest group first."""
+    groups: list[list[Plane]] = []
+    known: dict[tuple, int] = {}
+    for plane in planes:
+        key = (plane.layout.rows, plane.layout.columns, plane.frame.spacing, plane.frame.directions)
+        if key not in known:
+            fits = [number for number, group in enumerate(groups) if _alike(group[0], plane)]
+            known[key] = fits[0] if fits else len(groups)
+            groups += [] if fits else [[]]
+        groups[known[key]].append(plane)
+    return sorted(groups, key=len, reverse=True)
+
+
+def _alike(one: Plane, other: Plane) -> bool:
+    return (
+        (one.layout.rows, one.layout.columns) == (other.layout.rows, other.layout.columns)
+        and np.allclose(one.frame.spacing, other.frame.spacing, rtol=SAME_SPACING, atol=0)
+        and np.allclose(one.frame.directions, other.frame.directions, rtol=0, atol=SAME_DIRECTION)
+    )
+
+
+def directions(planes: Sequence[Plane]) -> np.ndarray:
+    """Unit vectors (3, 3) along a row, along a column, and of the normal, LPS: the median of planes of one orientation."""
+    row, column = np.median([plane.frame.directions for plane in planes], axis=0).reshape(2, 3)
+    row = row / np.linalg.norm(row)
+    column = column - row * (row @ column) if abs(row @ column) > 1e-4 else column
+    column = column / np.linalg.norm(column)
+    normal = np.cross(row, column)
+    return np.array([row, column, normal / np.linalg.norm(normal)])
+
+
+def stacked(planes: Sequence[Plane]) -> Stack:
+    """Planes of one orientation as a stack on an even grid. A tilted gantry gives a sheared affine.
+
+    Raises:
+        UserError: there are too few, several at the same position, or they are not evenly spaced.
+    """
+    axes = directions(planes)
+    ordered = sorted(planes, key=lambda plane: (float(axes[2] @ plane.frame.position), plane.header.file, plane.index))
+    kept, copies = _without_copies(ordered, axes[2])
+    where = kept[0].header.file if len(kept) == 1 else os.path.dirname(kept[0].header.file)
+    if len(kept) < 2:
+        size = f"{kept[0].layout.columns}x{kept[0].layout.rows}x1"
+        raise UserError(where, f"a two-dimensional image ({size}), not a volume", "give the whole series")
+    positions = np.array([plane.frame.position for plane in kept])
+    step = _even_step(positions, kept, where)
+    affine = np.eye(4)
+    between_rows, between_columns = np.median([plane.frame.spacing for plane in kept], axis=0)
+    affine[:3, :4] = np.stack([axes[0] * between_columns, axes[1] * between_rows, step, positions[0]], axis=1)
+    return Stack(tuple(kept), LPS_TO_RAS @ affine, tuple(copies))
+
+
+def _without_copies(ordered: list[Plane], normal: np.ndarray) -> tuple[list[Plane], list[Plane]]:
+    """The planes without those that are there twice; `UserError` where different ones lie at the same position."""
+    along = np.array([normal @ plane.frame.position for plane in ordered])
+    gaps = np.diff(along)
+    same = gaps <= SAME_PLACE * np.percentile(gaps, 95) if len(gaps) else gaps
+    kept, copies, clashes = ordered[:1], [], []
+    first = 0  # of the planes at this position
+    for plane, again in zip(ordered[1:], same, strict=True):
+        if not again:
+            first = len(kept)
+        elif any(_copy(plane, other) for other in kept[first:]):
+            copies.append(plane)
+            continue
+        else:
+            clashes.append((kept[-1], plane))
+        kept.append(plane)
+    if clashes:
+        raise _clash(kept, clashes)
+    return kept, copies
+
+
+def _clash(kept: list[Plane], clashes: list[tuple[Plane, Plane]]) -> UserError:
+    one, other = clashes[0]
+    what = f"{one.name} and {other.name} lie at the same position" + (f", like {len(clashes) - 1} more" if len(clashes) > 1 else "")
+    mark = next((name for name in one.header.marks if one.header.marks[name] != other.header.marks.get(name, "")), None)
+    if mark is not None:
+        what += (
+            f" ({mark} {one.header.marks[mark][:40]} and {other.header.marks.get(mark, 'none')[:40]}): several acquisitions in one series"
+        )
+    elif one.header.file == other.header.file:
+        what += ": several stacks in one file"
+    else:
+        what += ": several images of the same slice in one series"
+    return UserError(os.path.dirname(one.header.file), what, APART)
+
+
+def _copy(one: Plane, other: Plane) -> bool:
+    """Whether two planes at the same position are the same picture."""
+    if one.layout.syntax != other.layout.syntax:
+        return bool(one.header.instance) and one.header.instance == other.header.instance
+    if one.layout.native:
+        return _stored_bytes(one) == _stored_bytes(other)
+    single = len(one.header.frames) == len(other.header.frames) == 1
+    return single and _stored_bytes(one) == _stored_bytes(other)
+
+
+def _stored_bytes(plane: Plane) -> bytes:
+    layout = plane.layout
+    size = layout.frame_bytes if layout.native else -1
+    start = layout.offset + (plane.index * size if layout.native else 0)
+    with opened(plane.header.file, start + max(size, 0)) as (stream, _):
+        stream.seek(start)
+        return stream.read(size)
+
+
+def _even_step(positions: np.ndarray, planes: Sequence[Plane], where: str) -> np.ndarray:
+    """The step (3,) in mm from one plane to the next; `UserError` where it is not always the same."""
+    gaps = np.linalg.norm(np.diff(positions, axis=0), axis=1)
+    usual = float(np.median(gaps))
+    step = (positions[-1] - positions[0]) / (len(positions) - 1)
+    off = np.linalg.norm(positions - (positions[0] + np.arange(len(positions))[:, None] * step), axis=1)
+    far = float(off.max())
+    odd = np.abs(gaps - usual)
+    worst = int(odd.argmax())
+    if odd[worst] > min(GAP_TOLERANCE * usual, GAP_TOLERANCE_MM):
+        problem = f"between {planes[worst].name} and {planes[worst + 1].name} lie {gaps[worst]:.2f} mm, between other slices {usual:.2f} mm"
+        missing = gaps[worst] > usual * (2 - GAP_TOLERANCE)
+        raise UserError(where, problem + (": slices are missing" if missing else ": the gaps differ"), WHOLE_SERIES)
+    if far > min(PLACE_TOLERANCE * usual, PLACE_TOLERANCE_MM):
+        problem = (
+            f"gaps between slices are {gaps.min():.2f} to {gaps.max():.2f} mm: on an even grid a slice would lie {far:.1f} mm off its place"
+        )
+        raise UserError(where, problem, "export the series with even gaps")
+    return step
