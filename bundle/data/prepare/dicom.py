@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from bundle.data.dicom import read_series, series_in
 from bundle.data.orientation import turn
+from bundle.dicom import find_series, looks_like_dicom, read_series
 
 
 def load_series(folder: Path) -> tuple[np.ndarray, np.ndarray, list[str]]:
@@ -19,12 +19,12 @@ def load_series(folder: Path) -> tuple[np.ndarray, np.ndarray, list[str]]:
         UserError: slices are missing.
         ValueError: there is no DICOM series.
     """
-    places = sorted({path.parent for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".")})
-    series = sorted((found for place in places for found in series_in(place)), key=len)
+    series, _ = find_series(path for path in folder.rglob("*") if not path.name.startswith(".") and looks_like_dicom(path))
     if not series:
         raise ValueError(f"there is no DICOM series in {folder}")
-    remarks = [f"{len(series)} DICOM series: the longest ({len(series[-1])} slices) is used"] if len(series) > 1 else []
-    array, affine = read_series(series[-1])
+    longest = max(series, key=lambda one: len(one.files))
+    remarks = [f"{len(series)} DICOM series: the longest ({len(longest.files)} slices) is used"] if len(series) > 1 else []
+    array, affine = read_series(longest.files)
     if affine[2, 2] < 0:
         affine = affine @ turn((2,), array.shape)
         array = array[:, :, ::-1]
