@@ -7,11 +7,84 @@ values; label maps that the bundle writes use the first value of each list.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
 
+from bundle import root
 from bundle.errors import UserError
+from bundle.json_input import kind, read_object
 
 Labels = Mapping[str, int | Sequence[int]]
+# how far a stored value may be from the whole number it stands for: scaled and resampled label maps hold 0.99999994 for 1.
+# Scoring, the check and training all use it
+TOLERANCE = 1e-3
+IGNORE = "ignore"  # nnU-Net's name for voxels that nobody labelled
+EXAMPLE = '{"labels": {"background": 0, "pancreas": 1}}'
+
+
+class Resolved(NamedTuple):
+    """A `labels` block, where it is from, and the values whose voxels are left out of scores (nnU-Net's `ignore`)."""
+
+    block: dict[str, int | list[int]]
+    origin: str
+    ignore: tuple[int, ...] = ()
+
+
+def resolve(
+    labels: Labels | str | os.PathLike | None,
+    folders: Sequence[str | os.PathLike] = (),
+    *,
+    files: Sequence[str] = ("labels.json", "dataset.json"),
+    config: str = "inference.json",
+) -> Resolved:
+    """The `labels` block to use: the one that is given, else the data set's own, else that of the bundle's config.
+
+    Args:
+        labels: the block itself; or a JSON file with `labels` in it (a config, a `dataset.json` of MSD or nnU-Net) or with the
+            block alone; or None.
+        folders: where `files` are looked for, in this order: the first that names labels counts.
+        files: names of JSON files of a data set: `labels.json` is what the user trains with, `dataset.json` what its authors say.
+        config: the config of the bundle that has the last word.
+
+    Raises:
+        UserError: a file that cannot be read or holds no labels, or labels that are not usable.
+    """
+    if isinstance(labels, Mapping):
+        return _resolved(labels, "the command line", "labels")
+    if labels is not None:
+        if not isinstance(labels, (str, os.PathLike)):
+            raise UserError("labels", f"is {kind(labels)}", f"give a block such as {EXAMPLE[11:-1]}, or a JSON file with one")
+        content = read_object(labels, EXAMPLE)
+        return _resolved(content.get("labels", content), str(labels), labels)
+    for path in (Path(folder) / name for name in files for folder in folders):
+        if path.is_file() and "labels" in (content := read_object(path, EXAMPLE)):
+            return _resolved(content["labels"], str(path), path)
+    path = Path(root()) / "configs" / config
+    if not path.is_file():
+        raise UserError("labels", "are not known", f"say which value is what: --labels '{EXAMPLE[11:-1]}'")
+    return _resolved(read_object(path, EXAMPLE).get("labels"), str(path), path)
+
+
+def _resolved(block: Any, origin: str, where: str | os.PathLike) -> Resolved:
+    """A block as MSD (`{"1": "pancreas"}`), nnU-Net or the bundle write it, the background first."""
+    if not isinstance(block, Mapping):
+        raise UserError(where, f"its 'labels' is {kind(block)}, not an object", f"write {EXAMPLE}")
+    found: dict[str, Any] = {}
+    for key, value in block.items():
+        if str(key).isdecimal() and isinstance(value, str):  # MSD; one name for two values is one structure
+            found[value] = [*_as_list(found[value]), int(key)] if value in found else int(key)
+        else:
+            found[str(key)] = value
+    found = {name.lower() if name.lower() in ("background", IGNORE) else name: value for name, value in found.items()}
+    ignore = _as_list(found.pop(IGNORE, []))
+    found = {"background": found.get("background", 0), **{name: value for name, value in found.items() if name != "background"}}
+    try:
+        check({**found, **({IGNORE: ignore} if ignore else {})})
+    except UserError as error:
+        raise UserError(where, f"{error.where}: {error.problem}", error.fix) from error
+    return Resolved(found, origin, tuple(ignore))
 
 
 def names(labels: Labels) -> list[str]:
@@ -38,6 +111,8 @@ def channel_def(labels: Labels) -> dict[str, str]:
 
 def check(labels: Labels) -> None:
     """Raise `UserError` unless the background comes first and every value is a whole number in 0..255, used once."""
+    if not isinstance(labels, Mapping):
+        raise UserError("labels", f"is {kind(labels)}, not a block of names and values", 'write {"background": 0, "pancreas": 1}')
     if len(labels) < 2:
         fix = 'name the background and a structure: {"background": 0, "pancreas": 1}'
         raise UserError("labels", f"{dict(labels)} names fewer than two classes", fix)
@@ -46,6 +121,8 @@ def check(labels: Labels) -> None:
     seen: dict[int, str] = {}
     for name, value in labels.items():
         channel = _as_list(value)
+        if not isinstance(name, str) or not name:
+            raise UserError("labels", f"the name {name!r} is not a text", 'write {"background": 0, "pancreas": 1}')
         if not channel:
             raise UserError("labels", f"'{name}' has no value", "give it the value it has in the label files")
         for item in channel:

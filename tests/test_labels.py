@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from bundle import labels
@@ -34,3 +36,73 @@ def test_mistakes_are_named(block, words):
     with pytest.raises(UserError, match="labels") as error:
         labels.check(block)
     assert words in str(error.value)
+
+
+PLAIN = {"background": 0, "pancreas": 1, "kidney": [2, 3]}
+
+
+@pytest.mark.parametrize(
+    ("written", "block", "ignore"),
+    [
+        (PLAIN, PLAIN, ()),
+        ({"pancreas": 1, "Background": 0, "kidney": [2, 3]}, PLAIN, ()),
+        ({"pancreas": 1, "kidney": [2, 3]}, PLAIN, ()),
+        ({"0": "background", "1": "pancreas", "2": "kidney", "3": "kidney"}, PLAIN, ()),
+        ({**PLAIN, "ignore": 9}, PLAIN, (9,)),
+    ],
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_blocks_of_msd_and_nnunet_are_read(tmp_path, written, block, ignore, encoding):
+    path = tmp_path / "dataset.json"
+    path.write_text(json.dumps({"labels": written}), encoding=encoding)
+    for found in (labels.resolve(str(path)), labels.resolve(None, [tmp_path])):
+        assert (found.block, found.origin, found.ignore) == (block, str(path), ignore)
+        assert next(iter(found.block)) == "background"
+
+
+def test_the_order_of_places_is_the_same_for_all(tmp_path):
+    """labels.json of the data set, then its dataset.json, then the bundle's config; what is given comes before all."""
+    config = labels.resolve(None, [tmp_path])
+    assert config.origin.endswith("inference.json") and list(config.block) == ["background", "pancreas", "spleen", "kidney"]
+    (tmp_path / "dataset.json").write_text('{"labels": {"1": "liver"}}')
+    assert list(labels.resolve(None, [tmp_path]).block) == ["background", "liver"]
+    (tmp_path / "labels.json").write_text('{"labels": {"background": 0, "gland": 1}}')
+    assert list(labels.resolve(None, [tmp_path]).block) == ["background", "gland"]
+    assert labels.resolve({"background": 0, "x": 5}, [tmp_path]).block["x"] == 5
+    (tmp_path / "labels.json").write_text('{"something": "else"}')
+    assert list(labels.resolve(None, [tmp_path]).block) == ["background", "liver"]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[1]", "holds a list, not an object"),
+        ("3", r"holds a number \(3\), not an object"),
+        ("null", "holds null, not an object"),
+        ('{"labels": null}', "its 'labels' is null"),
+        ('{"labels": ["pancreas"]}', "its 'labels' is a list"),
+        ('{"labels": {}}', "names fewer than two classes"),
+        ('{"labels": {"pancreas": {"a": 1}}}', "'pancreas' has the value"),
+        ('{"labels": {"pancreas": "1"}}', "'pancreas' has the value '1'"),
+        ('{"labels": {"pancreas": [[1]]}}', r"has the value \[1\]"),
+        ('{"labels": {"pancreas": 1, "pancreas": 2}}', '"pancreas" is there twice'),
+        ('{"labels": {"pancreas": NaN}}', "NaN is not a number"),
+        ('{"labels": ' + "[" * 100_000 + "]" * 100_000 + "}", "nested too deeply"),
+        ("", "is not valid JSON"),
+        ("\x00\x01", "is not valid JSON"),
+    ],
+)
+def test_files_of_another_shape_are_one_line(tmp_path, text, words):
+    path = tmp_path / "labels.json"
+    path.write_text(text)
+    with pytest.raises(UserError, match=words) as caught:
+        labels.resolve(str(path))
+    assert str(path) in str(caught.value) and "Fix:" in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("given", [5, 1.5, True, [1, 2]])
+def test_labels_of_another_type(given):
+    with pytest.raises(UserError, match="labels: is "):
+        labels.resolve(given)
+    with pytest.raises(UserError, match="not a block"):
+        labels.check(given)

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 
-import bundle
 from bundle import labels as label_block
 from bundle.data import rules
 from bundle.data.check import Measured, findings, measure, print_findings
@@ -18,7 +17,6 @@ from bundle.data.splits import Split
 from bundle.errors import UserError
 
 OUTLIER = 5.0  # robust standard deviations of the logarithm of a volume
-DEFAULT = {"background": 0, "pancreas": 1, "spleen": 2, "kidney": 3}
 
 
 def check(
@@ -53,7 +51,7 @@ def check(
     """
     from bundle.data.check_report import write_report
 
-    block, origin = _labels(dataset_dir, labels)
+    block, origin, _ = label_block.resolve(labels, [dataset_dir] if dataset_dir else [], files=("labels.json",), config="train.json")
     output = Path(output_dir or Path("runs") / "check" / Path(dataset_dir or datalist).resolve().name)
     listing = find_cases(dataset_dir, datalist)
     measured = measure(listing, cache_dir=str(output), num_workers=num_workers)
@@ -71,21 +69,6 @@ def check(
     write_report(measured, found, block, output)
     _advise(measured, block, origin, found)
     return int(any(finding.level == "error" for finding in found))
-
-
-def _labels(dataset_dir: str, labels: Mapping | str | None) -> tuple[label_block.Labels, str]:
-    """The labels block to check against, and where it is from."""
-    if isinstance(labels, Mapping):
-        return dict(labels), "the command line"
-    own, config = Path(dataset_dir or ".") / "labels.json", Path(bundle.root()) / "configs" / "train.json"
-    path = Path(labels) if labels else next((path for path in (own, config) if path.is_file()), None)
-    if path is None:
-        return DEFAULT, "the bundle's default"
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(path, f"cannot be read as JSON ({error})", "give a labels block, or a JSON file with one") from error
-    return content.get("labels", content), str(path)
 
 
 def _listed(problem: UserError) -> rules.Finding:

@@ -17,8 +17,9 @@ import numpy as np
 
 from bundle.data.datalist import ENDINGS
 from bundle.data.tally import Tally
+from bundle.labels import TOLERANCE
 
-VERSION = 2  # of the facts: caches of other versions are dropped
+VERSION = 3  # of the facts: caches of other versions are dropped
 CHUNK = 1 << 19  # voxels looked at at once, about: whole slices
 THIN_MM = 3.0  # how far apart voxels may be to tell which way round a label lies
 MOST_THINNED = 4_000_000  # voxels that are kept for it at most
@@ -44,7 +45,7 @@ def case_facts(image: str, label: str | None = None) -> tuple[dict, dict | None]
     if np.isfinite(edges).all() and edges.min() > 0:
         from bundle.data.orientation import fit
 
-        scores = fit(np.nan_to_num(image_voxels), np.clip(np.nan_to_num(label_voxels), 0, 255).astype(np.uint8), tuple(edges))
+        scores = fit(np.nan_to_num(image_voxels), np.clip(np.rint(np.nan_to_num(label_voxels)), 0, 255).astype(np.uint8), tuple(edges))
         said["fit"] = [round(float(score), 4) for score in scores.values()]
     return found, said
 
@@ -87,7 +88,7 @@ def label_facts(path: str, thin: Thinned | None = None) -> dict:
                 finite = np.isfinite(values)
                 bad += int(values.size - finite.sum())
                 values = values[finite]
-                whole = values == np.rint(values)
+                whole = np.abs(values - np.rint(values)) <= TOLERANCE
                 if not whole.all():
                     example = float(values[~whole][0]) if example is None else example
                     fractions += int(values.size - whole.sum())

@@ -224,7 +224,7 @@ def _values(case: Case, facts: Mapping, labels: label_block.Labels, meaning: Map
         problem = f"has {facts['nonfinite']} voxels that are NaN or infinite"
         found.append(Finding("error", "label NaN", case.name, case.label, problem, "write the label map again, as whole numbers"))
     if facts["fractions"]:
-        problem = f"has {facts['fractions']} voxels that are no whole number (such as {facts['fraction_example']:g})"
+        problem = f"has {facts['fractions']} voxels that are not whole numbers (such as {facts['fraction_example']:.9g})"
         fix = "write the label map again with nearest-neighbour interpolation, as whole numbers"
         found.append(Finding("error", "fraction", case.name, case.label, problem, fix))
     known = {value for values in label_block.values(labels) for value in values} | set(meaning)

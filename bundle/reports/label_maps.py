@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
-from scipy.ndimage import find_objects
 
-from bundle import labels as label_block
-from bundle import root
 from bundle.errors import UserError
+from bundle.labels import TOLERANCE as VALUE_TOLERANCE
 
 NIFTI = (".nii.gz", ".nii")
 EXTENSIONS = (*NIFTI, ".nrrd", ".nhdr", ".mha", ".mhd")
-SUFFIX = "_seg"
+SUFFIXES = ("_seg", ".seg")  # the bundle's, and 3D Slicer's (`case.seg.nrrd`)
+BESIDE = re.compile(r"_(0000|confidence|probabilities|attention_level\d+)$")  # what belongs to a case and is not its label map
+LARGEST = 2**31 - 1  # a value beyond is not a label
 TOLERANCE = 0.05  # voxels: far above what float32 affines and quaternions lose, far below what a shifted grid shows
 FLOAT_SLAB = 2**22
 
 
 def case_name(path: str | os.PathLike) -> str:
-    """The case a label map belongs to: its file name without extension and without `_seg`."""
-    return _stem(Path(path)).removesuffix(SUFFIX)
+    """The case a label map belongs to: its file name without extension and without `_seg` or `.seg`."""
+    stem = _stem(Path(path))
+    return next((stem[: -len(suffix)] for suffix in SUFFIXES if stem.endswith(suffix)), stem)
 
 
 def _stem(path: Path) -> str:
@@ -33,15 +34,17 @@ def _stem(path: Path) -> str:
     return path.stem
 
 
-def find(where: str | os.PathLike | Iterable[str | os.PathLike]) -> dict[str, Path]:
-    """The label maps of a folder (searched recursively), a file, or a list of files, by case name.
+def find(where: str | os.PathLike | Iterable[str | os.PathLike] | Mapping[str, str | os.PathLike]) -> dict[str, Path]:
+    """The label maps of a folder (searched recursively), a file, or a list of files, by case name; or those given by name.
 
-    Where a folder holds `<case>_seg` files, only those count: the others are confidence maps, previews' sources and the
-    like. Hidden files are left alone. Files of one name in several sub-folders get the sub-folder into their name.
+    Where a folder holds `<case>_seg`, what lies beside it for the same case is left alone: the scan, probabilities, attention
+    maps. Hidden files are left alone. Files of one name in several sub-folders get the sub-folder into their name.
 
     Raises:
         UserError: nothing there, or two files for one case.
     """
+    if isinstance(where, Mapping):
+        return {str(name): Path(path) for name, path in sorted(where.items())}
     if isinstance(where, (str, os.PathLike)):
         base = Path(where)
         if not base.exists():
@@ -70,7 +73,14 @@ def find(where: str | os.PathLike | Iterable[str | os.PathLike]) -> dict[str, Pa
 def _search(folder: Path) -> list[Path]:
     files = [path for path in sorted(folder.rglob("*")) if path.name.lower().endswith(EXTENSIONS) and path.is_file()]
     files = [path for path in files if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
-    return [path for path in files if _stem(path).endswith(SUFFIX)] or files
+    marked = {(path.parent, case_name(path)) for path in files if _stem(path).endswith(SUFFIXES)}
+    return [path for path in files if _stem(path).endswith(SUFFIXES) or not _belongs(path, marked)]
+
+
+def _belongs(path: Path, marked: set[tuple[Path, str]]) -> bool:
+    """Whether a file is of a case that has a label map by the name of `<case>_seg` beside it."""
+    stem = _stem(path)
+    return (path.parent, stem) in marked or (path.parent, BESIDE.sub("", stem)) in marked
 
 
 def grid(path: Path) -> tuple[tuple[int, ...], np.ndarray]:
@@ -130,9 +140,11 @@ def _integers(array: np.ndarray, slope: float, offset: float, path: Path) -> np.
     for start in range(0, array.shape[2], step):
         slab = array[:, :, start : start + step].astype(np.float64) * slope + offset
         whole = np.rint(slab)
-        if not np.allclose(slab, whole, rtol=0, atol=1e-3):
-            wrong = slab[~np.isclose(slab, whole, rtol=0, atol=1e-3)][0]
-            raise UserError(path, f"holds the value {wrong:g}", "label maps hold whole numbers; give the labels, not probabilities")
+        with np.errstate(invalid="ignore"):
+            good = (np.abs(slab - whole) <= VALUE_TOLERANCE) & (np.abs(whole) <= LARGEST)
+        if not good.all():
+            wrong = slab[~good][0]
+            raise UserError(path, f"holds the value {wrong:.9g}", "label maps hold whole numbers; give the labels, not probabilities")
         values[:, :, start : start + step] = whole
     return values.astype(np.uint8) if 0 <= values.min(initial=0) and values.max(initial=0) <= 255 else values
 
@@ -164,8 +176,15 @@ def reorder(array: np.ndarray, axes: list[tuple[int, int]]) -> np.ndarray:
 
 
 def values_in(array: np.ndarray) -> set[int]:
-    """The values from 1 to 255 that a label map holds."""
-    return {value for value, box in enumerate(find_objects(array, 255), start=1) if box is not None}
+    """All values that a label map holds, the background and values below 0 and above 255 among them."""
+    found: set[int] = set()
+    step = max(1, FLOAT_SLAB // max(1, array.shape[0] * array.shape[1]))
+    for start in range(0, array.shape[2], step):
+        slab = array[:, :, start : start + step]
+        labelled = slab[slab != 0]  # of a label map little, and sorting takes the time
+        found.update(np.unique(labelled).tolist())
+        found.update({0} if labelled.size < slab.size else ())
+    return found
 
 
 def describe(shape: tuple[int, ...], affine: np.ndarray) -> str:
@@ -176,43 +195,3 @@ def describe(shape: tuple[int, ...], affine: np.ndarray) -> str:
     size, spacing = "x".join(str(n) for n in shape), "x".join(f"{value:.3g}" for value in voxel_sizes(affine))
     codes = "".join(str(code) for code in aff2axcodes(affine))
     return f"{size} voxels of {spacing} mm, {codes}, origin ({', '.join(f'{value:.1f}' for value in affine[:3, 3])})"
-
-
-def resolve_labels(labels: label_block.Labels | str | os.PathLike | None, references: Path | None) -> tuple[dict, str]:
-    """The `labels` block to score with, and where it comes from.
-
-    Args:
-        labels: the block itself; or a JSON file with `labels` in it (a config of the bundle, an MSD or nnU-Net
-            `dataset.json`); or None: `dataset.json` beside the folder of references, else the bundle's own inference config.
-        references: the folder of references.
-    """
-    if isinstance(labels, (str, os.PathLike)):
-        return _labels_of(Path(labels)), str(labels)
-    if labels is not None:
-        label_block.check(labels)
-        return dict(labels), "argument"
-    folders = [] if references is None else [references, references.parent]
-    for path in [folder / "dataset.json" for folder in folders] + [Path(root()) / "configs" / "inference.json"]:
-        if path.is_file():
-            return _labels_of(path), str(path)
-    raise UserError("labels", "are not known", 'say which value is what: --labels \'{"background": 0, "pancreas": 1}\'')
-
-
-def _labels_of(path: Path) -> dict:
-    try:
-        block = json.loads(path.read_text(encoding="utf-8"))["labels"]
-        if all(str(key).isdigit() for key in block):  # MSD: value to name
-            block = {name: int(value) for value, name in sorted(block.items(), key=_number)}
-        block = {name.lower() if name.lower() == "background" else name: value for name, value in block.items()}
-    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
-        fix = 'write "labels": {"background": 0, "pancreas": 1, ...} into it'
-        raise UserError(path, f"has no usable 'labels' ({error!r})", fix) from error
-    if "background" not in block:
-        block = {"background": 0, **{name: value for name, value in block.items() if value != 0}}
-    ordered = {"background": block["background"], **block}
-    label_block.check(ordered)
-    return ordered
-
-
-def _number(item: tuple[str, str]) -> int:
-    return int(item[0])

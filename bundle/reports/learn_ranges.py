@@ -38,7 +38,7 @@ def ranges(dataset: str, out: str = "ranges.json", labels: Mapping | str | None 
     """
     base = Path(dataset)
     folder = base / "labelsTr" if (base / "labelsTr").is_dir() else base
-    block, _ = label_maps.resolve_labels(labels, folder)
+    block = label_block.resolve(labels, [folder, folder.parent]).block
     scans = Path(images) if images else folder.parent / "imagesTr"
     maps = label_maps.find(folder)
     found = {_case(path): path for path in label_maps.find(scans).values()} if scans.is_dir() else {}

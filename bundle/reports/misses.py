@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bundle import labels as label_block
 from bundle.errors import UserError
 from bundle.reports import label_maps
 from bundle.reports.figures import new_figure, save_figure
@@ -42,7 +43,8 @@ def misses(
     """
     paths = [Path(item) for item in (predictions.split(",") if isinstance(predictions, str) else predictions)]
     titles = _titles(paths, names)
-    block, _ = label_maps.resolve_labels(labels, Path(reference).parent)
+    folder = Path(reference).parent
+    block = label_block.resolve(labels, [folder, folder.parent]).block
     expected, affine = label_maps.read(Path(reference))
     maps = [_onto(path, expected.shape, affine) for path in paths]
     scan = _scan(Path(image), expected.shape, affine)

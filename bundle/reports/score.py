@@ -13,15 +13,16 @@ import numpy as np
 
 from bundle.errors import UserError
 from bundle.files import write_json
-from bundle.labels import Labels
+from bundle.labels import Labels, resolve
 from bundle.labels import values as label_values
 from bundle.limits import cpu_limit, memory_available
 from bundle.metrics import COLUMNS, score_case
 from bundle.reports import label_maps
 from bundle.tables import read_csv, write_csv
 
-Files = str | os.PathLike | Iterable[str | os.PathLike]
+Files = str | os.PathLike | Iterable[str | os.PathLike] | Mapping[str, str | os.PathLike]
 SHOWN = (("dice", 3), ("precision", 3), ("recall", 3), ("assd_mm", 2), ("hd95_mm", 2))  # columns of the console's table, digits
+CHANNEL = "_0000"  # nnU-Net's images: case_0000.nii.gz, and case.nii.gz is the label
 BYTES_PER_VOXEL = 12  # of one case while it is scored: two maps as they are stored, two masks, one copy
 
 
@@ -32,46 +33,54 @@ def score(
     labels: Labels | str | None = None,
     *,
     cases: Sequence[str] | None = None,
-    strict: bool = False,
+    allow_missing: bool = False,
     workers: int | None = None,
     progress: bool = True,
 ) -> dict:
     """Score label maps, the bundle's or any other tool's, against references; write `metrics.csv` and `summary.json`.
 
-    Files belong together by name: `<case>_seg.nii.gz` or `<case>.nii.gz` on either side. Maps that store the same voxels in
-    another axis order are brought to the reference's; maps on other grids are refused before anything is scored.
+    Files belong together by name: `<case>_seg.nii.gz`, `<case>.seg.nrrd` or `<case>.nii.gz` on either side; where that finds no
+    partner, without nnU-Net's channel number `_0000`. Maps that store the same voxels in another axis order are brought to the
+    reference's; maps on other grids are refused before anything is scored.
+
+    The table is of all cases: one that is on one side only is an error that names it, and nothing is written. Voxels that the
+    reference marks with nnU-Net's label `ignore` are left out: what the prediction holds there counts as background.
 
     Args:
-        predictions, references: a folder (searched recursively), a file, or a list of files.
+        predictions, references: a folder (searched recursively), a file, a list of files, or files by case name.
         output_dir: gets the two files.
-        labels: the `labels` block, or a JSON file that has one; without it `dataset.json` beside the references, else the
-            block of `configs/inference.json`.
+        labels: the `labels` block, or a JSON file that has one; without it `labels.json` or else `dataset.json` beside the
+            references, else the block of `configs/inference.json`.
         cases: score these only (a validation split); each must be there on both sides.
-        strict: refuse references without prediction and predictions without reference, instead of listing them.
+        allow_missing: score the cases that are on both sides, and list the others at the end and in `summary.json`.
         workers: cases at a time; as many as cores and memory allow by default.
         progress: show a progress bar and print the table.
 
     Returns:
-        what `summary.json` holds: see `summarise`, with the label values and the unmatched files.
+        what `summary.json` holds: see `summarise`, with the label values, the values left out, and the unmatched files.
 
     Raises:
-        UserError: nothing to score, unreadable files, different grids (all of them in one message).
+        UserError: nothing to score, cases on one side only, unreadable files, different grids (all of them in one message).
     """
+    if workers is not None and (isinstance(workers, bool) or not isinstance(workers, int) or workers < 1):
+        raise UserError("workers", f"its value is {workers!r}", "use a whole number from 1 up")
     predicted, expected = label_maps.find(predictions), label_maps.find(references)
     folder = Path(references) if isinstance(references, (str, os.PathLike)) and Path(references).is_dir() else None
-    block, origin = label_maps.resolve_labels(labels, folder)
+    block, origin, ignore = resolve(labels, [folder, folder.parent] if folder else [])
     if all(isinstance(item, (str, os.PathLike)) and Path(item).is_file() for item in (predictions, references)):
         predicted = dict(zip(expected, predicted.values(), strict=True))  # two files are one case, whatever their names
-    names = _match(predicted, expected, cases, strict=strict)
+    predicted = _by_reference(predicted, expected)
+    names = _match(predicted, expected, cases, allow_missing=allow_missing)
     jobs = _check_grids({name: (predicted[name], expected[name]) for name in names})
-    scored = _score_all(jobs, block, workers, progress)
+    scored = _score_all(jobs, block, ignore, workers, progress)
     rows = [row for part, _ in scored for row in part]
     unmatched = {
         "references_without_prediction": sorted(expected.keys() - predicted.keys()) if cases is None else [],
         "predictions_without_reference": sorted(predicted.keys() - expected.keys()) if cases is None else [],
     }
     unlisted = {side: sorted(set().union(*(found[side] for _, found in scored))) for side in ("predictions", "references")}
-    summary = {**summarise(rows), "labels": block, "labels_from": origin, "values_without_label": unlisted, **unmatched}
+    about = {"labels": block, "labels_from": origin, "ignored_values": list(ignore), "values_without_label": unlisted}
+    summary = {**summarise(rows), **about, **unmatched}
     output = Path(output_dir)
     write_metrics(rows, output / "metrics.csv")
     write_json(output / "summary.json", summary)
@@ -83,6 +92,8 @@ def score(
         for side, values in unlisted.items():
             if values:
                 print(f"The {side} hold values that no label names, taken for background: {', '.join(map(str, values))}")
+        if ignore:
+            print(f"Left out of the scores: voxels that the references mark with {', '.join(map(str, ignore))} ('ignore')")
         print(f"Labels from {origin}. Written: {output / 'metrics.csv'}, {output / 'summary.json'}")
     return summary
 
@@ -149,25 +160,43 @@ def _finite(text: str) -> float:
     return value
 
 
-def _match(predicted: Mapping, expected: Mapping, cases: Sequence[str] | None, *, strict: bool) -> list[str]:
+def _by_reference(predicted: Mapping[str, Path], expected: Mapping[str, Path]) -> dict[str, Path]:
+    """The predictions by the names of their references, where the two differ by nnU-Net's channel number only."""
+    free = {_without_channel(name): name for name in expected if name not in predicted}
+    return {name if name in expected else free.get(_without_channel(name), name): path for name, path in predicted.items()}
+
+
+def _without_channel(name: str) -> str:
+    return name.removesuffix(CHANNEL)
+
+
+def _match(predicted: Mapping, expected: Mapping, cases: Sequence[str] | None, *, allow_missing: bool) -> list[str]:
     """The names of the cases to score."""
     both = sorted(predicted.keys() & expected.keys())
-    if isinstance(cases, str):
-        cases = [case.strip() for case in cases.split(",")]
+    if isinstance(cases, (str, int)):
+        cases = [case.strip() for case in str(cases).split(",")]
     if cases is not None:
-        missing = sorted(set(cases) - set(both))
+        wanted = {str(case) for case in cases}
+        missing = sorted(wanted - set(both))
         if missing:
             fix = "predict them first, or leave them out of 'cases'"
             raise UserError(", ".join(missing), "no prediction or no reference for these cases", fix)
-        return sorted(set(cases))
+        return sorted(wanted)
     if not both:
-        seen = f"predictions such as '{next(iter(predicted))}', references such as '{next(iter(expected))}'"
+        shown = [", ".join(sorted(names)[:3]) or "nothing" for names in (predicted, expected)]
+        problem = f"no file name is on both sides (predictions: {shown[0]}; references: {shown[1]})"
         fix = "name them <case>_seg.nii.gz or <case>.nii.gz"
-        raise UserError("predictions and references", f"no file name is on both sides ({seen})", fix)
-    alone = sorted(predicted.keys() ^ expected.keys())
-    if strict and alone:
-        raise UserError(", ".join(alone), "on one side only", "add the missing files, or leave out --strict")
+        raise UserError("predictions and references", problem, fix)
+    sides = (("prediction", expected.keys() - predicted.keys()), ("reference", predicted.keys() - expected.keys()))
+    lost = [f"no {what} for {_some(sorted(names))}" for what, names in sides if names]
+    if lost and not allow_missing:
+        fix = "add the missing files; --allow_missing true scores the other cases"
+        raise UserError("predictions and references", f"not every case is on both sides: {'; '.join(lost)}", fix)
     return both
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
 
 
 def _check_grids(pairs: Mapping[str, tuple[Path, Path]]) -> list[tuple]:
@@ -188,7 +217,9 @@ def _check_grids(pairs: Mapping[str, tuple[Path, Path]]) -> list[tuple]:
     return jobs
 
 
-def _score_all(jobs: list[tuple], labels: Labels, workers: int | None, progress: bool) -> list[tuple[list[dict], dict[str, set[int]]]]:
+def _score_all(
+    jobs: list[tuple], labels: Labels, ignore: Sequence[int], workers: int | None, progress: bool
+) -> list[tuple[list[dict], dict[str, set[int]]]]:
     """Rows and values without label per case. Threads are enough: gzip, numpy and trees, which take the time, release the GIL."""
     from tqdm import tqdm
 
@@ -196,17 +227,20 @@ def _score_all(jobs: list[tuple], labels: Labels, workers: int | None, progress:
         fit = memory_available() // (2 * BYTES_PER_VOXEL * max(job[-1] for job in jobs))
         workers = max(1, min(cpu_limit(), fit, len(jobs)))
     with ThreadPoolExecutor(workers) as pool:
-        results = pool.map(_score_one, jobs, [labels] * len(jobs))
+        results = pool.map(_score_one, jobs, [labels] * len(jobs), [ignore] * len(jobs))
         return list(tqdm(results, total=len(jobs), desc="scoring", unit="case", disable=not progress))
 
 
-def _score_one(job: tuple, labels: Labels) -> tuple[list[dict], dict[str, set[int]]]:
+def _score_one(job: tuple, labels: Labels, ignore: Sequence[int]) -> tuple[list[dict], dict[str, set[int]]]:
     name, prediction, reference, axes, _ = job
     predicted, _ = label_maps.read(prediction)
     expected, affine = label_maps.read(reference)
-    known = {value for values in label_values(labels) for value in values}
+    known = {value for values in label_values(labels) for value in values} | set(ignore)
     unlisted = {side: label_maps.values_in(array) - known for side, array in (("predictions", predicted), ("references", expected))}
-    rows = score_case(label_maps.reorder(predicted, axes), expected, affine[:3, :3], labels)
+    predicted = label_maps.reorder(predicted, axes)
+    if ignore and (left := np.isin(expected, ignore)).any():
+        predicted = np.where(left, label_values(labels)[0][0], predicted)
+    rows = score_case(predicted, expected, affine[:3, :3], labels)
     return [{"case": name, **row} for row in rows], unlisted
 
 

@@ -28,7 +28,7 @@ class MapLabels(Transform):
             training on some of the structures that a data set has.
 
     Raises:
-        UserError: a value is no whole number, or is not in `labels` while `unlisted` is "error".
+        UserError: a value is not a whole number (0.001 off at most), or is not in `labels` while `unlisted` is "error".
     """
 
     def __init__(self, labels: labels_block.Labels, *, unlisted: str = "error") -> None:
@@ -46,8 +46,11 @@ class MapLabels(Transform):
         tensor = convert_to_tensor(label, track_meta=isinstance(label, MetaTensor))
         flat = tensor.as_tensor() if isinstance(tensor, MetaTensor) else tensor
         whole = flat.round()
-        if flat.is_floating_point() and not bool((flat == whole).all()):
-            raise UserError(where, "the label map holds values that are no whole numbers", "resample label maps with nearest neighbours")
+        if flat.is_floating_point():
+            near = (flat - whole).abs() <= labels_block.TOLERANCE
+            if not bool(near.all()):
+                problem = f"the label map holds values that are not whole numbers (such as {float(flat[~near][0]):.9g})"
+                raise UserError(where, problem, "resample label maps with nearest neighbours")
         inside = (whole >= 0) & (whole <= 255)
         if not bool(inside.all()) and self.unlisted == "error":
             self._refuse(where, whole[~inside])

@@ -58,13 +58,24 @@ def test_label_that_is_no_whole_number(msd, save, scan):
     label = scan(1)[1].astype(np.float32)
     label[3, 3, 3:6] = 0.5
     save(folder / "labelsTr/case_1.nii.gz", label)
-    assert "case_1.nii.gz: has 3 voxels that are no whole number (such as 0.5)" in message(folder)
+    assert "case_1.nii.gz: has 3 voxels that are not whole numbers (such as 0.5)" in message(folder)
 
 
 def test_float_labels_with_whole_numbers_pass(msd, save, scan):
     folder = msd()
     save(folder / "labelsTr/case_1.nii.gz", scan(1)[1].astype(np.float64))
     assert check_before_training(str(folder), LABELS)["training"] == 4
+
+
+def test_values_a_hair_off_are_the_whole_number(msd, save, scan, capsys):
+    """0.99999994 for 1, as scaling leaves it: as in scoring and in training. What is really off is shown with enough digits."""
+    folder = msd()
+    label = scan(1)[1].astype(np.float32)
+    save(folder / "labelsTr/case_1.nii.gz", np.where(label > 0, label * np.float32(0.99999994), 0))
+    assert check_before_training(str(folder), LABELS)["training"] == 4
+    assert capsys.readouterr().out == ""
+    save(folder / "labelsTr/case_1.nii.gz", label + np.float32(0.0025))
+    assert "(such as 0.00249999994)" in message(folder)
 
 
 @pytest.mark.parametrize("place", ["imagesTr", "labelsTr"])

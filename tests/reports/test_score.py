@@ -62,7 +62,7 @@ def test_writes_a_row_per_case_and_structure(cohort: Path) -> None:
     spleen = summary["structures"]["spleen"]
     assert (spleen["dice"]["n"], spleen["absent"], spleen["false_positive"], spleen["missed"]) == (2, 1, 1, 0)
     assert spleen["dice"]["mean"] == pytest.approx((1 + 2 / 3) / 2) and spleen["dice"]["sd"] == pytest.approx(np.std([1, 2 / 3], ddof=1))
-    assert not list((cohort / "out").glob("*.part"))
+    assert sorted(path.name for path in (cohort / "out").iterdir()) == ["metrics.csv", "summary.json"]
 
 
 @pytest.mark.parametrize("codes", ["LPS", "LAI", "SAR", "PIL"])
@@ -124,17 +124,85 @@ def test_truncated_file_is_named(cohort: Path) -> None:
         score(cohort / "predictions", cohort / "labelsTr", cohort / "out", LABELS, progress=False)
 
 
-def test_unmatched_files_are_named_or_refused(cohort: Path, capsys: pytest.CaptureFixture) -> None:
+def test_a_case_on_one_side_only_is_an_error_with_its_name(cohort: Path, capsys: pytest.CaptureFixture) -> None:
     (cohort / "predictions" / "case_b_seg.nii.gz").rename(cohort / "predictions" / "other_seg.nii.gz")
-    summary = score(cohort / "predictions", cohort / "labelsTr", cohort / "out", LABELS)
-    assert (summary["references_without_prediction"], summary["predictions_without_reference"]) == (["case_b"], ["other"])
-    assert "1 references without prediction (case_b)" in capsys.readouterr().out
-    with pytest.raises(UserError, match="case_b, other"):
-        score(cohort / "predictions", cohort / "labelsTr", cohort / "out", LABELS, strict=True, progress=False)
+    with pytest.raises(UserError, match=r"no prediction for case_b; no reference for other.*--allow_missing"):
+        score(cohort / "predictions", cohort / "labelsTr", cohort / "out", LABELS, progress=False)
+    (cohort / "predictions" / "other_seg.nii.gz").unlink()
+    with pytest.raises(UserError, match="not every case is on both sides: no prediction for case_b"):
+        score(cohort / "predictions", cohort / "labelsTr", cohort / "out", LABELS, progress=False)
+    assert not (cohort / "out").exists()
     with pytest.raises(UserError, match="case_b"):
         score(cohort / "predictions", cohort / "labelsTr", cohort / "out", LABELS, cases=["case_a", "case_b"], progress=False)
     with pytest.raises(UserError, match="no file name is on both sides"):
-        score([cohort / "predictions" / "other_seg.nii.gz"], cohort / "labelsTr", cohort / "out", LABELS, progress=False)
+        score({"other": cohort / "predictions" / "case_a_seg.nii.gz"}, cohort / "labelsTr", cohort / "out", LABELS, progress=False)
+    summary = score(cohort / "predictions", cohort / "labelsTr", cohort / "out", LABELS, allow_missing=True)
+    assert (summary["references_without_prediction"], summary["predictions_without_reference"]) == (["case_b"], [])
+    assert summary["cases"] == 2 and "1 references without prediction (case_b)" in capsys.readouterr().out
+
+
+def test_one_reference_by_the_name_of_seg_hides_no_other(cohort: Path) -> None:
+    expected = score(cohort / "predictions", cohort / "labelsTr", cohort / "out", LABELS, progress=False)
+    (cohort / "labelsTr" / "case_c.nii.gz").rename(cohort / "labelsTr" / "case_c_seg.nii.gz")
+    assert score(cohort / "predictions", cohort / "labelsTr", cohort / "out", LABELS, progress=False) == expected
+
+
+def test_names_of_nnunet_and_slicer_find_their_references(cohort: Path) -> None:
+    sitk = pytest.importorskip("SimpleITK")
+    expected = score(cohort / "predictions", cohort / "labelsTr", cohort / "out", LABELS, progress=False)
+    folder = cohort / "predictions"
+    (folder / "case_a_seg.nii.gz").rename(folder / "case_a_0000_seg.nii.gz")
+    sitk.WriteImage(sitk.ReadImage(str(folder / "case_b_seg.nii.gz")), str(folder / "case_b.seg.nrrd"))
+    (folder / "case_b_seg.nii.gz").unlink()
+    assert score(folder, cohort / "labelsTr", cohort / "out", LABELS, progress=False) == expected
+    # numbers that only look like a channel stay what they are
+    for side in ("predictions", "labelsTr"):
+        for index, path in enumerate(sorted((cohort / side).iterdir())):
+            ending = ".seg.nrrd" if path.name.endswith("nrrd") else ".nii.gz"
+            path.rename(cohort / side / f"scan_{index:04d}{ending}")
+    score(folder, cohort / "labelsTr", cohort / "out", LABELS, progress=False)
+    assert [row["case"] for row in _rows(cohort / "out")][::2] == ["scan_0000", "scan_0001", "scan_0002"]
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.int32, np.int64, np.float32, np.float64])
+@pytest.mark.parametrize("side", ["predictions", "references"])
+def test_values_above_255_and_below_0_are_seen(tmp_path: Path, side: str, dtype: type, capsys: pytest.CaptureFixture) -> None:
+    """One side holds 300 in place of 1, and -1: no overlap, and a line that says which values no label names."""
+    plain, strange = _map(0), _map(0).astype(dtype)
+    strange[strange == 1], strange[0, 0, 0] = 300, -1
+    maps = (strange, plain) if side == "predictions" else (plain, strange)
+    for folder, array in zip(("predictions", "references"), maps, strict=True):
+        path = tmp_path / folder / "a.nii.gz"
+        path.parent.mkdir()
+        nibabel.save(nibabel.Nifti1Image(array, AFFINE, dtype=array.dtype), path)
+    summary = score(tmp_path / "predictions", tmp_path / "references", tmp_path / "out", LABELS)
+    assert summary["values_without_label"] == {"predictions": [], "references": [], side: [-1, 300]}
+    assert f"The {side} hold values that no label names, taken for background: -1, 300" in capsys.readouterr().out
+    assert summary["structures"]["spleen"]["dice"]["mean"] == 1.0
+    assert summary["structures"]["pancreas"]["absent" if side == "references" else "missed"] == 1
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e12, 0.998])
+def test_values_that_are_not_labels_are_refused_with_the_file(cohort: Path, value: float) -> None:
+    array = _map(0).astype(np.float64)
+    array[0, 0, 0] = value
+    _save(array, cohort / "predictions" / "case_a_seg.nii.gz")
+    with pytest.raises(UserError, match=r"case_a_seg.nii.gz: holds the value"):
+        score(cohort / "predictions", cohort / "labelsTr", cohort / "out", LABELS, progress=False)
+
+
+def test_voxels_that_nobody_labelled_are_left_out(tmp_path: Path) -> None:
+    """nnU-Net's `ignore`: 4 of the prediction's 8 pancreas voxels lie where the reference says 9; so 4 of 4 + 4, not 4 of 8 + 4."""
+    reference, prediction = np.zeros((2, 6, 6, 6), np.uint8)
+    reference[1, 1, 1:5], reference[2, 1, 1:5], prediction[1:3, 1, 1:5] = 1, 9, 1
+    _save(reference, tmp_path / "labelsTr" / "a.nii.gz")
+    _save(prediction, tmp_path / "predictions" / "a.nii.gz")
+    (tmp_path / "dataset.json").write_text(json.dumps({"labels": {"background": 0, "pancreas": 1, "ignore": 9}}))
+    summary = score(tmp_path / "predictions", tmp_path / "labelsTr", tmp_path / "out", progress=False)
+    assert list(summary["structures"]) == ["pancreas"] and summary["ignored_values"] == [9]
+    assert summary["values_without_label"] == {"predictions": [], "references": []}
+    (row,) = _rows(tmp_path / "out")
+    assert (row["dice"], row["precision"], row["hd95_mm"]) == ("1", "1", "0") and row["volume_ml"] == row["reference_ml"]
 
 
 def test_other_outputs_beside_the_segmentations_are_left_alone(cohort: Path) -> None:

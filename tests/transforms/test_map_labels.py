@@ -35,7 +35,7 @@ def test_values_outside_a_byte_do_not_wrap_around(value):
 
 
 def test_fractions_are_refused():
-    with pytest.raises(UserError, match="no whole numbers"):
+    with pytest.raises(UserError, match=r"not whole numbers \(such as 0.5\)"):
         MapLabels(LABELS)(torch.tensor([0.5, 7.0]))
 
 
@@ -50,3 +50,11 @@ def test_metadata_and_other_keys_stay():
 def test_wrong_choice_for_unlisted():
     with pytest.raises(ValueError, match="unlisted"):
         MapLabels(LABELS, unlisted="drop")
+
+
+def test_values_a_hair_off_are_the_whole_number():
+    """What scaling and resampling leave: 0.99999994 is 1, as in the check and in scoring; 0.998 is not."""
+    block = {"background": 0, "pancreas": 1, "spleen": 3}
+    assert MapLabels(block)(torch.tensor([0.99999994, 3.0000002, 0.0004, 2.9995])).tolist() == [1, 2, 0, 2]
+    with pytest.raises(UserError, match=r"such as 0.998"):
+        MapLabels(block)(torch.tensor([1.0, 0.998]))
