@@ -1,4 +1,4 @@
-"""The error that a user's own input can cause."""
+"""The error that a user's own input can cause, and any error in one line."""
 
 from __future__ import annotations
 
@@ -21,3 +21,11 @@ class UserError(ValueError):
     def __reduce__(self) -> tuple[type[UserError], tuple[str, str, str]]:
         """Errors cross to other processes with their three parts."""
         return type(self), (self.where, self.problem, self.fix)
+
+
+def reason(error: BaseException) -> str:
+    """An error in one line of words."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    text = " ".join(str(error).split())
+    return text if isinstance(error, ValueError) and text else f"{type(error).__name__}: {text}" if text else type(error).__name__

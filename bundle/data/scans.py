@@ -119,19 +119,6 @@ def listed_scans(labelled: Sequence[Mapping[str, str]], dataset_dir: str | os.Pa
     return [{**item, "label_path": labels[id(scan)]} for scan, item in _named(scans)]
 
 
-def written_labels(items: Sequence[Mapping[str, Any]], output_dir: str | os.PathLike) -> list[str]:
-    """The label maps that inference wrote for these entries; those of failed cases are missing.
-
-    Raises:
-        UserError: there are none.
-    """
-    paths = [Path(output_dir) / f"{item['case']}_seg.nii.gz" for item in items]
-    found = [str(path) for path in paths if path.is_file()]
-    if not found:
-        raise UserError(output_dir, "no case could be segmented, so there is nothing to score", "see run.json there for the reasons")
-    return found
-
-
 def reference_labels(items: Sequence[Mapping[str, Any]]) -> list[str]:
     """The references of these entries."""
     return [str(item["label_path"]) for item in items]

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bundle import labels as label_block
-from bundle.handlers.run_record import reason
+from bundle import outputs
+from bundle.files import spelled
+from bundle.identity import source_of
 from bundle.inferers.case import Case
 from bundle.inferers.evaluator import CaseHandler, ScanEvaluator
 from bundle.reports.ranges import load_ranges
@@ -26,7 +28,9 @@ logger = logging.getLogger(__name__)
 
 
 class CaseReports(CaseHandler):
-    """Writes `cases.csv`, `<case>_preview.png`, `index.html`, and `<case>_attention.png` where attention was asked for.
+    """Measures cases for `cases.csv`, writes `<case>_preview.png`, `index.html`, and `<case>_attention.png` where attention was asked for.
+
+    The rows go into the record of the case (`RunRecord`), which writes the table; its `finish` comes before this one's.
 
     Args:
         output_dir: folder of the results.
@@ -42,17 +46,16 @@ class CaseReports(CaseHandler):
         self.output_dir, self.names, self.previews = Path(output_dir), names, previews
         self.structures = dict(zip(names[1:], values[1:], strict=True))
         self.reference_ranges = load_ranges(reference_ranges)
-        self.rows: dict[str, list[dict[str, Any]]] = {}
 
     def completed(self, case: Case) -> None:
-        """Measure the case and draw it; its row is written when the case is over."""
-        from bundle.reports.cases import CaseResult, case_rows, preview, preview_path
+        """Measure the case and draw it."""
+        from bundle.reports.cases import CaseResult, case_rows, preview
 
         labels = case.data["pred"]
         by_name = dict(zip(self.names, case.confidence, strict=False))
         result = CaseResult(
             name=case.name,
-            source=case.source,
+            source=spelled(source_of(case.item)),
             image=np.asarray(case.scan.as_tensor()),
             labels=np.asarray(labels.as_tensor()[0]),
             affine=np.asarray(labels.affine, dtype=np.float64),
@@ -63,32 +66,19 @@ class CaseReports(CaseHandler):
             seconds=dict(case.seconds),
             reference_ranges=self.reference_ranges,
         )
-        self.rows[case.name] = case_rows(result)
+        case.rows = case_rows(result)
         if self.previews:
-            self._draw(case, preview_path(self.output_dir, case.name), partial(preview, result))
+            self._draw(case, outputs.preview(case.name), partial(preview, result))
         if case.attention:
-            path = self.output_dir / f"{case.name}_attention.png"
-            self._draw(case, path, partial(_draw_attention, case, result))
+            self._draw(case, outputs.attention_picture(case.name), partial(_draw_attention, case, result))
 
-    def _draw(self, case: Case, path: Path, draw: Callable[[Path], Path]) -> None:
+    def _draw(self, case: Case, name: str, draw: Callable[[Path], Path]) -> None:
         # a label map is worth more than its picture: a case does not fail for want of one
         try:
-            draw(path)
+            with case.staged.written(self.output_dir / name) as aside:
+                draw(aside)
         except Exception as error:
-            logger.warning("%s could not be drawn: %s", path.name, error)
-        else:
-            case.files.append(path.name)
-
-    def ended(self, case: Case) -> None:
-        """Put the case's rows into the table."""
-        from bundle.reports.cases import CaseResult, case_rows, preview_path, write_cases_csv
-
-        rows = self.rows.pop(case.name, None)
-        if case.error is not None:
-            for path in (preview_path(self.output_dir, case.name), self.output_dir / f"{case.name}_attention.png"):
-                path.unlink(missing_ok=True)
-            rows = case_rows(CaseResult(name=case.name, source=case.source, error=reason(case.error)))
-        write_cases_csv(self.output_dir, rows or [])
+            logger.warning("%s could not be drawn: %s", name, error)
 
     def finish(self, evaluator: ScanEvaluator) -> None:
         """Write the page over the folder."""

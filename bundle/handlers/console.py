@@ -11,7 +11,9 @@ from typing import Any
 
 from tqdm import tqdm
 
-from bundle.handlers.run_record import reason
+from bundle import outputs
+from bundle.errors import reason
+from bundle.files import spelled
 from bundle.inferers.case import Case
 from bundle.inferers.evaluator import CaseHandler, ScanEvaluator
 
@@ -26,7 +28,7 @@ class Console(CaseHandler):
     """
 
     def __init__(self, output_dir: str | os.PathLike) -> None:
-        self.output_dir = os.fspath(output_dir)
+        self.output_dir = spelled(output_dir)
         self.bar: tqdm | None = None
         self.earlier = self.todo = 0
         self.began = 0.0
@@ -52,10 +54,14 @@ class Console(CaseHandler):
         self.over.append(case)
         if self.bar is not None:
             if case.error is not None:
-                tqdm.write(f"failed: {case.name}: {reason(case.error)}", file=sys.stdout)
+                tqdm.write(f"failed: {case.name}: {_why(case.error)}", file=sys.stdout)
             self.bar.update()
             return
-        said = f"label map written, {sum(case.seconds.values()):.1f} s" if case.error is None else f"failed: {reason(case.error)}"
+        said = f"label map written, {sum(case.seconds.values()):.1f} s"
+        if case.error is not None:
+            said = f"failed: {_why(case.error)}"
+        elif case.skipped:
+            said = "left to another process"
         print(f"{time.strftime('%H:%M:%S')} [{len(self.over)}/{self.todo}] {case.name}: {said}", flush=True)
 
     def finish(self, evaluator: ScanEvaluator) -> None:
@@ -64,7 +70,8 @@ class Console(CaseHandler):
             self.bar.close()
             self.bar = None
         failed = [case for case in self.over if case.error is not None]
-        written = len(self.over) - len(failed)
+        skipped = sum(case.skipped for case in self.over)
+        written = len(self.over) - len(failed) - skipped
         spent = f"{time.monotonic() - self.began:.0f} s"
         how = _stages(self.over) or ("nothing was finished" if self.todo else "nothing to do")
         print(f"{_count(written, 'label map')} written to {self.output_dir} in {spent} ({how})")
@@ -72,27 +79,32 @@ class Console(CaseHandler):
             print(f"stopped after {len(self.over)} of {_count(self.todo, 'scan')}: the same command does the others")
         if self.earlier:
             print(f"{_count(self.earlier, 'case')} of an earlier run left as {'it was' if self.earlier == 1 else 'they were'}")
+        if skipped:
+            print(f"{_count(skipped, 'case')} left to another process that works on this folder")
         if failed:
-            print(f"{_count(len(failed), 'case')} failed (all errors are in run.json):")
+            print(f"{_count(len(failed), 'case')} failed (all errors are in {outputs.RECORD}):")
             for case in failed:
                 # a user's mistake names the file itself
-                where = "" if case.source in reason(case.error) else f" ({case.source})"
-                print(f"  {case.name}{where}: {reason(case.error)}")
+                why, source = _why(case.error), spelled(case.source)
+                print(f"  {case.name}{'' if source in why else f' ({source})'}: {why}")
         self._what_next()
         sys.stdout.flush()
 
     def _what_next(self) -> None:
         """Where the page is, and how many of the folder's cases it asks a person to look at."""
         from bundle.reports.cases import read_cases_csv
-        from bundle.reports.page import PAGE_NAME
 
-        page = os.path.join(self.output_dir, PAGE_NAME)
+        page = os.path.join(self.output_dir, outputs.PAGE)
         if not os.path.isfile(page):
             return
         review = {row["case"]: row.get("review") == "yes" for row in read_cases_csv(self.output_dir)}
         number = sum(review.values())
         marked = f"{number} of {_count(len(review), 'case')}" if number else "no case"
         print(f"look at {page}: {marked} marked for review")
+
+
+def _why(error: Exception | None) -> str:
+    return "" if error is None else spelled(reason(error))
 
 
 def _stages(cases: Sequence[Case]) -> str:

@@ -1,118 +1,317 @@
-"""`run.json`: what was done with every scan, also across interruptions."""
+"""`run.json`: what was done with every scan of a folder of results, also across interruptions, runs and processes."""
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import bundle
-from bundle.files import remove_unfinished, write_json
+from bundle import files, identity, outputs
+from bundle.errors import UserError, reason
+from bundle.handlers.case_names import named_apart
+from bundle.handlers.finished import Wanted, architecture
 from bundle.inferers.case import Case
 from bundle.inferers.evaluator import CaseHandler, ScanEvaluator
+from bundle.records import Claims, Entry, Records, own_files
 
 logger = logging.getLogger("bundle.inference")
 
+# the tables are written anew when a 50th of the cases is new, or after so many seconds: bytes grow with the cases, not their square
+SHARE, SECONDS = 50, 60.0
+NOT_KEPT = ("kept", "error", "case", "source", "status")
+
 
 class RunRecord(CaseHandler):
-    """Keeps `run.json` and tells the evaluator which cases an earlier run has finished.
+    """Keeps the records of a folder of results, and knows which cases an earlier run has finished.
 
-    A case is finished when the record says so, its label map is there, and its source has the size and time it had then. The
-    record is rewritten after every case, aside and then renamed, so that a run killed at any moment goes on where it was.
+    A case is finished when its label map and the other files are there, and were made of the same bytes by the same weights,
+    labels and settings. Everything else is done again; the old files stay until the new ones are whole, and where the case
+    fails now they stay, marked as of an earlier run.
 
     Args:
         output_dir: folder of the results.
-        settings: what the results depend on, as written to the record: weights, spacing, ...
+        settings: what the results depend on, beside the weights: labels, spacing, ...
+        weights: the file of the weights; its digest is among the settings.
+        options: further files that were asked for, name to whether they are: a finished case that lacks one is done again.
+        reference_ranges: file that volumes and positions are judged by; its digest is among the settings.
         overwrite: do every case again.
     """
 
-    def __init__(self, output_dir: str | os.PathLike, settings: Mapping[str, Any] | None = None, overwrite: bool = False) -> None:
-        self.path = Path(output_dir) / "run.json"
-        self.settings, self.overwrite = {key: _plain(value) for key, value in (settings or {}).items()}, overwrite
-        self.entries: dict[str, dict[str, Any]] = {}
-        self.started = ""
+    def __init__(
+        self,
+        output_dir: str | os.PathLike,
+        settings: Mapping[str, Any] | None = None,
+        weights: str | os.PathLike | None = None,
+        options: Mapping[str, bool] | None = None,
+        reference_ranges: str | os.PathLike | None = None,
+        overwrite: bool = False,
+    ) -> None:
+        self.folder = Path(output_dir)
+        self.weights, self.overwrite = weights, overwrite
+        digests = {"weights": _weights_digest(weights), "reference_ranges": _digest(reference_ranges)}
+        asked = sorted(name for name, on in (options or {}).items() if on)
+        self.wanted = Wanted(self.folder, {**(settings or {}), **digests}, asked)
+        self.records = Records(self.folder)
+        self.claims = Claims(self.records.hidden)
+        self.finished: set[str] = set()
+        self.mine: dict[str, Entry] = {}
+        self.names: dict[str, str] = {}
+        self.hidden: set[str] = set()
+        self.started, self._new, self._written_at = "", 0, 0.0
+
+    def named(self, items: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Read the records, and give each entry a name that no other scan has in this folder.
+
+        Raises:
+            UserError: the folder cannot be written, or a labelled case has the name of another scan.
+        """
+        if self.folder.exists() and not self.folder.is_dir():
+            raise UserError(self.folder, "this is a file, not a folder", "give --output_dir a folder")
+        try:
+            self.records.open(_rows_by_case(self.folder))
+            self.claims.clear()
+        except OSError as error:
+            problem = f"results cannot be written here ({error.strerror or error})"
+            raise UserError(self.folder, problem, "make room or the folder writable, or give another --output_dir") from error
+        self.hidden = {entry["case"] for entry in self.records if self._is_past(entry)}
+        named = named_apart(items, _Shown(self.records, self.hidden))
+        self.names = {str(item["source"]) + str(item["case"]): str(new["case"]) for item, new in zip(items, named, strict=True)}
+        return named
 
     def start(self, evaluator: ScanEvaluator, items: Sequence[dict[str, Any]]) -> None:
-        """Read the record of an earlier run and clear away what it left half-written."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        remove_unfinished(self.path.parent)
-        earlier = _read(self.path)
-        present = {str(item["case"]) for item in items}
-        self.entries = {entry["case"]: entry for entry in earlier.get("cases", []) if entry.get("case") in present}
+        """Find out which cases are finished, and say why others are done again."""
+        self.wanted.settings["network"] = architecture(evaluator.network)
         self.started = _now()
-        before = earlier.get("settings", self.settings)
-        changed = sorted(key for key in self.settings if before.get(key) != self.settings[key])
-        if changed and not self.overwrite and any(self.done(item) for item in items):
-            what = ", ".join(changed)
-            logger.warning(f"{what} changed since the earlier run: finished cases stay as they are (--overwrite true redoes them)")
-        self._save(finished=False)
+        self.hidden -= {str(item["case"]) for item in items}
+        again: Counter[str] = Counter()
+        for item in items:
+            why = self._why_again(item)
+            if why == "":
+                self.finished.add(str(item["case"]))
+            elif why:
+                again[why] += 1
+        for why, count in again.most_common():
+            logger.warning("%s: %s done again", why, "1 case is" if count == 1 else f"{count} cases are")
+        self._write_tables(finished=False)
 
     def done(self, item: dict[str, Any]) -> bool:
-        """Whether the record, the label map and the source agree that this case is finished."""
-        entry = self.entries.get(str(item["case"]), {})
-        if self.overwrite or entry.get("status") != "ok" or entry.get("stamp") != stamp(item):
+        """Whether an earlier run has finished this case, with the same content, weights and settings."""
+        return str(item["case"]) in self.finished
+
+    def claim(self, item: dict[str, Any]) -> bool:
+        """Whether this case is still to do, and no other living process is doing it."""
+        name = str(item["case"])
+        if not self.claims.take(name):
             return False
-        return all((self.path.parent / name).is_file() for name in entry.get("files", []))
+        entry = self.records.reread(name)
+        meanwhile = entry is not None and entry["status"] == "ok" and entry.get("ended", "") >= self.started
+        if meanwhile and entry.get("process") != _process() and self._why_again(item, overwrite=False) == "":
+            self.claims.give_back(name)
+            return False
+        return True
+
+    def loaded(self, case: Case) -> None:
+        """Take the digest of the bytes that were just read, which the system still has in memory."""
+        with suppress(OSError):
+            found = identity.files_of(case.item)
+            case.identity = {"stamp": identity.stamp(found), "digest": identity.content_digest(found), "bytes": identity.size(found)}
+
+    def replacing(self, case: Case) -> None:
+        """Note that new files are about to take the place of those that the record lists."""
+        before = self.records.get(case.name)
+        if before is not None:
+            self.records.save({**before, "status": "replacing"})
 
     def ended(self, case: Case) -> None:
-        """Add or replace the case's entry."""
-        entry = {"case": case.name, "source": case.source, "status": "ok" if case.error is None else "failed"}
-        if case.error is None:
-            entry |= {"output": f"{case.name}_seg.nii.gz", "files": sorted(case.files)}
-        else:
-            entry |= {"output": None, "files": [], "error": reason(case.error)}
-        entry |= {"seconds": {stage: round(value, 3) for stage, value in case.seconds.items()}, "stamp": stamp(case.item)}
-        self.entries[case.name] = entry
-        self._save(finished=False)
+        """Record the case, whether it failed or not; clear away files of the earlier result that the new one does not have."""
+        try:
+            if not case.skipped:
+                before = self.records.get(case.name)
+                entry = self._failed(case, before) if case.error is not None else self._entry(case)
+                self.records.save(entry)
+                self.mine[case.name] = entry
+                if case.error is None and before is not None:
+                    self._clear(before, entry)
+        finally:
+            self.claims.give_back(case.name)
+        self._new += 0 if case.skipped else 1
+        total = sum(1 for _ in self.records)
+        if self._new >= max(1, total // SHARE) or time.monotonic() - self._written_at > SECONDS:
+            self._write_tables(finished=False)
 
     def finish(self, evaluator: ScanEvaluator) -> None:
         """Note that the run came to its end."""
-        self._save(finished=True)
+        self.claims.give_back()
+        self.hidden = {entry["case"] for entry in self.records if entry["case"] not in self.mine and self._is_past(entry)}
+        self._write_tables(finished=True)
 
-    def _save(self, finished: bool) -> None:
-        failed = [name for name, entry in self.entries.items() if entry["status"] != "ok"]
-        content = {
+    def label_maps(self, items: Sequence[Mapping[str, Any]]) -> list[str]:
+        """The label maps of these entries that are of this run's weights and settings: what an evaluation scores.
+
+        Raises:
+            UserError: there are none.
+        """
+        found = []
+        for item in items:
+            entry = self.records.reread(self.names.get(str(item["source"]) + str(item["case"]), str(item["case"])))
+            if entry is not None and entry["status"] == "ok" and not self.wanted.changed(entry) and entry.get("output"):
+                path = self.folder / str(entry["output"])
+                found += [str(path)] if path.is_file() else []
+        if not found:
+            raise UserError(self.folder, "no case could be segmented, so there is nothing to score", "see run.json there for the reasons")
+        return found
+
+    def _entry(self, case: Case) -> Entry:
+        return {
+            "case": case.name,
+            "source": files.spelled(identity.source_of(case.item)),
+            "status": "ok",
+            "output": next((name for name in case.files if name == outputs.label_map(case.name)), None),
+            "files": sorted(case.files),
+            **case.identity,
+            "settings": self.wanted.settings,
+            "options": self.wanted.options,
+            "seconds": {stage: round(value, 3) for stage, value in case.seconds.items()},
+            "ended": _now(),
             "bundle": bundle.__version__,
-            "settings": self.settings,
-            "started": self.started,
-            "finished": _now() if finished else None,
-            "written": len(self.entries) - len(failed),
-            "failed": len(failed),
-            "cases": [self.entries[name] for name in sorted(self.entries)],
+            "process": _process(),
+            "rows": case.rows,
         }
-        write_json(self.path, content)
+
+    def _failed(self, case: Case, before: Entry | None) -> Entry:
+        """The entry of a case that failed: the finished result that it had is kept, with everything that is known about it."""
+        before = before or {}
+        # where the files were just being replaced, some may be new: they are no result, and go with the next one
+        broken = before.get("status") == "replacing"
+        kept = None if broken else before if before.get("status") == "ok" else before.get("kept")
+        entry = {**self._entry(case), "status": "failed", "output": None, "error": files.spelled(reason(case.error))}
+        entry["files"] = sorted({*own_files(before), *case.files}) if broken else []
+        entry["rows"] = _failed_rows(entry, kept)
+        if kept:
+            entry["kept"] = {name: value for name, value in kept.items() if name not in NOT_KEPT} | {"source": kept["source"]}
+        return entry
+
+    def _clear(self, before: Entry, entry: Entry) -> None:
+        """Remove the files of the earlier result that the new one does not have."""
+        old = own_files(before) + own_files({**(before.get("kept") or {}), "case": before["case"]})
+        for name in set(old) - set(entry["files"]):
+            with suppress(OSError):
+                (self.folder / name).unlink(missing_ok=True)
+
+    def _why_again(self, item: Mapping[str, Any], overwrite: bool | None = None) -> str | None:
+        """Why a case that has a result is done again: empty where it is finished, None where there is no result."""
+        name = str(item["case"])
+        entry = self.records.get(name)
+        kept = (entry or {}).get("kept")
+        made = {**kept, "case": name} if entry and entry["status"] == "failed" and kept else entry
+        if made is None or made.get("status", "ok") == "failed":
+            return None
+        if self.overwrite if overwrite is None else overwrite:
+            return "overwrite is asked for"
+        why = self.wanted.why_not(item, made)
+        if why == "" and (kept or made["source"] != files.spelled(identity.source_of(item))):
+            # what failed in between is whole again, or the scan has moved
+            source = files.spelled(identity.source_of(item))
+            rows = [{**row, "source": source} for row in made.get("rows") or []]
+            made = {**made, "status": "ok", "source": source, "rows": rows}
+        found = identity.files_of(item)
+        if why == "" and (made is not entry or made.get("stamp") != identity.stamp(found)):
+            self.records.save({**made, "stamp": identity.stamp(found)})
+        return why
+
+    def _is_past(self, entry: Entry) -> bool:
+        """Whether nothing is left of a case: its label map is gone, or it failed and its source is gone."""
+        if entry["status"] == "ok":
+            return not (self.folder / outputs.label_map(entry["case"])).is_file()
+        return entry["status"] == "failed" and not entry.get("kept") and not os.path.lexists(entry["source"])
+
+    def _write_tables(self, finished: bool) -> None:
+        """Make `run.json` and `cases.csv` of the records of all runs and processes."""
+        from bundle.reports.cases import write_rows
+
+        with files.locked(self.records.hidden / ".lock", wait=30.0 if finished else 0.0) as alone:
+            if not alone:
+                return
+            self.records.refresh()
+            entries = [entry for entry in self.records if entry["case"] not in self.hidden]
+            written = sum(entry["status"] == "ok" for entry in entries)
+            content = {
+                "bundle": bundle.__version__,
+                "settings": self.wanted.settings | {"ckpt_path": None if self.weights is None else files.spelled(self.weights)},
+                "started": self.started,
+                "finished": _now() if finished else None,
+                "written": written,
+                "failed": len(entries) - written,
+                "cases": [_without_rows(entry) for entry in entries],
+            }
+            files.write_json(self.folder / outputs.RECORD, content)
+            write_rows(self.folder, [row for entry in entries for row in entry.get("rows") or []])
+            self._new, self._written_at = 0, time.monotonic()
 
 
-def reason(error: BaseException) -> str:
-    """An error in one line of words."""
-    text = " ".join(str(error).split())
-    return text if isinstance(error, ValueError) and text else f"{type(error).__name__}: {text}" if text else type(error).__name__
+class _Shown:
+    """The records without the cases of which nothing is left."""
+
+    def __init__(self, records: Records, hidden: set[str]) -> None:
+        self.folder, self._records, self._hidden = records.folder, records, hidden
+
+    def get(self, case: str) -> Entry | None:
+        entry = self._records.get(case)
+        return None if entry is None or entry["case"] in self._hidden else entry
 
 
-def stamp(item: Mapping[str, Any]) -> list[int]:
-    """Files, bytes and latest change of a source: what tells that it is still the same."""
-    files = [item["image"]] if isinstance(item["image"], str) else list(item["image"])
-    stats = [os.stat(file) for file in files if os.path.exists(file)]
-    return [len(files), sum(s.st_size for s in stats), max((s.st_mtime_ns for s in stats), default=0)]
+def _failed_rows(entry: Entry, kept: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+    """Rows of `cases.csv` for a case that failed: those of the result that is kept, marked, or one that holds the error."""
+    from bundle.reports.cases import CaseResult, case_rows
+
+    rows = case_rows(CaseResult(name=entry["case"], source=entry["source"], error=entry["error"]))
+    if not kept or not kept.get("rows"):
+        return rows
+    note = f"{entry['error']} (files and figures are those of an earlier run{', ' + kept['ended'] if kept.get('ended') else ''})"
+    marked = {name: rows[0][name] for name in ("source", "status", "review", "score", "reasons")} | {"error": note}
+    return [{**row, **marked} for row in kept["rows"]]
 
 
-def _read(path: Path) -> dict[str, Any]:
-    """The record; empty where there is none that can be read (the cases are then done again)."""
+def _rows_by_case(folder: Path) -> dict[str, list[dict[str, str]]]:
+    from bundle.reports.cases import read_cases_csv
+
+    rows: dict[str, list[dict[str, str]]] = {}
+    with suppress(OSError, ValueError):
+        for row in read_cases_csv(folder):
+            rows.setdefault(row["case"], []).append(row)
+    return rows
+
+
+def _without_rows(entry: Entry) -> Entry:
+    shown = {name: value for name, value in entry.items() if name != "rows"}
+    if entry.get("kept"):
+        shown["kept"] = {name: value for name, value in entry["kept"].items() if name != "rows"}
+    return shown
+
+
+def _digest(path: str | os.PathLike | None) -> str | None:
+    return identity.file_digest(path) if path is not None and os.path.isfile(path) else None
+
+
+def _weights_digest(path: str | os.PathLike | None) -> str | None:
+    """Digest of the values in a checkpoint; of the file's bytes where it is another kind, as exported networks are."""
+    from bundle.networks.weights import file_digest
+
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
+        return file_digest(path) if path is not None and os.path.isfile(path) else None
+    except UserError:
+        return _digest(path)
+
+
+def _process() -> str:
+    return f"{files.place()}.{os.getpid()}"
 
 
 def _now() -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%S%z")
-
-
-def _plain(value: Any) -> Any:
-    """A value as JSON knows it."""
-    return json.loads(json.dumps(value, default=str))
+    return time.strftime("%Y-%m-%dT%H:%M:%S+0000", time.gmtime())

@@ -11,21 +11,20 @@ import nibabel
 import numpy as np
 import torch
 
-from bundle.files import written_aside
+from bundle import outputs
 from bundle.inferers.case import Case
 from bundle.inferers.evaluator import CaseHandler, ScanEvaluator
 from bundle.transforms.restore_labels import restore_bytes
 
 # level 1 takes a tenth of the time of gzip's default, and label maps are small anyway
 COMPRESSION = 1
-KINDS = ("seg", "probabilities", "attention_level2", "attention_level3", "attention_level4")
 
 
 class SegmentationWriter(CaseHandler):
     """Writes `<case>_seg.nii.gz` on the source's own grid, uint8; on request probabilities and attention maps.
 
     MONAI's `SaveImaged` writes to the final name, so that a killed run leaves half a file, and names files after the source,
-    so that two sources of one name overwrite each other. Here a file appears only when it is whole.
+    so that two sources of one name overwrite each other. Here files appear only when all of the case are whole.
 
     Args:
         output_dir: where to write.
@@ -46,29 +45,21 @@ class SegmentationWriter(CaseHandler):
             case.extra["probabilities"] = [p.mul(255).round_().to(torch.uint8).numpy() for p in logits.as_tensor().softmax(0)]
 
     def completed(self, case: Case) -> None:
-        """Write the case's files; the label map last, because it says that the case is finished."""
+        """Write the case's files, which take their places together."""
         image = case.data["image"]
         for level, maps in case.attention.items():
             volumes = (restore_bytes(one, image) for one in maps)
-            self._write(case, f"attention_level{level}", volumes, image.meta["original_affine"], count=len(maps))
+            name = outputs.attention_level(case.name, level)
+            self._write(case, name, volumes, image.meta["original_affine"], count=len(maps), scaled=True)
         if "probabilities" in case.extra:
             volumes = case.extra["probabilities"]
-            self._write(case, "probabilities", volumes, image.affine, count=len(volumes))
+            self._write(case, outputs.probabilities(case.name), volumes, image.affine, count=len(volumes), scaled=True)
         labels = case.data["pred"]
-        self._write(case, "seg", [np.asarray(labels.as_tensor()[0])], labels.affine)
+        self._write(case, outputs.label_map(case.name), [np.asarray(labels.as_tensor()[0])], labels.affine, scaled=False)
 
-    def ended(self, case: Case) -> None:
-        """What an earlier run wrote for a case that now fails must not pass for its result."""
-        if case.error is not None:
-            case.files.clear()
-            for kind in KINDS:
-                (self.output_dir / f"{case.name}_{kind}.nii.gz").unlink(missing_ok=True)
-
-    def _write(self, case: Case, kind: str, volumes: Iterable[np.ndarray], affine: np.ndarray, count: int = 1) -> None:
-        path = self.output_dir / f"{case.name}_{kind}.nii.gz"
-        with written_aside(path) as aside:
-            write_nifti(aside, volumes, np.asarray(affine, dtype=np.float64), count=count, scaled=kind != "seg")
-        case.files.append(path.name)
+    def _write(self, case: Case, name: str, volumes: Iterable[np.ndarray], affine: np.ndarray, *, count: int = 1, scaled: bool) -> None:
+        with case.staged.written(self.output_dir / name) as aside:
+            write_nifti(aside, volumes, np.asarray(affine, dtype=np.float64), count=count, scaled=scaled)
 
 
 def write_nifti(

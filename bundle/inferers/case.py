@@ -10,7 +10,9 @@ from typing import Any
 
 import torch
 
+from bundle.files import Staged
 from bundle.inferers.confidence import Confidence
+from bundle.outputs import label_map
 
 
 @dataclass(eq=False)
@@ -26,7 +28,11 @@ class Case:
         attention: coefficients of the gates by level (num_gates, X, Y, Z), on the grid of the preprocessed image.
         extra: what handlers keep from one call to the next, by name.
         seconds: stage to seconds.
+        staged: files that are written already and wait for their places.
         files: what was written, file names within the output folder.
+        rows: of the table, one per structure.
+        identity: digest and stamp of the bytes that the scan was read from.
+        skipped: another process does this case, or has just done it.
         error: why the case failed.
     """
 
@@ -38,7 +44,11 @@ class Case:
     attention: dict[int, torch.Tensor] = field(default_factory=dict)
     extra: dict[str, Any] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
+    staged: Staged = field(default_factory=Staged)
     files: list[str] = field(default_factory=list)
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    identity: dict[str, Any] = field(default_factory=dict)
+    skipped: bool = False
     error: Exception | None = None
 
     @property
@@ -60,6 +70,11 @@ class Case:
         finally:
             self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - start
 
+    def publish(self) -> None:
+        """Let the files that were written take their places, the label map last: who sees it sees the whole result."""
+        self.files += self.staged.publish(last=label_map(self.name))
+
     def release(self) -> None:
-        """Let go of voxels; what is small stays."""
+        """Let go of voxels and of files without a place; what is small stays."""
+        self.staged.discard()
         self.data, self.scan, self.attention, self.extra = {}, None, {}, {}

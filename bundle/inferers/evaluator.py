@@ -12,7 +12,8 @@ import torch
 from monai.inferers import Inferer
 from monai.transforms import LoadImaged
 
-from bundle.errors import UserError
+from bundle.errors import UserError, reason
+from bundle.files import spelled
 from bundle.inferers.case import Case
 from bundle.inferers.memory import beside_the_network, reserved, room_to_overlap
 from bundle.inferers.prediction import predict
@@ -21,7 +22,11 @@ logger = logging.getLogger("bundle.inference")
 
 
 class CaseHandler:
-    """What an evaluator tells its handlers; a handler overrides what it needs. Only `done` is asked for an answer."""
+    """What an evaluator reports to its handlers; a handler overrides what it needs. `named`, `done` and `claim` give an answer."""
+
+    def named(self, items: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        """The entries of the dataset, under the names that they have in this run."""
+        return list(items)
 
     def start(self, evaluator: ScanEvaluator, items: Sequence[dict[str, Any]]) -> None:
         """The run begins, with these entries of the dataset."""
@@ -30,11 +35,21 @@ class CaseHandler:
         """Whether this case was finished by an earlier run."""
         return False
 
+    def claim(self, item: dict[str, Any]) -> bool:
+        """Asked just before a case is loaded; False: another process does it."""
+        return True
+
+    def loaded(self, case: Case) -> None:
+        """The scan was read, on the loading thread; raise to let the case fail."""
+
     def predicted(self, case: Case) -> None:
         """The logits are there, on the grid of the preprocessed image; raise to let the case fail."""
 
     def completed(self, case: Case) -> None:
-        """Labels are on the source grid; raise to let the case fail."""
+        """Labels are on the source grid: write files by `case.staged`; raise to let the case fail."""
+
+    def replacing(self, case: Case) -> None:
+        """All files are written and about to take their places; raise to let the case fail."""
 
     def ended(self, case: Case) -> None:
         """The case is over, whether it failed (`case.error`) or not."""
@@ -84,6 +99,8 @@ class ScanEvaluator:
         self.postprocessing, self.handlers = postprocessing, list(val_handlers)
         self.flips, self.attention, self.memory_gb = flips, attention, memory_gb
         self.cases: list[Case] = []
+        self.interrupted = False
+        self.problems: list[str] = []
 
     @property
     def failed(self) -> list[Case]:
@@ -94,20 +111,34 @@ class ScanEvaluator:
         """Work through the dataset; return the cases of this run, without their voxels."""
         items = list(self.dataset.data)
         for handler in self.handlers:
+            items = handler.named(items)
+        for handler in self.handlers:
             handler.start(self, items)
         todo = [item for item in items if not any(handler.done(item) for handler in self.handlers)]
-        self.cases = []
+        self.cases, self.problems, self.interrupted = [], [], False
         try:
-            for case in self._through_network(todo):
-                self.cases.append(case)
+            for _ in self._through_network(todo):
+                pass
+        except KeyboardInterrupt:
+            self.interrupted = True
+            raise
         finally:
             for handler in self.handlers:
-                handler.finish(self)
+                self._finish(handler)
         return self.cases
+
+    def _finish(self, handler: CaseHandler) -> None:
+        # a table that cannot be written takes nothing from the results
+        try:
+            handler.finish(self)
+        except Exception as error:
+            logger.debug("%s could not finish", type(handler).__name__, exc_info=error)
+            self.problems.append(reason(error))
+            print(f"error: {spelled(reason(error))}", file=sys.stderr, flush=True)
 
     def finalize(self) -> None:
         """End the process with exit code 1 when a case failed; `run` itself raises nothing, so that notebooks can look on."""
-        if self.failed:
+        if self.failed or self.problems:
             sys.exit(1)
 
     def _through_network(self, items: list[dict[str, Any]]) -> Iterator[Case]:
@@ -134,6 +165,9 @@ class ScanEvaluator:
     def _load(self, item: dict[str, Any]) -> Case:
         case = Case(item)
         with case.timed("load"), _noting_failure(case):
+            case.skipped = not all(handler.claim(item) for handler in self.handlers)
+            if case.skipped:
+                return case
             if item.get("problem"):
                 raise UserError(case.source, item["problem"], item.get("fix", "copy or export it again"))
             data: dict[str, Any] = dict(item)
@@ -142,6 +176,8 @@ class ScanEvaluator:
                 if isinstance(transform, LoadImaged):
                     # later steps make new tensors: this one stays as it was loaded
                     case.scan = data["image"]
+                    for handler in self.handlers:
+                        handler.loaded(case)
             case.data = data
         return case
 
@@ -150,7 +186,7 @@ class ScanEvaluator:
         return getattr(transform, "transforms", (transform,))
 
     def _predict(self, case: Case) -> None:
-        if case.error is not None:
+        if case.error is not None or case.skipped:
             return
         with case.timed("network"), _noting_failure(case):
             predict(case, self.network, self.inferer, self.device, flips=self.flips, attention=self.attention)
@@ -158,17 +194,29 @@ class ScanEvaluator:
                 handler.predicted(case)
 
     def _write(self, case: Case) -> Case:
-        if case.error is None:
+        if case.error is None and not case.skipped:
             with _noting_failure(case):
                 with case.timed("restore"):
                     case.data = self.postprocessing(case.data)
                 with case.timed("write"):
                     for handler in self.handlers:
                         handler.completed(case)
+                    for handler in self.handlers:
+                        handler.replacing(case)
+                    case.publish()
         case.release()
         for handler in self.handlers:
-            handler.ended(case)
+            self._end(handler, case)
+        self.cases.append(case)
         return case
+
+    def _end(self, handler: CaseHandler, case: Case) -> None:
+        # what cannot be recorded counts as failed: the next run does it again
+        try:
+            handler.ended(case)
+        except Exception as error:
+            logger.debug("case %s could not be ended", case.name, exc_info=error)
+            case.error = case.error or error.with_traceback(None)
 
 
 class _noting_failure:

@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from bundle import outputs
 from bundle.reports.measure import Structure, measure_structures
 from bundle.reports.quality import Judgement, judge
 from bundle.reports.scan_check import check_scan
 from bundle.tables import read_csv, write_csv
 
-CSV_NAME = "cases.csv"
+CSV_NAME = outputs.TABLE
 COLUMNS = (
     "case",
     "source",
@@ -165,7 +166,6 @@ def write_cases_csv(output_dir: str | os.PathLike, rows: Iterable[Mapping[str, A
 
     The file is written aside and then renamed, so it is whole at any moment; cases are sorted by name.
     """
-    path = Path(output_dir) / CSV_NAME
     by_case: dict[str, list[Mapping[str, Any]]] = {}
     for row in read_cases_csv(output_dir):
         by_case.setdefault(row["case"], []).append(row)
@@ -173,7 +173,12 @@ def write_cases_csv(output_dir: str | os.PathLike, rows: Iterable[Mapping[str, A
     for row in rows:
         fresh.setdefault(str(row["case"]), []).append(row)
     by_case |= fresh
-    return write_csv(path, COLUMNS, [row for case in sorted(by_case) for row in by_case[case]])
+    return write_rows(output_dir, [row for case in sorted(by_case) for row in by_case[case]])
+
+
+def write_rows(output_dir: str | os.PathLike, rows: Iterable[Mapping[str, Any]]) -> Path:
+    """Write `cases.csv` of a folder with these rows and no others, whole at any moment."""
+    return write_csv(Path(output_dir) / CSV_NAME, COLUMNS, rows)
 
 
 def read_cases_csv(output_dir: str | os.PathLike) -> list[dict[str, str]]:
@@ -186,7 +191,7 @@ def read_cases_csv(output_dir: str | os.PathLike) -> list[dict[str, str]]:
 
 def preview_path(output_dir: str | os.PathLike, name: str) -> Path:
     """Where the preview of a case lies: `<case>_preview.png` beside its label map; `write_page` looks for it there."""
-    return Path(output_dir) / f"{name}_preview.png"
+    return Path(output_dir) / outputs.preview(name)
 
 
 def preview(result: CaseResult, path: str | os.PathLike) -> Path:
@@ -219,4 +224,5 @@ __all__: Sequence[str] = (
     "read_cases_csv",
     "write_cases_csv",
     "write_page",
+    "write_rows",
 )

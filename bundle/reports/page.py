@@ -15,12 +15,13 @@ from urllib.parse import quote
 
 from PIL import Image
 
+from bundle import outputs
 from bundle.files import write_text
 from bundle.reports.cases import CSV_NAME, preview_path, read_cases_csv
 from bundle.reports.measure import amount
 from bundle.reports.page_template import PAGE
 
-PAGE_NAME = "index.html"
+PAGE_NAME = outputs.PAGE
 # the embedded previews of all cases together stay below this; many cases get smaller pictures, down to MIN_WIDTH
 MAX_PICTURES_BYTES = 24_000_000
 MAX_WIDTH, MIN_WIDTH = 1100, 320
@@ -96,7 +97,7 @@ def _row(rows: Rows, picture: str, structures: Sequence[str], folder: Path) -> s
 
 def _links(folder: Path, case: str) -> str:
     """Links to what lies beside the page for this case."""
-    files = {"labels": f"{case}_seg.nii.gz", "preview": preview_path(folder, case).name, "attention": f"{case}_attention.png"}
+    files = {"labels": outputs.label_map(case), "preview": outputs.preview(case), "attention": outputs.attention_picture(case)}
     links = [f'<a href="{quote(file)}">{word}</a>' for word, file in files.items() if (folder / file).is_file()]
     return f"<small>{' '.join(links)}</small>" if links else ""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from bundle import outputs
 from bundle.errors import UserError
 from bundle.reports.score import table
 
@@ -19,7 +20,7 @@ def quickstart_report(output_dir: str) -> None:
         UserError: there is no evaluation or no label map.
     """
     folder = Path(output_dir).resolve()
-    summary, maps = folder / "evaluation" / "summary.json", sorted((folder / "inference").glob("*_seg.nii.gz"))
+    summary, maps = folder / "evaluation" / "summary.json", sorted((folder / "inference").glob("*" + outputs.LABEL_MAP_ENDING))
     for path, there in ((summary, summary.is_file()), (folder / "inference", bool(maps))):
         if not there:
             raise UserError(path, "is not there, so there is nothing to report", "run make train, or its step that failed")
@@ -30,10 +31,10 @@ def quickstart_report(output_dir: str) -> None:
     print("\nLabel maps of scans without labels:")
     for path in maps:
         print(f"  {path}")
-    pictures = sorted((folder / "inference").glob("*_preview.png"))
+    pictures = sorted((folder / "inference").glob("*" + outputs.PREVIEW_ENDING))
     lines = {
         "Preview": pictures[0] if pictures else None,
-        "All cases": folder / "inference" / "index.html",
+        "All cases": folder / "inference" / outputs.PAGE,
         "Training": folder / "training.csv",
         "Curves": f"tensorboard --logdir {folder / 'tensorboard'}",
     }

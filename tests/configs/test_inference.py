@@ -149,7 +149,7 @@ def test_broken_scans_are_named_and_stop_nothing(tmp_path: Path, infer) -> None:
     errors = {case["case"]: case.get("error", "") for case in record["cases"]}
     for name, expected in words.items():
         assert expected in errors[name], errors[name]
-    assert sorted(path.name for path in out.iterdir()) == ["cases.csv", "good_seg.nii.gz", "index.html", "run.json"]
+    assert sorted(path.name for path in out.iterdir()) == [".records", "cases.csv", "good_seg.nii.gz", "index.html", "run.json"]
     with open(out / "cases.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert {row["case"] for row in rows} == {"good", *status}
@@ -181,13 +181,20 @@ def test_resume_does_what_is_missing_and_overwrite_does_all(tmp_path: Path, infe
     assert good and record["written"] == 3
     second = {path.name: path.stat().st_mtime_ns for path in out.glob("*_seg.nii.gz")}
     assert second["one_seg.nii.gz"] == first["one_seg.nii.gz"] and second["two_seg.nii.gz"] > first["two_seg.nii.gz"]
-    assert len(second) == 3 and not list(out.glob(".*"))
+    assert len(second) == 3 and [path.name for path in out.glob(".*")] == [".records"]
     infer(data, out, overwrite=True)
     assert all(path.stat().st_mtime_ns > second[path.name] for path in out.glob("*_seg.nii.gz"))
-    # a source that changed is done again, and one that broke loses its old label map
+    # a source that changed is done again, and one that broke keeps its old label map, marked
+    before = (out / "one_seg.nii.gz").read_bytes()
+    whole = (data / "one.nii.gz").read_bytes()
     (data / "one.nii.gz").write_bytes(b"broken")
     record, good = infer(data, out)
-    assert not good and not (out / "one_seg.nii.gz").exists() and record["written"] == 2
+    one = next(case for case in record["cases"] if case["case"] == "one")
+    assert not good and record["written"] == 2 and (out / "one_seg.nii.gz").read_bytes() == before
+    assert one["status"] == "failed" and one["output"] is None and one["kept"]["output"] == "one_seg.nii.gz"
+    (data / "one.nii.gz").write_bytes(whole)
+    record, good = infer(data, out)
+    assert good and record["written"] == 3 and "kept" not in record["cases"][0]
 
 
 def test_options_write_what_they_promise(tmp_path: Path, infer) -> None:

@@ -70,7 +70,8 @@ def test_a_killed_run_goes_on_where_it_was(command: list[str], tmp_path: Path) -
     recorded = {case["case"] for case in json.loads((out / "run.json").read_text())["cases"]}
     assert run(command, tmp_path).returncode == 0
     second = {path.name: path.stat().st_mtime_ns for path in out.glob("*_seg.nii.gz")}
-    assert len(second) == 12 and not list(out.glob(".*"))
+    assert len(second) == 12 and [path.name for path in out.glob(".*")] == [".records"]
+    assert not [path for path in (out / ".records").iterdir() if path.suffix != ".json" and path.name != ".lock"]
     kept = [name for name in first if second[name] == first[name]]
     assert {f"{case}_seg.nii.gz" for case in recorded} <= set(kept)
     assert len(kept) >= len(first) - 1

@@ -13,7 +13,7 @@ from bundle.errors import UserError
 from bundle.handlers.case_reports import CaseReports
 from bundle.inferers.case import Case
 from bundle.inferers.confidence import Confidence
-from bundle.reports.cases import read_cases_csv
+from bundle.reports.cases import write_rows
 
 LABELS = {"background": 0, "pancreas": 1, "spleen": 7}
 
@@ -35,20 +35,21 @@ def a_case(name: str = "scan") -> Case:
     return case
 
 
-def rows_of(folder) -> dict[str, dict[str, str]]:
-    return {row["structure"]: row for row in read_cases_csv(folder)}
+def rows_of(case: Case) -> dict[str, dict]:
+    return {row["structure"]: row for row in case.rows}
 
 
 def test_rows_preview_and_page(tmp_path):
     reports, case = CaseReports(tmp_path, LABELS), a_case()
     reports.completed(case)
-    assert read_cases_csv(tmp_path) == [], "the row appears when the case is over"
-    reports.ended(case)
+    assert not (tmp_path / "scan_preview.png").exists(), "it waits for the case's other files"
+    case.publish()
+    write_rows(tmp_path, case.rows)
     reports.finish(None)
-    rows = rows_of(tmp_path)
-    assert float(rows["spleen"]["volume_ml"]) == 64.0 and rows["spleen"]["mean_hu"] == "100.0"
-    assert (rows["spleen"]["confidence_mean"], rows["spleen"]["expected_dice"]) == ("0.95", "0.9")
-    assert rows["pancreas"]["volume_ml"] == "0.0" and rows["pancreas"]["reasons"].startswith("pancreas: not found")
+    rows = rows_of(case)
+    assert rows["spleen"]["volume_ml"] == 64.0 and rows["spleen"]["mean_hu"] == 100.0
+    assert (rows["spleen"]["confidence_mean"], rows["spleen"]["expected_dice"]) == (0.95, 0.9)
+    assert rows["pancreas"]["volume_ml"] == 0 and rows["pancreas"]["reasons"].startswith("pancreas: not found")
     assert case.files == ["scan_preview.png"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cases.csv", "index.html", "scan_preview.png"]
 
@@ -58,8 +59,7 @@ def test_ranges_are_judged_by(tmp_path):
     (tmp_path / "ranges.json").write_text(json.dumps(usual))
     reports, case = CaseReports(tmp_path / "out", LABELS, previews=False, reference_ranges=str(tmp_path / "ranges.json")), a_case()
     reports.completed(case)
-    reports.ended(case)
-    assert "spleen: 64.0 ml (usual in the training set: 200 to 300 ml)" in rows_of(tmp_path / "out")["spleen"]["reasons"]
+    assert "spleen: 64.0 ml (usual in the training set: 200 to 300 ml)" in rows_of(case)["spleen"]["reasons"]
     with pytest.raises(UserError, match="no such file"):
         CaseReports(tmp_path, LABELS, reference_ranges=str(tmp_path / "none.json"))
 
@@ -68,17 +68,17 @@ def test_a_picture_of_the_gates_where_asked_for(tmp_path):
     reports, case = CaseReports(tmp_path, LABELS, previews=False), a_case()
     case.attention = {2: torch.rand(2, 20, 20, 20, generator=torch.Generator().manual_seed(0))}
     reports.completed(case)
+    case.publish()
     assert case.files == ["scan_attention.png"] and (tmp_path / "scan_attention.png").stat().st_size > 10_000
 
 
-def test_a_case_that_fails_keeps_no_picture_and_says_why(tmp_path):
+def test_a_case_that_fails_leaves_no_picture(tmp_path):
     reports, case = CaseReports(tmp_path, LABELS), a_case()
+    (tmp_path / "scan_preview.png").write_bytes(b"of an earlier run")
     reports.completed(case)
-    case.error = UserError("scan.nii.gz", "the disk is full", "make room")
-    reports.ended(case)
-    (row,) = read_cases_csv(tmp_path)
-    assert row["status"] == "failed" and "the disk is full" in row["error"]
-    assert [path.name for path in tmp_path.iterdir()] == ["cases.csv"]
+    case.release()
+    assert [path.name for path in tmp_path.iterdir()] == ["scan_preview.png"]
+    assert (tmp_path / "scan_preview.png").read_bytes() == b"of an earlier run"
 
 
 def test_a_picture_that_cannot_be_drawn_costs_no_label_map(tmp_path, monkeypatch, caplog):
@@ -88,6 +88,6 @@ def test_a_picture_that_cannot_be_drawn_costs_no_label_map(tmp_path, monkeypatch
     monkeypatch.setattr("bundle.reports.cases.preview", broken)
     reports, case = CaseReports(tmp_path, LABELS), a_case()
     reports.completed(case)
-    reports.ended(case)
+    case.publish()
     assert case.files == [] and "scan_preview.png could not be drawn: no font" in caplog.text
-    assert rows_of(tmp_path)["spleen"]["status"] == "ok"
+    assert rows_of(case)["spleen"]["status"] == "ok" and list(tmp_path.iterdir()) == []

@@ -1,0 +1,101 @@
+"""Whether a scan is the one it was: a cheap stamp of its files, and a digest of their bytes."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+CHUNK = 1 << 20
+# where the header of a volume says that its voxels are in other files
+DETACHED = re.compile(rb"(?im)^\s*(?:ElementDataFile\s*=|data ?file\s*:)\s*(.*?)\s*$")
+HEADER_BYTES = 1 << 16
+
+
+def source_of(item: Mapping[str, Any]) -> str:
+    """The absolute path of a scan's file or DICOM folder."""
+    return os.path.abspath(str(item["source"]))
+
+
+def files_of(item: Mapping[str, Any]) -> list[str]:
+    """Every file that a scan's voxels and geometry come from: slices, or a header with the files that it names."""
+    image = item["image"]
+    files = [str(image)] if isinstance(image, (str, os.PathLike)) else [str(file) for file in image]
+    if len(files) == 1 and os.path.isdir(files[0]):
+        return sorted(entry.path for entry in os.scandir(files[0]) if entry.is_file())
+    return files + _companions(Path(files[0])) if len(files) == 1 else files
+
+
+def stamp(files: Sequence[str]) -> str:
+    """A short text that changes when size, times or inode of any of the files change, or one is missing: costs no reading."""
+    digest = hashlib.sha256()
+    for file in files:
+        try:
+            s = os.stat(file)
+            found = (s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino)
+        except OSError:
+            found = None
+        digest.update(os.fsencode(f"{os.path.basename(file)}\0{found}\0"))
+    return digest.hexdigest()[:32]
+
+
+def size(files: Sequence[str]) -> int:
+    """Bytes of all files together; -1 where one cannot be asked."""
+    try:
+        return sum(os.stat(file).st_size for file in files)
+    except OSError:
+        return -1
+
+
+def content_digest(files: Sequence[str]) -> str:
+    """SHA-256 of a scan's bytes, wherever its files are and whatever their names: `sha256sum` of a single file; of several, the
+    SHA-256 of their sorted digests, each on a line.
+
+    Raises:
+        OSError: a file cannot be read.
+    """
+    digests = [file_digest(file) for file in files]
+    if len(digests) == 1:
+        return digests[0]
+    return hashlib.sha256("".join(f"{one}\n" for one in sorted(digests)).encode()).hexdigest()
+
+
+def file_digest(path: str | os.PathLike) -> str:
+    """SHA-256 of a file, as `sha256sum` prints it."""
+    digest, buffer = hashlib.sha256(), memoryview(bytearray(CHUNK))
+    with open(path, "rb", buffering=0) as file:
+        while read := file.readinto(buffer):
+            digest.update(buffer[:read])
+    return digest.hexdigest()
+
+
+def _companions(path: Path) -> list[str]:
+    """The files beside a header that hold its voxels."""
+    name = path.name.lower()
+    if name.endswith((".hdr", ".hdr.gz")):
+        stem = name[: name.rindex(".hdr")]
+        with suppress(OSError):
+            return sorted(str(p) for p in path.parent.iterdir() if p.name.lower() in (f"{stem}.img", f"{stem}.img.gz"))
+        return []
+    if not name.endswith((".mhd", ".nhdr")):
+        return []
+    try:
+        with open(path, "rb") as file:
+            header = file.read(HEADER_BYTES)
+    except OSError:
+        return []
+    found = DETACHED.search(header)
+    if not found or found[1].upper() == b"LOCAL":
+        return []
+    if found[1].upper().startswith(b"LIST"):
+        names = [os.fsdecode(line.strip()) for line in header[found.end() :].splitlines() if line.strip()]
+    elif b"%" in found[1]:
+        pattern = path.parent / re.sub(r"%\d*d", "*", os.fsdecode(found[1].split()[0]))
+        return sorted(str(p) for p in pattern.parent.glob(pattern.name))
+    else:
+        names = [os.fsdecode(found[1])]
+    return [str(path.parent / name) for name in names]

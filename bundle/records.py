@@ -1,0 +1,191 @@
+"""The records of the cases in a folder of results: one small file a case, so that any number of processes can write them.
+
+`.records/<case>.json` is the truth: renamed into place, it is whole at any moment, on network file systems too, and two
+processes never write over each other's cases. `run.json` and `cases.csv` are made from these files. Where the hidden folder
+is missing (a copy of `OUT/*`) or of a version before it, the two tables are read back.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import unicodedata
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from bundle import files, outputs
+
+Entry = dict[str, Any]
+
+
+class Records:
+    """Entries of all cases of a folder, by name; names are compared as a file system that ignores case does.
+
+    Args:
+        folder: of the results.
+    """
+
+    def __init__(self, folder: str | os.PathLike) -> None:
+        self.folder = Path(folder)
+        self.hidden = self.folder / outputs.RECORDS
+        self._entries: dict[str, Entry] = {}
+        self._seen: dict[str, tuple[int, ...]] = {}
+
+    def open(self, table_rows: Mapping[str, list[Mapping[str, Any]]] | None = None) -> None:
+        """Make the folder, clear away what killed processes left, and read what is recorded.
+
+        Args:
+            table_rows: case to its rows of `cases.csv`, for entries that are found in `run.json` only.
+
+        Raises:
+            OSError: the folder cannot be made or written.
+        """
+        self.hidden.mkdir(parents=True, exist_ok=True)
+        for place in (self.folder, self.hidden):
+            files.remove_unfinished(place)
+        with files.written_aside(self.hidden / ".probe") as aside:
+            aside.touch()
+        (self.hidden / ".probe").unlink(missing_ok=True)
+        self.refresh()
+        for entry in _cases(self.folder / outputs.RECORD):
+            if key(entry["case"]) not in self._entries:
+                with suppress(OSError):
+                    self.save({**entry, "rows": list((table_rows or {}).get(entry["case"], []))})
+
+    def __iter__(self) -> Iterator[Entry]:
+        """All entries, sorted by name."""
+        # a copy first: the loading and the writing thread both add to it
+        return iter([entry for _, entry in sorted(self._entries.copy().items())])
+
+    def get(self, case: str) -> Entry | None:
+        """The entry of a case, as it was at the last `refresh`, `reread` or `save`."""
+        return self._entries.get(key(case))
+
+    def save(self, entry: Entry) -> None:
+        """Put an entry in the place of the one of its name."""
+        path = self._path(entry["case"])
+        files.write_json(path, entry)
+        self._entries[key(entry["case"])] = entry
+        with suppress(OSError):
+            self._seen[path.name] = _stamp(os.stat(path))
+
+    def reread(self, case: str) -> Entry | None:
+        """The entry of a case as it is now, whichever process wrote it."""
+        entry = _read(self._path(case))
+        if entry is not None:
+            self._entries[key(case)] = entry
+        return self.get(case)
+
+    def refresh(self) -> None:
+        """Read what other processes wrote since the last time."""
+        with os.scandir(self.hidden) as found:
+            for file in found:
+                if file.name.startswith(".") or not file.name.endswith(".json"):
+                    continue
+                with suppress(OSError):
+                    now = _stamp(file.stat())
+                    if self._seen.get(file.name) != now and (entry := _read(Path(file.path))):
+                        self._entries[key(entry["case"])] = entry
+                        self._seen[file.name] = now
+
+    def _path(self, case: str) -> Path:
+        return self.hidden / f"{case}.json"
+
+
+class Claims:
+    """Which cases a living process is doing: so that several, started on one folder, share the work.
+
+    A claim saves time only. Without it (a file system that cannot make a file exclusively, a process that hangs for hours)
+    a case is done twice, and the later result takes the place of the earlier one whole.
+
+    Args:
+        folder: hidden folder of the records.
+    """
+
+    # seconds after which a claim of another machine counts as given up: no case takes as long
+    ABANDONED = 2 * 3600.0
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._mine: set[Path] = set()
+
+    def clear(self) -> None:
+        """Remove the claims of killed processes."""
+        for path in self.folder.glob("*.claim"):
+            if not self._taken(path):
+                path.unlink(missing_ok=True)
+
+    def take(self, case: str) -> bool:
+        """Whether the case is this process's to do; False where another one that lives is doing it."""
+        path = self.folder / f"{case}.claim"
+        owner = json.dumps({"place": files.place(), "pid": os.getpid()})
+        try:
+            with open(path, "x", encoding="ascii") as file:
+                file.write(owner)
+        except FileExistsError:
+            if path not in self._mine and self._taken(path):
+                return False
+            files.write_text(path, owner)
+        self._mine.add(path)
+        return True
+
+    def give_back(self, case: str | None = None) -> None:
+        """Let go of a case, or of all that this process holds."""
+        for path in list(self._mine) if case is None else [self.folder / f"{case}.claim"]:
+            if path in self._mine:
+                self._mine.discard(path)
+                with suppress(OSError):
+                    path.unlink(missing_ok=True)
+
+    def _taken(self, path: Path) -> bool:
+        try:
+            written = path.stat().st_mtime
+            text = path.read_text(encoding="ascii")
+            # a claim without text yet is being written
+            owner = json.loads(text) if text else {"place": "", "pid": 0}
+            return files.lives(str(owner["place"]), int(owner["pid"]), written, self.ABANDONED)
+        except (OSError, ValueError, KeyError, TypeError):
+            return False
+
+
+def key(case: str) -> str:
+    """A name as file systems compare it that ignore case and the way accents are stored."""
+    return unicodedata.normalize("NFC", case).casefold()
+
+
+def own_files(entry: Mapping[str, Any]) -> list[str]:
+    """The files that an entry lists, as far as they are names within the folder that begin with the case's."""
+    names = [str(name) for name in entry.get("files") or []]
+    return [name for name in names if name.startswith(f"{entry['case']}_") and os.path.basename(name) == name]
+
+
+def _cases(path: Path) -> list[Entry]:
+    """The entries of a `run.json`; none where it is missing or not one of inference."""
+    content = _json(path)
+    cases = content.get("cases") if isinstance(content, dict) else None
+    return [entry for entry in cases or [] if _is_entry(entry)] if isinstance(cases, list) else []
+
+
+def _read(path: Path) -> Entry | None:
+    entry = _json(path)
+    return entry if _is_entry(entry) else None
+
+
+def _json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+
+
+def _is_entry(entry: Any) -> bool:
+    if not isinstance(entry, dict) or not all(isinstance(entry.get(name), str) for name in ("case", "source", "status")):
+        return False
+    case = entry["case"]
+    return bool(case) and os.path.basename(case) == case and not case.startswith(".")
+
+
+def _stamp(found: os.stat_result) -> tuple[int, ...]:
+    return found.st_size, found.st_mtime_ns, found.st_ino
