@@ -13,6 +13,7 @@ import numpy as np
 
 from bundle import labels as label_block
 from bundle.data.datalist import Case
+from bundle.data.hounsfield import SIDES_A_GUESS, Values, not_hounsfield
 from bundle.data.orientation import FLIPS
 from bundle.errors import UserError
 
@@ -186,8 +187,7 @@ def _grid(case: Case, file: str, facts: Mapping) -> list[Finding]:
         problem = f"its voxels measure {_mm(edges)}"
         found.append(Finding("warning", "spacing", case.name, file, problem, "make sure that the affine is in mm"))
     if facts.get("no_orientation"):
-        problem = "its header has neither qform nor sform, so which side is left is a guess"
-        found.append(Finding("warning", "orientation", case.name, file, problem, "convert it again from its source"))
+        found.append(Finding("warning", "orientation", case.name, file, SIDES_A_GUESS, "convert it again from its source"))
     if (facts.get("forms_gap_mm") or 0) > GRID_TOLERANCE * edges.min():
         problem = f"its qform and sform disagree by {facts['forms_gap_mm']:.1f} mm; the sform is used"
         found.append(Finding("warning", "qform", case.name, file, problem, "other tools may use the other: make them the same"))
@@ -201,21 +201,12 @@ def _intensities(case: Case, facts: Mapping) -> list[Finding]:
     if facts["nonfinite"]:
         fix = "replace them by air (-1024), or convert the scan again"
         return finding("error", "NaN", f"has {facts['nonfinite']} voxels that are NaN or infinite", fix)
-    low, high = facts["minimum"], facts["maximum"]
-    if low == high:
-        return finding("error", "constant", f"has the one value {low:g} everywhere", "convert the scan again")
-    span = f"values from {low:g} to {high:g}"
-    if high - low <= 20:
-        return finding("warning", "HU", f"{span} are no Hounsfield units: it looks normalised", "give the scan in HU, not rescaled")
-    if 0 <= low and high <= 255:
-        return finding("warning", "HU", f"{span} are no Hounsfield units: it looks windowed to 8 bits", "give the scan in HU")
-    if low >= 0:
-        fix = "where it is a CT without its rescale intercept, add it (most often -1024); an MRI does not belong here"
-        return finding("warning", "HU", f"{span} are no Hounsfield units: nothing lies under 0", fix)
-    if facts["soft_share"] < 0.02:
-        problem = f"{span}, but only {100 * facts['soft_share']:.1f} % of the voxels are soft tissue (-200 to 300 HU)"
-        return finding("warning", "HU", problem, "make sure that it is a CT of a body in HU")
-    return []
+    values = Values(facts["minimum"], facts["maximum"], facts["soft_share"], facts["histogram"], int(np.prod(facts["shape"])))
+    said = not_hounsfield(values)
+    if said is None:
+        return []
+    code, problem, fix = said
+    return finding("error" if code == "constant" else "warning", code, problem, fix)
 
 
 def _values(case: Case, facts: Mapping, labels: label_block.Labels, meaning: Mapping[int, str]) -> list[Finding]:

@@ -65,6 +65,7 @@ class CaseReports(CaseHandler):
             left_out=left_out(labels, self.structures),
             seconds=dict(case.seconds),
             reference_ranges=self.reference_ranges,
+            orientation_known=bool(case.scan.meta.get("orientation_known", True)),
         )
         case.rows = case_rows(result)
         if self.previews:

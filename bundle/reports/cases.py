@@ -64,6 +64,7 @@ class CaseResult:
         seconds: stage to seconds that it took.
         error: why the case failed; None when it did not.
         reference_ranges: what is usual for the structures (`bundle.reports.ranges.load_ranges`); None: the literature's.
+        orientation_known: whether the scan's file says which side is which.
     """
 
     name: str
@@ -78,6 +79,7 @@ class CaseResult:
     seconds: Mapping[str, float] = field(default_factory=dict)
     error: str | None = None
     reference_ranges: Mapping[str, Any] | None = None
+    orientation_known: bool = True
     _measured: dict[str, Structure] | None = field(default=None, init=False, repr=False)
     _judgement: Judgement | None = field(default=None, init=False, repr=False)
 
@@ -101,7 +103,7 @@ class CaseResult:
                     flip_disagreement=self.flip_disagreement,
                     left_out_ml={name: self.left_out_ml(name) for name in self.left_out},
                     ranges=self.reference_ranges,
-                    scan=() if self.image is None else check_scan(self.image, self.affine),
+                    scan=() if self.image is None else check_scan(self.image, self.affine, self.orientation_known),
                 )
         return self._judgement
 

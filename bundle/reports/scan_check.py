@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from nibabel.orientations import apply_orientation
 
+from bundle.data.hounsfield import AIR_HU, SIDES_A_GUESS, Values, air_level, not_hounsfield
 from bundle.reports.planes import Views
 
 # (weight, words): the smaller the weight, the graver
@@ -12,7 +15,6 @@ Finding = tuple[float, str]
 
 # at most about this many columns of voxels along the body are looked at
 COLUMNS = 64 * 64
-AIR_HU, AIR_TOLERANCE = -1000.0, 130.0
 # in-plane noise of a slice against the median of all slices, and in HU
 NOISE_RATIO, NOISE_HU = 2.5, 25.0
 # thin slices at low dose have about 40 to 50 HU
@@ -23,12 +25,13 @@ MIN_FIELD_MM = 100.0
 MIN_SLICES = 8
 
 
-def check_scan(image: np.ndarray, affine: np.ndarray) -> list[Finding]:
+def check_scan(image: np.ndarray, affine: np.ndarray, orientation_known: bool = True) -> list[Finding]:
     """(weight, words) for everything odd about a scan; an empty list for an ordinary CT of the abdomen.
 
     Args:
         image: (X, Y, Z) in HU.
         affine: (4, 4), from voxel indices to RAS+ millimetres.
+        orientation_known: whether the file says which side is which.
     """
     views = Views(affine, image.shape)
     upright = apply_orientation(image, views.orientation)
@@ -36,12 +39,14 @@ def check_scan(image: np.ndarray, affine: np.ndarray) -> list[Finding]:
     sample = upright[:: steps[0], :: steps[1]].astype(np.float32)
     finite = np.isfinite(sample)
     found = _field(views)
+    if not orientation_known:
+        found.append((0.3, SIDES_A_GUESS))
     if not finite.any():
         return [*found, (0.1, "the scan holds no numbers")]
     if not finite.all():
         found.append((0.6, f"{1 - finite.mean():.0%} of the scan are not numbers"))
         sample = np.where(finite, sample, AIR_HU)
-    found += _units(sample)
+    found += _units(sample, image)
     if sample.shape[2] >= MIN_SLICES:
         neighbours = upright[1 :: steps[0], :: steps[1]][: sample.shape[0]]
         noise = _noise(sample[: neighbours.shape[0]], np.nan_to_num(neighbours.astype(np.float32), nan=AIR_HU))
@@ -56,14 +61,16 @@ def _field(views: Views) -> list[Finding]:
     return [(0.6, f"the scan covers only {mm:.0f} mm {name}") for mm, name in zip(size, names, strict=True) if mm < MIN_FIELD_MM]
 
 
-def _units(sample: np.ndarray) -> list[Finding]:
+def _units(sample: np.ndarray, image: np.ndarray) -> list[Finding]:
     """Air and soft tissue have known HU; a forgotten rescale, a shift or another modality shows there."""
-    # padding outside the scanner's circle is lower than air: leave it out; lungs are lighter than air: the low end counts
-    air = sample[(sample < -300) & (sample > -1100)]
-    if air.size > 0.01 * sample.size:
-        level = float(np.percentile(air, 10))
-        if abs(level - AIR_HU) > AIR_TOLERANCE:
-            return [(0.4, f"air is at {level:.0f} HU instead of {AIR_HU:.0f}")]
+    values = Values.of(sample)
+    if (said := not_hounsfield(values)) is not None:
+        # the sample is thin: the words give the range of all voxels
+        whole = replace(values, low=float(np.nanmin(image)), high=float(np.nanmax(image)))
+        if (said := not_hounsfield(whole)) is not None:
+            return [(0.4 if said[1].startswith("air") else 0.2, said[1])]
+    if air_level(values) is not None:
+        return []
     # in the middle of the field of view lies the body
     quarters = [slice(n // 4, n - n // 4) for n in sample.shape[:2]]
     middle = sample[quarters[0], quarters[1]]

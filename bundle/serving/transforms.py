@@ -86,6 +86,7 @@ class QualityRecordd(MapTransform):
             confidence=confidence,
             left_out=left_out(labels, self.structures),
             reference_ranges=load_ranges(self.reference_ranges),
+            orientation_known=bool(scan.meta.get("orientation_known", True)),
         )
         structures = {name: {"volume_ml": round(float(one.volume_ml), 3), "mean_hu": one.mean_hu} for name, one in result.measured.items()}
         for name, entry in structures.items():

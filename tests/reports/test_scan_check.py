@@ -19,6 +19,11 @@ def torso(slices: int = 60) -> np.ndarray:
     return (scan + np.random.default_rng(0).normal(0, 10, scan.shape)).astype(np.float32)
 
 
+def eight_bits(scan: np.ndarray) -> np.ndarray:
+    """A window from -160 to 240 HU in 8 bits, as pictures have it."""
+    return np.clip((scan + 160) / 400 * 255, 0, 255).round().astype(np.uint8)
+
+
 def words(scan: np.ndarray, affine: np.ndarray = SPACING) -> str:
     return "; ".join(reason for _, reason in check_scan(scan, affine))
 
@@ -30,16 +35,50 @@ def test_an_ordinary_scan_has_no_finding():
 @pytest.mark.parametrize(
     ("damage", "expected"),
     [
-        (lambda scan: scan + 200, "air is at -813 HU instead of -1000"),
+        (lambda scan: scan + 200, "air is at -815 HU instead of -1000"),
         (lambda scan: scan + 1024, "do not look like HU"),
-        (lambda scan: scan / 2, "air is at -506 HU"),
-        (lambda scan: (scan + 1000) / 2000, "do not look like HU"),
-        (lambda scan: scan * 0, "do not look like HU"),
+        (lambda scan: scan / 2, "air is at -505 HU"),
+        (lambda scan: (scan + 1000) / 2000, "are not Hounsfield units: it looks normalised"),
+        (lambda scan: scan * 0, "has the one value 0 everywhere"),
         (lambda scan: scan * np.nan, "the scan holds no numbers"),
+        (eight_bits, "values from 0 to 255 are not Hounsfield units: it looks windowed to 8 bits"),
+        (lambda scan: (eight_bits(scan).astype(int) - 128).astype(np.int8), "values from -128 to 127 are not Hounsfield units"),
+        (
+            lambda scan: np.where(scan < -500, -1024, eight_bits(scan).astype(np.int16)),
+            "from -1024 to 255 are not Hounsfield units: it looks windowed to 8",
+        ),
+        (lambda scan: np.maximum(scan + 1100, 0), "are not Hounsfield units: nothing lies under 0"),
+        (lambda scan: (scan * 10 - 90000).astype(np.int32), "only 0.0 % of the voxels are soft tissue"),
     ],
 )
 def test_values_that_are_no_hu_are_named(damage, expected):
     assert expected in words(damage(torso()))
+
+
+def test_windows_of_hu_are_still_hu():
+    """A CT clipped to the range that the network looks at gives the same labels."""
+    assert words(np.clip(torso(), -200, 300)) == ""
+    assert words(np.clip(torso(), -160, 240)) == ""
+
+
+def test_doctor_and_inference_say_the_same(tmp_path):
+    import nibabel
+
+    from bundle.data.datalist import Case
+    from bundle.data.facts import image_facts
+    from bundle.data.rules import case_findings
+
+    image = nibabel.Nifti1Image(eight_bits(torso()), None)
+    image.header["pixdim"][1:4] = np.diag(SPACING)[:3]
+    image.header["qform_code"] = image.header["sform_code"] = 0
+    nibabel.save(image, tmp_path / "a.nii.gz")
+    path = str(tmp_path / "a.nii.gz")
+    said = {finding.problem for finding in case_findings(Case("a", path), image_facts(path), None, {"background": 0})}
+    assert said == {reason for _, reason in check_scan(eight_bits(torso()), SPACING, orientation_known=False)}
+    assert said == {
+        "values from 0 to 255 are not Hounsfield units: it looks windowed to 8 bits",
+        "its header does not say how it lies (a NIfTI's qform or sform, an NRRD's space), so which side is left is a guess",
+    }
 
 
 def test_a_burst_of_noise_is_counted_in_slices():
