@@ -27,6 +27,21 @@ KINDS = {
     "archives": ("archive, which is not unpacked", "archives, which are not unpacked"),
     "special": ("pipe, device or dead link", "pipes, devices or dead links"),
 }
+# of DICOM: kinds of `bundle.dicom` and their plurals; others are counted as files
+DICOM_PLURALS = {
+    "localizer": "localizers",
+    "picture of another plane": "pictures of another plane",
+    "copy of a slice": "copies of slices",
+    "dose report": "dose reports",
+    "structured report": "structured reports",
+    "secondary capture": "secondary captures",
+    "presentation state": "presentation states",
+    "document": "documents",
+    "waveform": "waveforms",
+    "parametric map": "parametric maps",
+    "radiotherapy object": "radiotherapy objects",
+    "DICOM object without an image": "DICOM objects without an image",
+}
 LABEL_WORDS = frozenset(
     "label labels labelmap labelmaps mask masks seg segs segmentation segmentations segmented annotation annotations "
     "groundtruth gt roi rois dseg probseg contours structures".split()
@@ -108,6 +123,13 @@ def not_read(path: Path) -> str | None:
     if name.endswith(ARCHIVE_ENDINGS):
         return "archives"
     return "unread" if name.endswith(UNREAD_ENDINGS) else None
+
+
+def dicom_kind(kind: str) -> tuple[str, str]:
+    """Words for one and for many of a kind that `bundle.dicom.find_series` names."""
+    if kind in DICOM_PLURALS:
+        return kind, DICOM_PLURALS[kind]
+    return f"{kind} file", f"{kind} files"
 
 
 def recorded_results(folder: Path) -> set[Path]:

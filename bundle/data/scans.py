@@ -12,7 +12,7 @@ from typing import Any
 from bundle.data.case_names import Place, digest, names_apart
 from bundle.data.endings import DICOM_ENDINGS, VOLUME_ENDINGS, ending, stem
 from bundle.data.header_start import read_start
-from bundle.data.left_alone import LeftAlone, label_folder, lines, not_read, recorded_results, sort_out
+from bundle.data.left_alone import LeftAlone, dicom_kind, label_folder, lines, not_read, recorded_results, sort_out
 from bundle.data.walk import Here, Problem, file_problem, walk
 from bundle.errors import UserError
 
@@ -149,7 +149,7 @@ def _one_file(path: Path) -> Scan:
     if not ending(path):
         if problem is not None:
             raise UserError(path, problem.words, problem.fix)
-        if not looks_like_dicom(path):
+        if not _looks_like_dicom(path):
             raise UserError(path, "this is not a scan", f"scans end in {', '.join((*VOLUME_ENDINGS, *DICOM_ENDINGS))}")
     if problem is None and read_start(path).labels:
         raise UserError(path, LABEL_MAP.words, LABEL_MAP.fix)
@@ -176,7 +176,7 @@ def _look(search: _Search, here: Here) -> None:
                 search.left.append(LeftAlone(("header without its .img", "headers without their .img"), str(path)))
             else:
                 volumes.append(path)
-        elif found or (path.suffix.lower() not in OTHER_ENDINGS and looks_like_dicom(path)):
+        elif found or (path.suffix.lower() not in OTHER_ENDINGS and _looks_like_dicom(path)):
             if in_labels:
                 search.left.append(LeftAlone("labels", str(path)))
             else:
@@ -195,29 +195,43 @@ def _look(search: _Search, here: Here) -> None:
 
 
 def _dicom(search: _Search) -> None:
-    """The DICOM series among the files that were collected; files named as DICOM that are none are scans with a problem."""
-    from bundle.data.dicom import series_in
+    """The CT series among the files that were collected; those of one folder that cannot be read for one reason are one scan."""
+    if not search.slices:
+        return
+    from bundle.dicom import find_series, looks_like_dicom
 
-    bad: dict[tuple[Path, Problem], list[Path]] = defaultdict(list)
-    good: dict[Path, list[Path]] = defaultdict(list)
+    bad: dict[tuple[str, Problem], list[Path]] = defaultdict(list)
+    good = []
     for path in search.slices:
         problem = file_problem(path)
         if problem is None and not looks_like_dicom(path):
             problem = Problem("this is not a DICOM file, in spite of its name")
         if problem is None:
-            good[path.parent].append(path)
+            good.append(path)
         else:
-            bad[path.parent, problem].append(path)
+            bad[str(path.parent), problem].append(path)
+    found, left = find_series(good)
+    search.left += [LeftAlone(dicom_kind(one.kind), one.files[0], len(one.files)) for one in left]
+    for one in found:
+        if not one.uid and one.problem:
+            bad[one.folder, Problem(one.problem, one.fix)] += map(Path, one.files)
     for (_, problem), paths in bad.items():
-        more = f", and so it is with {len(paths) - 1} more in this folder" if len(paths) > 1 else ""
+        more = f"; so it is with {len(paths) - 1} more in this folder" if len(paths) > 1 else ""
         search.take(paths[0], Problem(problem.words + more, problem.fix))
-    for folder, files in good.items():
-        found = series_in(folder, files)
-        for number, series in enumerate(found, start=1):
-            parts = folder.relative_to(search.root).parts or (folder.resolve().name,)
-            if len(found) > 1:
-                parts = (*parts, digest([str(number)]))
-            search.scans.append(Scan(_place(parts, folder), str(folder), tuple(series)))
+    series = [one for one in found if one.uid or not one.problem]
+    shared = Counter(one.folder for one in series)
+    for one in series:
+        folder = Path(one.folder)
+        name = "_".join(folder.relative_to(search.root).parts[-1:]) or folder.resolve().name
+        own = f"{name}_{digest([one.uid])}" if shared[one.folder] > 1 else name
+        place = Place((*folder.relative_to(search.root).parts[:-1], own), len(VOLUME_ENDINGS), os.path.basename(one.files[0]))
+        search.scans.append(Scan(place, one.folder, one.files, Problem(one.problem, one.fix) if one.problem else None))
+
+
+def _looks_like_dicom(path: Path) -> bool:
+    from bundle.dicom import looks_like_dicom
+
+    return looks_like_dicom(path)
 
 
 def _nothing(left: Sequence[str], others: Mapping[str, int]) -> str:
@@ -230,17 +244,3 @@ def _nothing(left: Sequence[str], others: Mapping[str, int]) -> str:
 def _what_scans_are(left: Sequence[str]) -> str:
     own = "; a file that was left alone is taken when --dataset_dir is that file" if left else ""
     return f"scans are {', '.join(VOLUME_ENDINGS[:-1])} files or DICOM series{own}"
-
-
-def looks_like_dicom(path: Path) -> bool:
-    """Whether a file starts as DICOM does: the letters DICM after a preamble, or, without one, an element of group 2 or 8."""
-    try:
-        with open(path, "rb") as file:
-            head = file.read(132)
-    except OSError:
-        return False
-    if head[128:132] == b"DICM":
-        return True
-    # explicit value representation: two capital letters; implicit: a length that is small for these first elements
-    element = head[:2] in (b"\x08\x00", b"\x02\x00") and head[3:4] == b"\x00"
-    return len(head) == 132 and element and ((head[4:6].isalpha() and head[4:6].isupper()) or head[6:8] == b"\x00\x00")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 from awkward import body, dicom_series, nifti, without_preamble
 
@@ -57,13 +59,41 @@ def test_dicom_folders_series_order_preamble_and_missing_endings(tmp_path: Path)
     for path in list(dicom_series(tmp_path / "unnamed").iterdir()):
         path.rename(path.with_suffix(""))
     found = by_name(tmp_path)
-    assert sorted(name.rpartition("_")[0] or name for name in found) == ["backwards", "bare", "two", "two", "unnamed"]
+    names = [f"two_{hashlib.sha256(uid).hexdigest()[:6]}" for uid in (b"1.2.3.4", b"1.2.3.5")]
+    assert sorted(found) == sorted(["backwards", "bare", "unnamed", *names])
     loaded = {name: LoadScand("image")(item)["image"] for name, item in found.items()}
     for name in ("backwards", "bare", "unnamed"):
         assert np.array_equal(loaded[name].numpy(), body()), name
         assert np.allclose(loaded[name].affine, DICOM_AFFINE), name
-    two = [image.numpy() for name, image in loaded.items() if name.startswith("two_")]
-    assert {array.tobytes() for array in two} == {body().tobytes(), np.flip(body(), 2).tobytes()}
+    assert np.array_equal(loaded[names[0]].numpy(), body())
+    assert np.array_equal(loaded[names[1]].numpy(), np.flip(body(), 2))
+
+
+def test_a_dicom_case_is_named_after_its_folder_whatever_else_is_there(tmp_path: Path) -> None:
+    dicom_series(tmp_path / "patA" / "CT")
+    assert list(by_name(tmp_path)) == ["patA_CT"] and list(by_name(tmp_path / "patA" / "CT")) == ["CT"]
+    scout = pydicom.dcmread(next((tmp_path / "patA" / "CT").iterdir()))
+    scout.ImageType, scout.SOPInstanceUID = ["ORIGINAL", "PRIMARY", "LOCALIZER"], "1.2.9"
+    scout.save_as(tmp_path / "patA" / "CT" / "scout.dcm")
+    pet = dicom_series(tmp_path / "patA" / "PET", uid="1.2.7")
+    for path in pet.iterdir():
+        image = pydicom.dcmread(path)
+        image.Modality, image.SOPClassUID = "PT", "1.2.840.10008.5.1.4.1.1.128"
+        image.save_as(path)
+    found = find_scans(tmp_path)
+    assert [(item["case"], len(item["image"]), item.get("problem")) for item in found] == [("patA_CT", 22, None)]
+    assert found.left_alone[0].startswith("left alone: 22 PET files (patA/PET/")
+    assert found.left_alone[1] == "left alone: 1 localizer (patA/CT/scout.dcm)"
+    with pytest.raises(UserError, match=r"no scan is in this folder or below it .*22 PET files"):
+        find_scans(pet)
+
+
+def test_a_series_in_two_folders_is_named_after_what_they_share(tmp_path: Path) -> None:
+    folder = dicom_series(tmp_path / "pat" / "DIR0")
+    (tmp_path / "pat" / "DIR1").mkdir()
+    for path in sorted(folder.iterdir())[:10]:
+        path.rename(tmp_path / "pat" / "DIR1" / path.name)
+    assert {name: len(item["image"]) for name, item in by_name(tmp_path).items()} == {"pat": 22}
 
 
 def test_a_tilted_gantry_gives_a_sheared_affine(tmp_path: Path) -> None:

@@ -76,7 +76,7 @@ def test_what_may_not_be_read_is_a_case_that_fails(tmp_path: Path) -> None:
         os.seteuid(0)
     assert sorted(items) == ["closed", "good", "listed_b", "locked", "series_1"]
     assert items["closed"]["problem"] == "this folder cannot be read (Permission denied): what is in it is not known"
-    assert items["series_1"]["problem"] == "the file cannot be opened (Permission denied), and so it is with 1 more in this folder"
+    assert items["series_1"]["problem"] == "the file cannot be opened (Permission denied); so it is with 1 more in this folder"
     for name in ("closed", "listed_b", "locked", "series_1"):
         assert items[name]["fix"] == PERMISSION_FIX and "Permission denied" in items[name]["problem"]
 
