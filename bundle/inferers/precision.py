@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from bundle.inferers.gradients import cpu_has_bf16
+
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 
 
@@ -28,10 +30,3 @@ def choose_precision(precision: str, device: torch.device | str) -> torch.dtype:
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
     return torch.bfloat16 if device.type == "cpu" and cpu_has_bf16() else torch.float32
-
-
-def cpu_has_bf16() -> bool:
-    """Whether this CPU multiplies bfloat16 matrices natively (AMX or AVX512-BF16); emulated, it would be slower than float32."""
-    # private names of torch, hence looked up with care: an older or newer torch without them means no
-    probes = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
-    return any(getattr(torch.cpu, name)() for name in probes if hasattr(torch.cpu, name))

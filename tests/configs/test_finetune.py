@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from bundle.networks import AttentionUnet
-from bundle.networks.transfer import GatesFirst
+from bundle.networks.weights.transfer import GatesFirst
 
 CHANNELS = [2, 3, 4]
 

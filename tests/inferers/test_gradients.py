@@ -1,0 +1,140 @@
+"""bfloat16 gradients on CPUs: which convolutions are kept out of it, under each set of instructions that oneDNN may use."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from bundle.errors import UserError
+from bundle.inferers import AutocastInferer, autocast, gradients
+from bundle.inferers.autocast import amp_dtype
+from bundle.inferers.gradients import SmallConvolutionsInFloat32, cpu_gradients_are_right, cpu_has_bf16, small
+
+
+@pytest.mark.parametrize(
+    ("size", "kernel", "dilation", "expected"),
+    [
+        ((2, 8, 8), 3, 1, True),
+        ((8, 8, 2), 3, 1, True),
+        ((3, 3, 3), 3, 1, False),
+        ((1, 1, 1), 1, 1, False),
+        ((1, 2, 2), 2, 1, True),
+        ((4, 8, 8), 5, 1, True),
+        ((5, 5, 5), 5, 1, False),
+        ((4, 8, 8), 3, 2, True),
+        ((5, 5, 5), 3, (2, 2, 2), False),
+        ((5, 5, 3), 3, (1, 1, 2), True),
+        ((2, 9), 3, 1, True),
+    ],
+)
+def test_which_are_small(size, kernel, dilation, expected):
+    x, weight = torch.empty(1, 1, *size), torch.empty((1, 1) + (kernel,) * len(size))
+    assert small(x, weight, dilation) is expected
+    assert small(x[0], weight, dilation) is expected  # a volume without a batch
+
+
+class Formats(torch.utils._python_dispatch.TorchDispatchMode):
+    """Notes in which number format convolutions are computed."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func is torch.ops.aten.convolution.default:
+            self.seen.append(args[0].dtype)
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize(("size", "expected"), [(2, torch.float32), (3, torch.bfloat16)])
+def test_only_small_convolutions_are_float32_and_their_results_are_autocasts(size, expected):
+    weight = torch.rand(2, 2, 3, 3, 3)
+    x = torch.rand(1, 2, size, 4, 4)
+    calls = (
+        lambda: F.conv3d(x, weight, None, 1, 1),
+        lambda: F.conv3d(input=x, weight=weight, padding=1),
+        lambda: F.conv_transpose3d(x, weight, stride=2),
+        lambda: torch.nn.Conv3d(2, 2, 3, padding="same")(x),
+    )
+    for call in calls:
+        with Formats() as formats, torch.autocast("cpu", torch.bfloat16), SmallConvolutionsInFloat32():
+            out = call()
+        assert formats.seen == [expected] and out.dtype == torch.bfloat16
+
+
+def test_the_guard_is_there_in_training_and_not_without_gradients():
+    network = torch.nn.Conv3d(1, 1, 3, padding=1)
+    inferer = AutocastInferer(True, "cpu")
+    with Formats() as formats:
+        inferer(torch.rand(1, 1, 2, 4, 4), network)
+        with torch.no_grad():
+            inferer(torch.rand(1, 1, 2, 4, 4), network)
+    assert formats.seen == [torch.float32, torch.bfloat16]
+
+
+def test_gradients_equal_those_of_float32_but_for_rounding():
+    """Shapes that are garbage with AVX512 and without AMX, where the guard is missing; `make test-cpus` runs this without AMX."""
+    assert cpu_gradients_are_right()
+    for size, kernel, stride in (((2, 8, 8), 3, 1), ((2, 2, 2), 3, 1), ((4, 8, 8), 5, 1), ((1, 8, 8), 3, 2), ((3, 4, 4), 3, 1)):
+        network = torch.nn.Conv3d(16, 16, kernel, stride, kernel // 2, bias=False)
+        x = torch.randn(2, 16, *size)
+        found = []
+        for amp in (False, True, True):
+            network.zero_grad()
+            AutocastInferer(amp, "cpu")(x, network).square().sum().backward()
+            found.append(network.weight.grad.clone())
+        assert torch.equal(found[1], found[2]), size
+        # x, weight, output and its gradient are rounded, by 2**-9 of a value each; 2**-5 is far from garbage and above that
+        assert (found[1] - found[0]).abs().max() <= 2**-5 * found[0].abs().max(), size
+
+
+def test_the_same_with_avx512_and_without_amx():
+    """In a process of its own, as oneDNN reads its setting once; a CPU without AVX512 does what it can."""
+    environment = {**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX512_CORE_BF16", "OMP_NUM_THREADS": "1"}
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        f"{__file__}::{test_gradients_equal_those_of_float32_but_for_rounding.__name__}",
+    ]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-2000:]
+
+
+def test_where_gradients_are_wrong_auto_is_float32_and_true_is_refused(monkeypatch):
+    monkeypatch.setattr(autocast, "cpu_gradients_are_right", lambda: False)
+    assert amp_dtype("auto", "cpu") == torch.float32
+    with pytest.raises(UserError, match=r"amp: this CPU's gradients .* wrong.* Fix: use auto or false"):
+        AutocastInferer(True, "cpu")
+
+
+@pytest.mark.parametrize("kind", ["garbage", "not twice the same"])
+def test_the_probe_sees_wrong_gradients(monkeypatch, kind):
+    real, calls = torch.autograd.grad, []
+
+    def wrong(out, leaf, signs):
+        gradient = real(out, leaf, signs)[0]
+        calls.append(leaf.dtype)
+        if leaf.dtype == torch.bfloat16 and (kind == "garbage" or len(calls) % 3 == 0):
+            gradient[1, 0, 1, 1, 1] += gradient.abs().max() * (1.0 if kind == "garbage" else 0.01)
+        return (gradient,)
+
+    cpu_gradients_are_right.cache_clear()
+    monkeypatch.setattr(gradients.torch.autograd, "grad", wrong)
+    assert not cpu_gradients_are_right()
+    cpu_gradients_are_right.cache_clear()
+
+
+def test_what_onednn_may_not_use_is_not_native(monkeypatch):
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: True)
+    for name, expected in (("AVX2", False), ("avx512_core", False), ("AVX512_CORE_BF16", True), ("ALL", True), ("", True)):
+        monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", name)
+        assert cpu_has_bf16() is expected
