@@ -14,6 +14,7 @@ from bundle.data.splits import SECTIONS, Split, split
 from bundle.errors import UserError
 
 ENDINGS = (".nii.gz", ".nii")
+SHOWN = 100  # problems that one error lists
 
 
 @dataclass(frozen=True)
@@ -76,15 +77,17 @@ def datalist(dataset_dir: str, section: str = "training", datalist_file: str | N
 
 def find_cases(dataset_dir: str, datalist_file: str | None = None) -> Listing:
     """All cases of a data set, and the problems of its listing; raises `UserError` only where there is nothing to list."""
-    from bundle.data import listing
+    from bundle.data import list_file, listing
+    from bundle.json_input import read_object
 
     if datalist_file:
-        return listing.from_json(Path(datalist_file), Path(dataset_dir) if dataset_dir else None)
-    folder = Path(dataset_dir)
+        return list_file.from_json(Path(datalist_file).expanduser(), Path(dataset_dir).expanduser() if dataset_dir else None)
+    folder = Path(dataset_dir).expanduser()
     if not folder.is_dir():
         raise UserError(dataset_dir, "no such folder", "give the folder that holds imagesTr and labelsTr")
-    if (folder / "dataset.json").is_file() and listing.has_list(folder / "dataset.json"):
-        return listing.from_json(folder / "dataset.json", folder)
+    about = folder / "dataset.json"
+    if about.is_file() and list_file.has_list(read_object(about, list_file.EXAMPLE)):
+        return list_file.from_json(about, folder)
     return listing.from_folders(folder)
 
 
@@ -117,8 +120,9 @@ def raise_all(problems: list[UserError]) -> None:
     if len(problems) == 1:
         raise problems[0]
     if problems:
-        lines = "".join(f"\n  {number}. {problem}" for number, problem in enumerate(problems, start=1))
-        raise UserError("data set", f"{len(problems)} problems were found{lines}".removesuffix("."))
+        lines = "".join(f"\n  {number}. {problem}" for number, problem in enumerate(problems[:SHOWN], start=1))
+        more = f"\n  and {len(problems) - SHOWN} more: python -m bundle check lists them all" if len(problems) > SHOWN else ""
+        raise UserError("data set", f"{len(problems)} problems were found{lines}{more}".removesuffix("."))
 
 
 def _check_fold_keys(source: str, free: list[Case], fixed: dict[str, list[Case]], fold: int) -> None:

@@ -12,7 +12,8 @@ from bundle import labels as label_block
 from bundle.data import rules
 from bundle.data.check import Measured, findings, measure, print_findings
 from bundle.data.datalist import Case, find_cases, sections
-from bundle.data.listing import nifti_files, stem
+from bundle.data.list_file import stem
+from bundle.data.listing import nifti_files
 from bundle.data.splits import Split
 from bundle.errors import UserError
 

@@ -119,9 +119,9 @@ def listed_scans(labelled: Sequence[Mapping[str, str]], dataset_dir: str | os.Pa
     return [{**item, "label_path": labels[id(scan)]} for scan, item in _named(scans)]
 
 
-def reference_labels(items: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The references of these entries."""
-    return [str(item["label_path"]) for item in items]
+def reference_labels(items: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """The references of these entries by the name of the case, which is the name of its label map, whatever the file is called."""
+    return {item["case"]: str(item["label_path"]) for item in items}
 
 
 def _with_names(scans: Sequence[Scan]) -> list[dict[str, Any]]:

@@ -133,7 +133,7 @@ def _held_out(merged: Mapping[str, Any], split: Split) -> dict[int, list[str]]:
             fix = 'a list with a section "validation" has one fold: use a list without it, or train once without `experiment`'
             raise UserError(merged.get("datalist") or merged["dataset_dir"], problem, fix)
         fold_of |= dict.fromkeys(scored, fold)
-        found[fold] = [str(item["case"]) for item in listed_scans(parts[1])]
+        found[fold] = [str(item["case"]) for item in listed_scans(parts[1], merged["dataset_dir"])]
     return found
 
 

@@ -149,21 +149,120 @@ def test_every_listing_problem_in_one_error(tmp_path):
     assert "case_1.nii.gz: case_1.nii is the same case" in said
 
 
+GOOD = {"image": "a.nii", "label": "a.nii"}
+
+
+def entries(**changed: object) -> str:
+    """A list of three good cases and, as `training[3]`, one that differs."""
+    good = [{"image": f"{name}.nii", "label": f"{name}.nii"} for name in "bcd"]
+    return json.dumps({"training": [*good, {**GOOD, **changed}]})
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("{", "is no valid JSON"),
+        ("", "is not valid JSON"),
+        ("{", "is not valid JSON"),
+        ("5", r"holds a number \(5\), not an object"),
+        ("null", "holds null, not an object"),
+        ('"text"', "holds a text"),
         ("[]", "holds a list, not an object"),
+        ("[" * 100_000 + "]" * 100_000, "nested too deeply"),
+        ('{"training": ' + "[" * 100_000 + "]" * 100_000 + "}", "nested too deeply"),
+        ('{"training": [[[{"image": "a.nii"}]]]}', r"training\[0\] is a list, which names no image file"),
         ("{}", "it lists no case"),
-        ('{"training": [{"image": "no.nii", "label": "no.nii"}]}', "no.nii: .*lists this image, but there is no such file"),
-        ('{"training": [{"image": ["a", "b"], "label": "c"}]}', "names no image file"),
-        ('{"training": [{"image": "list.json"}]}', "this image has no label"),
+        ('{"training": []}', "it lists no case"),
+        ('{"training": null}', '"training" is null, not a list'),
+        ('{"training": 4}', r'"training" is a number \(4\), not a list'),
+        ('{"training": "a.nii"}', r'"training" is a text \("a.nii"\), not a list'),
+        ('{"training": {"image": "a.nii"}}', '"training" is an object, not a list'),
+        ('{"test": 0}', '"test" is a number'),
+        ('{"training": [], "training": []}', 'the key "training" is there twice in one object'),
+        ('{"training": [{"image": NaN}]}', "NaN is not a number"),
+        ('{"training": [null]}', r"training\[0\] is null"),
+        ('{"training": [7]}', r"training\[0\] is a number"),
+        ('{"training": [{}]}', r"training\[0\].image is not there"),
+        (entries(image=3), r"training\[3\].image is a number \(3\)"),
+        (entries(image=None), r"training\[3\].image is null"),
+        (entries(image=["a.nii", "b.nii"]), r"training\[3\].image is a list.*names no image file"),
+        (entries(image=""), r"training\[3\].image is empty"),
+        (entries(image="a\0.nii"), r"training\[3\].image is a text"),
+        (entries(image="x" * 5000), r"training\[3\].image is .*no such file"),
+        (entries(label=None), r"training\[3\].label is null"),
+        (entries(label={"a": 1}), r"training\[3\].label is an object"),
+        (entries(fold="1"), r"training\[3\].fold is a text"),
+        (entries(fold=True), r"training\[3\].fold is true"),
+        (entries(fold=-1), r"training\[3\].fold is a number"),
+        (entries(group=["a"]), r"training\[3\].group is a list"),
+        (entries(case=5), r"training\[3\].case is a number"),
+        (entries(image="no.nii"), r'training\[3\].image is "no.nii", but there is no such file'),
+        (entries(image="/else/where/a.nii"), r'image is "/else/where/a.nii".*of another machine'),
+        (entries(image="C:\\data\\a.nii"), r"no such file.*of another machine"),
+        ('{"training": [{"image": "b.nii"}]}', r"this image has no label: training\[0\], b.nii"),
+        ('{"labels": null, "training": [{"image": "a.nii", "label": "a.nii"}]}', '"labels" is null, not an object'),
+        ('{"labels": {"1": {}}, "training": [{"image": "a.nii", "label": "a.nii"}]}', r'labels\["1"\] is an object'),
+        ('{"labels": {"²": "x"}, "training": [{"image": "a.nii", "label": "a.nii"}]}', r'labels\["²"\] is a text'),
     ],
 )
-def test_a_bad_list_is_named(tmp_path, content, said):
-    (tmp_path / "list.json").write_text(content)
-    with pytest.raises(UserError, match=said):
-        datalist(str(tmp_path), "training", str(tmp_path / "list.json"))
+@pytest.mark.parametrize("name", ["list.json", "dataset.json"])
+def test_a_bad_list_is_one_line_with_the_place(tmp_path, content, said, name):
+    touch(tmp_path, "a.nii", "b.nii", "c.nii", "d.nii", "imagesTr/e.nii")
+    (tmp_path / name).write_text(content, encoding="utf-8")
+    if name == "list.json" or content not in ("{}", '{"training": []}'):  # an empty dataset.json leaves the cases to the folders
+        with pytest.raises(UserError, match=said) as caught:
+            datalist(str(tmp_path), "training", str(tmp_path / name) if name == "list.json" else None)
+        assert name in str(caught.value) or "list.json" in content
+        assert "Fix:" in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_mistakes_of_one_kind_are_one_line(tmp_path):
+    file = write(tmp_path / "l.json", {"training": [{"image": f"{n}.nii", "label": 5} for n in range(500)]})
+    with pytest.raises(UserError, match=r"training\[0\].label is a number \(5\).*and 499 more like it"):
+        datalist(str(tmp_path), "training", file)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_what_windows_writes_is_read(tmp_path, encoding):
+    """A byte order mark, UTF-16, backslashes."""
+    msd(tmp_path, 3)
+    cases = [{key: f".\\{key}sTr\\case_{n}.nii.gz" for key in ("image", "label")} for n in range(3)]
+    (tmp_path / "dataset.json").write_text(json.dumps({"labels": {"0": "background"}, "training": cases}), encoding=encoding)
+    found = datalist(str(tmp_path), "all")
+    assert [item["label"] for item in found] == [str(tmp_path / f"labelsTr/case_{n}.nii.gz") for n in range(3)]
+
+
+def test_nnunets_list_names_images_without_their_channel(tmp_path):
+    touch(tmp_path, "imagesTr/a_0000.nii.gz", "labelsTr/a.nii.gz")
+    write(tmp_path / "dataset.json", {"training": [{"image": "./imagesTr/a.nii.gz", "label": "./labelsTr/a.nii.gz"}]})
+    assert case_names(datalist(str(tmp_path), "all")) == ["a_0000.nii.gz"]
+
+
+def test_an_image_listed_many_times_is_one_case_and_one_line(tmp_path):
+    touch(tmp_path, "a.nii", "b.nii")
+    file = write(tmp_path / "l.json", {"training": [GOOD] * 100_000 + [{"image": "./b.nii", "label": "b.nii"}, {"image": "x/../a.nii"}]})
+    listing = find_cases(str(tmp_path), file)
+    assert [case.name for case in listing.cases] == ["a", "b"]
+    assert [error.problem for error in listing.problems] == [
+        "lists the image a.nii 100001 times (training[0], training[1], training[2], training[3], ...)"
+    ]
+
+
+@pytest.mark.parametrize(("folder", "what"), [("labelsTr", "the label of case_1.nii.gz"), ("imagesTr", "the image of case_1.nii.gz")])
+def test_a_folder_by_the_name_of_a_file_is_named(tmp_path, folder, what):
+    msd(tmp_path, 3)
+    (tmp_path / folder / "case_1.nii.gz").unlink()
+    touch(tmp_path, f"{folder}/case_1.nii.gz/case_1.nii.gz")
+    with pytest.raises(UserError) as caught:
+        datalist(str(tmp_path))
+    path = tmp_path / folder / "case_1.nii.gz"
+    assert str(caught.value) == f"{path}: this is a folder, not {what}. Fix: move case_1.nii.gz out of it and remove the folder."
+
+
+def test_many_problems_are_cut_short(tmp_path):
+    touch(tmp_path, *[f"imagesTr/{number}.nii" for number in range(150)])
+    with pytest.raises(UserError, match=r"150 problems were found") as caught:
+        datalist(str(tmp_path))
+    assert str(caught.value).count("\n") == 101 and "and 50 more" in str(caught.value)
 
 
 def test_empty_and_missing_folder_and_section(tmp_path):

@@ -255,3 +255,19 @@ def test_expert_labels_against_themselves_moved(shared_data: Path, tmp_path: Pat
     entry = score(tmp_path / "predictions", [path], tmp_path / "out", labels, progress=False)["structures"]["spleen"]
     assert 0 < entry["assd_mm"]["mean"] < entry["hd95_mm"]["mean"] <= image.header.get_zooms()[0] * 1.001
     assert entry["volume_ml"]["mean"] == pytest.approx(entry["reference_ml"]["mean"])
+
+
+def test_held_out_labels_of_one_name_in_several_folders_are_scored(tmp_path: Path) -> None:
+    """What `configs/evaluate.json` does: entries of the data list, label maps by the names of the cases, references by them too."""
+    from bundle.data.scans import listed_scans, reference_labels
+
+    for number in (1, 2):
+        _save(_map(number), tmp_path / "data" / f"s{number}" / "label_seg.nii.gz")
+        _save(_map(number), tmp_path / "data" / f"s{number}" / "ct.nii.gz")
+    labelled = [{"image": f"{tmp_path}/data/s{n}/ct.nii.gz", "label": f"{tmp_path}/data/s{n}/label_seg.nii.gz"} for n in (1, 2)]
+    scans = listed_scans(labelled, tmp_path / "data")
+    for scan, number in zip(scans, (1, 2), strict=True):
+        _save(_map(number), tmp_path / "eval" / f"{scan['case']}_seg.nii.gz")
+    written = sorted((tmp_path / "eval").iterdir())
+    summary = score(written, reference_labels(scans), tmp_path / "out", LABELS, progress=False)
+    assert summary["cases"] == 2 and summary["structures"]["pancreas"]["dice"]["mean"] == 1.0

@@ -1,0 +1,231 @@
+"""Reading a list of cases that somebody wrote as JSON: MSD's `dataset.json`, MONAI's datalist.
+
+Whatever is wrong in it is one line for each kind of mistake: the file, the place (`training[3].image`), what is there, the fix.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bundle.data.datalist import ENDINGS, Case, Listing
+from bundle.errors import UserError
+from bundle.json_input import kind, read_object
+
+EXAMPLE = '{"training": [{"image": "imagesTr/a.nii.gz", "label": "labelsTr/a.nii.gz"}]}'
+# key of the file -> section of the split; None leaves it to the folds
+SECTION_OF = {"training": None, "validation": "validation", "test": "test", "testing": "test"}
+MEANING = 'write "labels": {"0": "background", "1": "pancreas"} (MSD) or {"background": 0, "pancreas": 1} (nnU-Net)'
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One case as the list has it, each value of the right type: where it is in the file, and what it says."""
+
+    place: str
+    section: str | None
+    image: str
+    label: str | None
+    fold: int | None
+    group: str | None
+    case: str | None
+
+
+class Mistakes:
+    """The problems of one file, one line for each kind: the first of its kind, and how many more there are."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.first: dict[str, tuple[str, str]] = {}
+        self.count: Counter[str] = Counter()
+
+    def add(self, sort: str, problem: str, fix: str) -> None:
+        """Note a mistake of some sort."""
+        self.first.setdefault(sort, (problem, fix))
+        self.count[sort] += 1
+
+    def errors(self) -> list[UserError]:
+        """A `UserError` for each kind."""
+        more = {sort: f" (and {number - 1} more like it)" if number > 1 else "" for sort, number in self.count.items()}
+        return [UserError(self.path, problem + more[sort], fix) for sort, (problem, fix) in self.first.items()]
+
+
+def from_json(path: Path, base: Path | None = None) -> Listing:
+    """Cases of a MONAI datalist JSON or an MSD `dataset.json`, where paths start at `base` or at the JSON's own folder.
+
+    Raises:
+        UserError: the file is not readable as JSON, or does not hold an object. What is wrong further in is in `problems`.
+    """
+    content = read_object(path, EXAMPLE)
+    mistakes = Mistakes(path)
+    listing = Listing(str(path), value_names=value_names(content, mistakes))
+    finder = _Finder([folder for folder in (base, path.parent) if folder is not None])
+    found = []
+    for entry in _unique(_entries(content, mistakes), finder, mistakes):
+        image, label = (finder.file(name) if name else None for name in (entry.image, entry.label))
+        lost = [key for key, name, file in (("image", entry.image, image), ("label", entry.label, label)) if name and not file]
+        for key in lost:
+            mistakes.add(f"no {key}", *_missing(entry, key, finder))
+        if label is None and entry.section != "test" and not lost:
+            fix = 'add its "label", or list it under "test"'
+            mistakes.add("no label", f"this image has no label: {entry.place}, {entry.image}", fix)
+        if image and not lost:
+            found.append((entry, image, label))
+    for name, (entry, image, label) in zip(_names([(image, entry.case) for entry, image, _ in found]), found, strict=True):
+        listing.cases.append(Case(name, image, label, entry.section if label else None, entry.fold, entry.group))
+    for name, number in Counter(case.name for case in listing.cases).items():
+        if number > 1:
+            mistakes.add("name", f"the case {name} is listed {number} times", "list each case once")
+    listing.problems += mistakes.errors()
+    if not listing.cases and not listing.problems:
+        listing.problems.append(UserError(path, "it lists no case", f"write {EXAMPLE}"))
+    listing.cases.sort(key=lambda case: case.name)
+    return listing
+
+
+def has_list(content: dict[str, Any]) -> bool:
+    """Whether a `dataset.json` lists its cases (MSD's does, nnU-Net's does not): any that has a label, in whatever section."""
+    for key, section in SECTION_OF.items():
+        entries = content.get(key, [])
+        if not isinstance(entries, list):
+            return True  # it means to; `from_json` says what is wrong
+        if any(section != "test" or (isinstance(entry, dict) and entry.get("label")) for entry in entries):
+            return True
+    return False
+
+
+def value_names(content: dict[str, Any], mistakes: Mistakes) -> dict[int, str]:
+    """Meaning of the label values as `dataset.json` states it: `{"1": "pancreas"}` (MSD) or `{"pancreas": 1}` (nnU-Net)."""
+    labels = content.get("labels", {})
+    if not isinstance(labels, dict):
+        mistakes.add("labels", f'"labels" is {kind(labels)}, not an object', MEANING)
+        return {}
+    meaning: dict[int, str] = {}
+    for key, value in labels.items():
+        values = value if isinstance(value, list) else [value]
+        if isinstance(value, str) and key.lstrip("-").isdecimal():
+            meaning[int(key)] = value
+        elif values and all(isinstance(item, int) and not isinstance(item, bool) for item in values):
+            meaning.update(dict.fromkeys(values, key))
+        else:
+            mistakes.add("labels", f'labels["{key[:60]}"] is {kind(value)}', MEANING)
+    return meaning
+
+
+def _entries(content: dict[str, Any], mistakes: Mistakes) -> Iterator[Entry]:
+    """The entries that have the right shape; the others are noted."""
+    for key, section in SECTION_OF.items():
+        listed = content.get(key, [])
+        if not isinstance(listed, list):
+            mistakes.add(key, f'"{key}" is {kind(listed)}, not a list', f"write {EXAMPLE.replace('training', key)}")
+            continue
+        for index, value in enumerate(listed):
+            entry = _entry(f"{key}[{index}]", {"image": value} if isinstance(value, str) else value, section, mistakes)
+            if entry is not None and not os.path.basename(entry.image).startswith("._"):  # macOS' resource forks, in some copies of MSD
+                yield entry
+
+
+def _entry(place: str, value: Any, section: str | None, mistakes: Mistakes) -> Entry | None:
+    if not isinstance(value, dict):
+        mistakes.add("entry", f"{place} is {kind(value)}, which names no image file", 'write {"image": "path", "label": "path"}')
+        return None
+    good = True
+    for key in ("image", "label"):
+        path = value.get(key, "" if key == "image" else None)
+        if (path is None and key == "label" and key not in value) or (isinstance(path, str) and path.strip() and "\0" not in path):
+            continue
+        what = "is not there" if key not in value else "is empty" if path == "" else f"is {kind(path)}"
+        fix = 'write {"image": "path", "label": "path"}; several images a case are not supported'
+        mistakes.add(f"{key} of another type", f"{place}.{key} {what}: it names no {key} file", fix)
+        good = False
+    fold, group, case = (value.get(key) for key in ("fold", "group", "case"))
+    if fold is not None and (isinstance(fold, bool) or not isinstance(fold, int) or fold < 0):
+        mistakes.add("fold", f"{place}.fold is {kind(fold)}", "write a whole number from 0 up, or leave it out")
+        good = False
+    if not isinstance(group, (str, int, type(None))) or isinstance(group, bool):
+        mistakes.add("group", f"{place}.group is {kind(group)}", 'write the name of the patient, such as "patient_1", or leave it out')
+        good = False
+    if not isinstance(case, (str, type(None))):
+        mistakes.add("case", f"{place}.case is {kind(case)}", "write the name of the case as text, or leave it out")
+        good = False
+    if not good:
+        return None
+    return Entry(place, section, value["image"], value.get("label"), fold, None if group is None else str(group), case or None)
+
+
+def _unique(entries: Iterator[Entry], finder: _Finder, mistakes: Mistakes) -> list[Entry]:
+    """The first entry of each image; an image that is listed again is noted, and measured and split once."""
+    first: dict[str, Entry] = {}
+    again: dict[str, list[str]] = defaultdict(list)
+    for entry in entries:
+        key = finder.file(entry.image) or entry.image
+        if key in first:
+            again[key].append(entry.place)
+        first.setdefault(key, entry)
+    for key, places in again.items():
+        shown = ", ".join([first[key].place, *places[:3]]) + (", ..." if len(places) > 3 else "")
+        mistakes.add("again", f"lists the image {first[key].image} {len(places) + 1} times ({shown})", "list each image once")
+    return list(first.values())
+
+
+def _missing(entry: Entry, key: str, finder: _Finder) -> tuple[str, str]:
+    """Problem and fix where a file is not there."""
+    path = str(getattr(entry, key))
+    problem = f'{entry.place}.{key} is "{path[:200]}", but there is no such file'
+    if path.startswith("/") or path[1:3] in (":\\", ":/"):
+        return problem, f"write the path from the list's folder on ({finder.bases[-1]}): this one is of another machine or place"
+    return problem, f"put the file into {finder.bases[0]}, correct the entry, or take it away"
+
+
+class _Finder:
+    """Finds the files that a list names, each looked for once."""
+
+    def __init__(self, bases: Sequence[Path]) -> None:
+        self.bases = [base.absolute() for base in bases]
+        self.known: dict[str, str | None] = {}
+        self.folders: dict[Path, dict[str, str]] = {}
+
+    def file(self, path: str) -> str | None:
+        """The file that `path` names, also where it was packed or unpacked since (`.nii` for `.nii.gz` and the other way).
+
+        Backslashes of Windows count as slashes, and nnU-Net's lists leave out the `_0000` of its files.
+        """
+        if path not in self.known:
+            names = dict.fromkeys((path, path.replace("\\", "/")))
+            paths = [Path(os.path.normpath(base / os.path.expanduser(name))) for name in names for base in self.bases]
+            found = (str(wanted) for wanted in paths if os.path.isfile(wanted) or os.path.isdir(wanted))
+            self.known[path] = next(found, None) or next((other for wanted in paths if (other := self._akin(wanted))), None)
+        return self.known[path]
+
+    def _akin(self, wanted: Path) -> str | None:
+        if not wanted.name.lower().endswith(ENDINGS):
+            return None
+        if wanted.parent not in self.folders:
+            names = sorted(os.listdir(wanted.parent), reverse=True) if os.path.isdir(wanted.parent) else []
+            self.folders[wanted.parent] = {stem(name): str(wanted.parent / name) for name in names if name.lower().endswith(ENDINGS)}
+        there = self.folders[wanted.parent]
+        return there.get(stem(wanted)) or there.get(f"{stem(wanted)}_0000")
+
+
+def stem(path: str | os.PathLike) -> str:
+    """File name without its ending: `a.1.NII.GZ` gives `a.1`; other endings lose their last suffix."""
+    name = Path(path).name
+    ending = next((ending for ending in ENDINGS if name.lower().endswith(ending)), "")
+    return name[: -len(ending)] if ending else Path(name).stem
+
+
+def _names(images: list[tuple[str, str | None]]) -> list[str]:
+    """A name a case: the entry's own `case`, else the file's stem, with as many parent folders as it takes to be unique."""
+    names = [stem(image) for image, _ in images]
+    for depth in range(1, 5):
+        double = {name for name, number in Counter(names).items() if number > 1}
+        if not double:
+            break
+        for index, (image, _) in enumerate(images):
+            if names[index] in double and depth < len(Path(image).parts) - 1:
+                names[index] = "_".join([*Path(image).parts[-1 - depth : -1], stem(image)])
+    return [given or name for (_, given), name in zip(images, names, strict=True)]
