@@ -16,6 +16,7 @@ OUT = runs/quickstart
 # real anatomies for `make weights`; where they are absent it makes do with the procedural anatomy
 MAPS ?= ../shared/data/labels/multiorgan
 REAL ?= ../shared/data/ct/torso_3mm
+PEOPLE ?= ../shared/data/labels/totalsegmentator
 # scans for `make weights`, and how many of them it makes before the training begins
 CASES ?= 520
 FIRST ?= 40
@@ -61,7 +62,7 @@ test-monai-label: $(VENV)/.ready
 	MONAI_LABEL_PYTHON="$(abspath $(LABEL_VENV))/bin/python" $(VENV)/bin/python -m pytest tests/monai_label --durations=0
 
 SYNTHESISE = $(BUNDLE) synthesise data/weights --validation 5 \
-	$(if $(wildcard $(MAPS)),--maps $(MAPS)) $(if $(wildcard $(REAL)),--real $(REAL))
+	$(if $(wildcard $(MAPS)),--maps $(MAPS)) $(if $(wildcard $(REAL)),--real $(REAL)) $(if $(wildcard $(PEOPLE)),--people $(PEOPLE))
 
 # first without the real CT, which then is a test of the carry-over; then with it. A few scans to begin with, the others are made
 # while the training runs, with what it leaves of the cores; they end with it where it is interrupted

@@ -12,9 +12,9 @@ from bundle.data.phantom import LABELS, run_parallel
 from bundle.errors import UserError
 from bundle.files import write_json
 
-VERSION = 2
+VERSION = 3
 SPACING = (2.0, 2.0, 2.0)
-KINDS = ("maps", "phantom", "real")
+KINDS = ("maps", "phantom", "real", "people")
 
 
 @dataclass(frozen=True)
@@ -25,12 +25,15 @@ class Sources:
         donors: folder of prepared donors (`.npz`).
         training, validation: names of the donors of each section.
         real: folder of the real CT, or None.
+        people, people_held_out: names of the whole bodies of each section, prepared in the folder of the donors.
     """
 
     donors: str
     training: tuple[str, ...]
     validation: tuple[str, ...]
     real: str | None
+    people: tuple[str, ...] = ()
+    people_held_out: tuple[str, ...] = ()
 
 
 def synthesise(
@@ -39,8 +42,9 @@ def synthesise(
     seed: int = 0,
     maps: str | None = None,
     real: str | None = None,
+    people: str | None = None,
     validation: int = 12,
-    shares: tuple[float, float, float] = (0.6, 0.2, 0.2),
+    shares: tuple[float, float, float, float] = (0.35, 0.1, 0.15, 0.4),
     jobs: int | None = None,
     overwrite: bool = False,
 ) -> Path:
@@ -56,8 +60,10 @@ def synthesise(
         maps: folder of label maps of real scans (values as in `bundle.data.synthetic.donors.MULTIORGAN`); every sixth map
             is kept out of training for the validation scans. Without it: the procedural anatomy alone.
         real: folder of a real CT without contrast (`ct`, `structures`, `labels` `.nii.gz`, `structures.json`).
+        people: folder of whole bodies: `NAME/structures.nii.gz` with `structures.json`, name to value; every third is kept out of
+            training for the validation scans.
         validation: scans of anatomies that training never sees.
-        shares: how many of the training scans come from maps, the procedural anatomy and the real CT.
+        shares: how many of the training scans come from maps, the procedural anatomy, the real CT and whole bodies.
         jobs: processes; one per core by default.
         overwrite: write again what stands already.
 
@@ -67,7 +73,7 @@ def synthesise(
     folder = Path(out)
     for name in ("imagesTr", "labelsTr", "donors"):
         (folder / name).mkdir(parents=True, exist_ok=True)
-    sources = _prepare(folder, maps, real)
+    sources = _prepare(folder, maps, real, people)
     names = _names(cases, validation, seed, sources, shares)
     todo = [name for name in names if overwrite or not _stands(folder, name)]
     describe = partial(_describe, folder, names, seed, sources)
@@ -77,14 +83,17 @@ def synthesise(
     return folder
 
 
-def _names(cases: int, validation: int, seed: int, sources: Sources, shares: tuple[float, float, float]) -> list[str]:
+def _names(cases: int, validation: int, seed: int, sources: Sources, shares: tuple[float, ...]) -> list[str]:
     """Names of all scans; the kind of scan i depends on the seed and i alone, so a data set can grow."""
-    weights = np.array([shares[0] * bool(sources.training), shares[1], shares[2] * (sources.real is not None)], float)
+    shares = (*shares, *[0.0] * (len(KINDS) - len(shares)))
+    weights = np.array(
+        [shares[0] * bool(sources.training), shares[1], shares[2] * (sources.real is not None), shares[3] * bool(sources.people)], float
+    )
     if not weights.sum() > 0:
         raise UserError("--shares", f"{shares} leaves nothing to draw from", "give the procedural anatomy a share, or --maps, or --real")
     edges = np.cumsum(weights / weights.sum())
     draws = np.random.default_rng([seed, 99]).random(cases)
-    kinds = [KINDS[min(int(np.searchsorted(edges, draw, side="right")), 2)] for draw in draws]
+    kinds = [KINDS[min(int(np.searchsorted(edges, draw, side="right")), len(KINDS) - 1)] for draw in draws]
     return [f"{kind}_{i:04d}" for i, kind in enumerate(kinds)] + [f"heldout_{i:04d}" for i in range(validation)]
 
 
@@ -96,7 +105,7 @@ def _stands(folder: Path, name: str) -> bool:
     return all(path.exists() for path in _paths(folder, name))
 
 
-def _prepare(folder: Path, maps: str | None, real: str | None) -> Sources:
+def _prepare(folder: Path, maps: str | None, real: str | None, people: str | None = None) -> Sources:
     """Turn label maps into donors, once; split them into training and validation by the order of their names."""
     from bundle.data.synthetic.donors import read_donor, save_donor
 
@@ -116,7 +125,24 @@ def _prepare(folder: Path, maps: str | None, real: str | None) -> Sources:
         raise UserError(real, "has no ct.nii.gz", "give the folder of a real CT, or leave --real away")
     kept_out = tuple(names[3::6] or names[-1:])
     training = tuple(name for name in names if name not in kept_out)
-    return Sources(str(folder / "donors"), training, kept_out, None if real is None else str(Path(real).resolve()))
+    bodies = [] if people is None else _prepare_people(folder, people)
+    held = tuple(bodies[2::3])
+    seen = tuple(name for name in bodies if name not in held)
+    return Sources(str(folder / "donors"), training, kept_out, None if real is None else str(Path(real).resolve()), seen, held)
+
+
+def _prepare_people(folder: Path, people: str) -> list[str]:
+    """Turn label maps of whole bodies into people, once; their names in order."""
+    from bundle.data.synthetic.people import read_person, save_person
+
+    files = sorted(Path(people).glob("*/structures.nii.gz"))
+    if not files:
+        raise UserError(people, "holds no NAME/structures.nii.gz", "give a folder of whole bodies, or leave --people away")
+    for path in files:
+        prepared = folder / "donors" / f"person_{path.parent.name}.npz"
+        if not prepared.exists():
+            save_person(read_person(path), prepared)
+    return [f"person_{path.parent.name}" for path in files]
 
 
 def _describe(folder: Path, names: list[str], seed: int, sources: Sources) -> None:
@@ -143,6 +169,8 @@ def _describe(folder: Path, names: list[str], seed: int, sources: Sources) -> No
                 "version": VERSION,
                 "anatomies_training": sources.training,
                 "anatomies_validation": sources.validation,
+                "people_training": sources.people,
+                "people_validation": sources.people_held_out,
                 "real": sources.real is not None and without != "real",
             },
         }
@@ -171,9 +199,17 @@ def make_scan(sources: Sources, name: str, seed: int) -> tuple[np.ndarray, np.nd
     held_out = kind == "heldout"
     rng = np.random.default_rng([seed, 100 + held_out, int(number)])
     donors = sources.validation if held_out else sources.training
+    people = sources.people_held_out if held_out else sources.people
     if held_out:
-        kind = "maps" if donors else "phantom"
-    if kind == "maps":
+        kinds = [kind for kind, there in (("maps", donors), ("people", people)) if there] or ["phantom"]
+        kind = kinds[int(number) % len(kinds)]
+    if kind == "people":
+        person = people[int(rng.integers(len(people)))]
+        # every second body has the pancreas of another person
+        donor = donors[int(rng.integers(len(donors)))] if donors and rng.random() < 0.5 else None
+        own = None if donor is None else _donor(sources.donors, donor)
+        image, labels = recipes.from_person(_person(sources.donors, person), rng, SPACING, own)
+    elif kind == "maps":
         donor = donors[int(rng.integers(len(donors)))]
         image, labels = recipes.from_donor(_donor(sources.donors, donor), rng, SPACING)
     elif kind == "real":
@@ -190,6 +226,13 @@ def _donor(folder: str, name: str):
     from bundle.data.synthetic.donors import load_donor
 
     return load_donor(Path(folder) / f"{name}.npz")
+
+
+@cache
+def _person(folder: str, name: str):
+    from bundle.data.synthetic.people import load_person
+
+    return load_person(Path(folder) / f"{name}.npz")
 
 
 @cache

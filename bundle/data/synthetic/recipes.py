@@ -10,10 +10,12 @@ from bundle.data.synthetic.clutter import infiltrate, paint_clutter
 from bundle.data.synthetic.contrast import RealScan, vary
 from bundle.data.synthetic.donors import Donor
 from bundle.data.synthetic.patient import paint_table
+from bundle.data.synthetic.people import Person, paint_person
 from bundle.data.synthetic.physique import Physique
 from bundle.data.synthetic.scanner import Scan, add_noise, expose, resample
-from bundle.data.synthetic.tissues import LABEL_OF, draw_means, render
+from bundle.data.synthetic.tissues import LABEL_OF, Tissue, draw_means, render
 from bundle.data.synthetic.transplant import fit_body, paint_transplant
+from bundle.data.synthetic.viscera import paint_bowel, paint_vessels, shape_pancreas
 
 Spacing = tuple[float, float, float]
 
@@ -26,6 +28,19 @@ def from_donor(donor: Donor, rng: np.random.Generator, spacing: Spacing, phase: 
     paint_transplant(canvas, body, donor, origin, arms=arms)
     paint_clutter(canvas, body, float(rng.uniform(0.2, 1.6)))
     return _scan(canvas, rng, phase)
+
+
+def from_person(person: Person, rng: np.random.Generator, spacing: Spacing, donor: Donor | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Image (HU) and labels of a whole body from a label map; with a donor, that person's pancreas takes the place of its own."""
+    low, high = _levels(rng, person.extent[0] + 6, person.extent[1] - 6)
+    reach = np.quantile(person.outline, 0.98)
+    half = np.array([reach * 1.05 + rng.uniform(15, 45), reach * 0.8 + rng.uniform(10, 40)])
+    canvas = _around(half, low, high, rng, spacing)
+    paint_person(canvas, person)
+    paint_bowel(canvas)
+    shape_pancreas(canvas, person, donor)
+    paint_vessels(canvas, person)
+    return _scan(canvas, rng)
 
 
 def from_nothing(rng: np.random.Generator, spacing: Spacing) -> tuple[np.ndarray, np.ndarray]:
@@ -58,7 +73,16 @@ def _pose(rng: np.random.Generator) -> np.ndarray:
 
 
 def _canvas(body: Physique, rng: np.random.Generator, spacing: Spacing, *, top: float, arms: bool) -> Canvas:
-    """A canvas around a body: field of view from the chest to the pelvis, or more, or less down to a slab of a few centimetres."""
+    """A canvas around a made-up body."""
+    low, high = _levels(rng, -1e3, top)
+    half = np.array([body.half_width * 1.06 + (85 if arms else rng.uniform(2, 20)), body.half_depth * 1.06 + rng.uniform(4, 18)])
+    if rng.random() < 0.1:
+        half[0] = body.half_width - rng.uniform(0, 15)
+    return _around(half, low, high, rng, spacing)
+
+
+def _levels(rng: np.random.Generator, bottom: float, top: float) -> tuple[float, float]:
+    """Lowest and highest z of a field of view: from the chest to the pelvis, or more, or less down to a slab of a few centimetres."""
     chest = rng.random() < 0.25
     high, low = min(top, rng.uniform(190, 280) if chest else rng.uniform(110, 190)), rng.uniform(-170, -75)
     cut = rng.random()
@@ -69,9 +93,10 @@ def _canvas(body: Physique, rng: np.random.Generator, spacing: Spacing, *, top: 
         high = min(high, rng.uniform(55, 100))
     elif cut < 0.24:
         low = rng.uniform(-40, 0)
-    half = np.array([body.half_width * 1.06 + (85 if arms else rng.uniform(2, 20)), body.half_depth * 1.06 + rng.uniform(4, 18)])
-    if rng.random() < 0.1:
-        half[0] = body.half_width - rng.uniform(0, 15)
+    return max(low, bottom), high
+
+
+def _around(half: np.ndarray, low: float, high: float, rng: np.random.Generator, spacing: Spacing) -> Canvas:
     shape = tuple(max(24, int(e / s)) for e, s in zip((2 * half[0], 2 * half[1], high - low), spacing, strict=True))
     origin = np.array([-half[0], -half[1] - 4, low])
     return Canvas(shape, spacing, origin=origin, rotation=_pose(rng), displacement_mm=float(rng.uniform(2, 6)), rng=rng)
@@ -84,7 +109,12 @@ def _scan(canvas: Canvas, rng: np.random.Generator, phase: float | None = None) 
         infiltrate(canvas, float(rng.uniform(0.05, 0.45)))
     if rng.random() < 0.6:
         paint_table(canvas.tissues, canvas.spacing, rng)
-    image = render(canvas.tissues, canvas.spacing, draw_means(rng, phase, spread=float(rng.uniform(0.8, 1.7))), rng)
+    means = draw_means(rng, phase, spread=float(rng.uniform(0.8, 1.7)))
+    if rng.random() < 0.35:
+        # collapsed bowel as grey as the pancreas: only its shape and place tell
+        for wall in (Tissue.BOWEL_WALL, Tissue.DUODENUM_WALL, Tissue.STOMACH_WALL):
+            means[wall] = means[Tissue.PANCREAS] + rng.normal(0, 8)
+    image = render(canvas.tissues, canvas.spacing, means, rng)
     slices = float(rng.choice([1.0, 2.0, 2.5, 3.0, 5.0], p=(0.25, 0.2, 0.2, 0.15, 0.2)))
     grid = (*canvas.spacing[:2], max(slices, canvas.spacing[2]))
     shape = (*canvas.shape[:2], max(8, round(canvas.shape[2] * canvas.spacing[2] / grid[2])))

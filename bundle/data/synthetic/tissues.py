@@ -54,6 +54,9 @@ class Tissue(IntEnum):
     TABLE_CORE = 35
     OESOPHAGUS = 36
     LESION = 37
+    DUODENUM_WALL = 38
+    COLON_WALL = 39
+    DILUTE_CONTRAST = 40
 
 
 # The default label values of the bundle: which tissues are which structure.
@@ -105,6 +108,9 @@ _HU: dict[Tissue, tuple[float, float, float, float, float, float]] = {
     Tissue.TABLE_CORE: (-900, -900, -900, -900, 30, 5),
     Tissue.OESOPHAGUS: (36, 56, 66, 60, 9, 16),
     Tissue.LESION: (20, 35, 55, 60, 20, 8),
+    Tissue.DUODENUM_WALL: (38, 92, 100, 78, 12, 14),
+    Tissue.COLON_WALL: (38, 72, 84, 72, 12, 14),
+    Tissue.DILUTE_CONTRAST: (95, 95, 95, 95, 45, 18),
 }
 
 # Tissues of coarse texture (mm): marbled muscle, lobules of the pancreas, mottled faeces; all others use _FINE_MM.

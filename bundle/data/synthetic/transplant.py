@@ -144,7 +144,7 @@ def _paint_organs(canvas: Canvas, shapes: dict[str, tuple], body: Physique) -> N
         else:
             _paint_hollow(canvas, box, distance, name)
         if name == "liver":
-            _paint_liver_veins(canvas, box, distance)
+            paint_liver_veins(canvas, box, distance)
     for side in ("left", "right"):
         box, distance = shapes[f"kidney_{side}"]
         if not distance.size:
@@ -178,7 +178,7 @@ def _paint_hollow(canvas: Canvas, box, distance: np.ndarray, name: str) -> None:
         canvas.paint(box, above, Tissue.GAS, over=tissue_set(content))
 
 
-def _paint_liver_veins(canvas: Canvas, box, distance: np.ndarray) -> None:
+def paint_liver_veins(canvas: Canvas, box, distance: np.ndarray) -> None:
     """Paint branching veins into the liver: portal ones from below, hepatic ones from above."""
     rng = canvas.rng
     deep = np.argwhere(distance < -9)
