@@ -157,8 +157,19 @@ def key(case: str) -> str:
 
 def own_files(entry: Mapping[str, Any]) -> list[str]:
     """The files that an entry lists, as far as they are names within the folder that begin with the case's."""
-    names = [str(name) for name in entry.get("files") or []]
+    listed = entry.get("files")
+    names = [str(name) for name in listed] if isinstance(listed, list) else []
     return [name for name in names if name.startswith(f"{entry['case']}_") and os.path.basename(name) == name]
+
+
+def result_files(folder: str | os.PathLike) -> set[str]:
+    """Names of the files in a folder that its records call results, kept ones among them; nothing is written or made."""
+    folder = Path(folder)
+    entries = _cases(folder / outputs.RECORD)
+    with suppress(OSError):
+        entries += [entry for path in (folder / outputs.RECORDS).glob("*.json") if (entry := _read(path))]
+    kept = [{**entry["kept"], "case": entry["case"]} for entry in entries if isinstance(entry.get("kept"), dict)]
+    return {name for entry in [*entries, *kept] for name in own_files(entry)}
 
 
 def _cases(path: Path) -> list[Entry]:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from bundle.data.endings import stem
 from bundle.data.header_start import Start, read_start
+from bundle.records import result_files
 
 # kind: one, many
 KINDS = {
@@ -134,14 +135,7 @@ def dicom_kind(kind: str) -> tuple[str, str]:
 
 def recorded_results(folder: Path) -> set[Path]:
     """The files that the run.json of a folder calls results of this bundle; none where there is no such record."""
-    content = _json(folder / "run.json")
-    cases = content.get("cases", []) if isinstance(content, dict) else []
-    names: list[object] = []
-    for case in cases if isinstance(cases, list) else []:
-        if isinstance(case, dict):
-            files = case.get("files")
-            names += [case.get("output"), *(files if isinstance(files, list) else [])]
-    return {folder / name for name in names if isinstance(name, str)}
+    return {folder / name for name in result_files(folder)}
 
 
 def predicted_by_nnunet(folder: Path) -> bool:

@@ -77,15 +77,18 @@ class RunRecord(CaseHandler):
             self.records.open(_rows_by_case(self.folder))
             self.claims.clear()
         except OSError as error:
-            problem = f"results cannot be written here ({error.strerror or error})"
-            raise UserError(self.folder, problem, "make room or the folder writable, or give another --output_dir") from error
+            raise self._not_writable(error) from error
         self.hidden = {entry["case"] for entry in self.records if self._is_past(entry)}
         named = named_apart(items, _Shown(self.records, self.hidden))
         self.names = {str(item["source"]) + str(item["case"]): str(new["case"]) for item, new in zip(items, named, strict=True)}
         return named
 
     def start(self, evaluator: ScanEvaluator, items: Sequence[dict[str, Any]]) -> None:
-        """Find out which cases are finished, and say why others are done again."""
+        """Find out which cases are finished, and say why others are done again.
+
+        Raises:
+            UserError: the tables cannot be written.
+        """
         self.wanted.settings["network"] = architecture(evaluator.network)
         self.started = _now()
         self.hidden -= {str(item["case"]) for item in items}
@@ -98,7 +101,10 @@ class RunRecord(CaseHandler):
                 again[why] += 1
         for why, count in again.most_common():
             logger.warning("%s: %s done again", why, "1 case is" if count == 1 else f"{count} cases are")
-        self._write_tables(finished=False)
+        try:
+            self._write_tables(finished=False)
+        except OSError as error:
+            raise self._not_writable(error) from error
 
     def done(self, item: dict[str, Any]) -> bool:
         """Whether an earlier run has finished this case, with the same content, weights and settings."""
@@ -143,7 +149,9 @@ class RunRecord(CaseHandler):
         self._new += 0 if case.skipped else 1
         total = sum(1 for _ in self.records)
         if self._new >= max(1, total // SHARE) or time.monotonic() - self._written_at > SECONDS:
-            self._write_tables(finished=False)
+            # the record of the case is written: the tables are tried again with the next one, and at the end
+            with suppress(OSError):
+                self._write_tables(finished=False)
 
     def finish(self, evaluator: ScanEvaluator) -> None:
         """Note that the run came to its end."""
@@ -166,6 +174,10 @@ class RunRecord(CaseHandler):
         if not found:
             raise UserError(self.folder, "no case could be segmented, so there is nothing to score", "see run.json there for the reasons")
         return found
+
+    def _not_writable(self, error: OSError) -> UserError:
+        problem = f"results cannot be written here ({error.strerror or error})"
+        return UserError(self.folder, problem, "make room or the folder writable, or give another --output_dir")
 
     def _entry(self, case: Case) -> Entry:
         return {

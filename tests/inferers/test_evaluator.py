@@ -1,0 +1,158 @@
+"""The engine of inference: what fails costs one case, stages overlap, and an interrupt leaves a whole record."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from light_evaluator import evaluator, logits, scan, spleen_voxels
+
+from bundle.errors import UserError, reason
+from bundle.files import Staged
+from bundle.inferers import CaseHandler
+
+NAMES = ("a", "b", "c", "d")
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    for number, name in enumerate(NAMES):
+        scan(tmp_path / "data" / f"{name}.nii", 3 + number)
+    return tmp_path / "data"
+
+
+def recorded(out: Path) -> dict[str, str]:
+    return {case["case"]: case["status"] for case in json.loads((out / "run.json").read_text())["cases"]}
+
+
+class Failing(CaseHandler):
+    """Fails for case b in one of the calls."""
+
+    def __init__(self, call: str) -> None:
+        setattr(self, call, self._fail)
+
+    def _fail(self, case) -> bool:
+        if (case["case"] if isinstance(case, dict) else case.name) == "b":
+            raise OSError(errno.ENAMETOOLONG, "File name too long")
+        return True
+
+
+@pytest.mark.parametrize("memory_gb", [None, 0.001], ids=["overlapping", "one after the other"])
+@pytest.mark.parametrize("call", ["claim", "loaded", "predicted", "completed", "replacing", "ended"])
+def test_whatever_fails_costs_one_case(tmp_path: Path, data: Path, call: str, memory_gb: float | None) -> None:
+    out = tmp_path / "out"
+    engine = evaluator(data, out, Failing(call), memory_gb=memory_gb)
+    cases = engine.run()
+    assert sorted(case.name for case in cases) == list(NAMES)
+    assert [(case.name, reason(case.error)) for case in engine.failed] == [("b", "File name too long")]
+    assert {n: spleen_voxels(out / f"{n}_seg.nii.gz") for n in "acd"} == {"a": 3, "c": 5, "d": 6}
+    if call != "ended":  # the record was written before
+        assert recorded(out) == {"a": "ok", "b": "failed", "c": "ok", "d": "ok"} and not (out / "b_seg.nii.gz").exists()
+    assert not list(out.glob(".*unfinished")) and not list((out / ".records").glob("*.claim"))
+    with pytest.raises(SystemExit) as end:
+        engine.finalize()
+    assert end.value.code == 1
+
+
+def test_loading_is_one_ahead_and_writing_one_behind(tmp_path: Path, data: Path) -> None:
+    order: list[str] = []
+    threads: dict[str, set[int]] = {"loaded": set(), "predicted": set(), "ended": set()}
+
+    class Order(CaseHandler):
+        def _note(self, what: str, case) -> None:
+            order.append(f"{what} {case.name}")
+            threads[what].add(threading.get_ident())
+
+        def loaded(self, case) -> None:
+            self._note("loaded", case)
+
+        def predicted(self, case) -> None:
+            time.sleep(0.1)
+            self._note("predicted", case)
+
+        def ended(self, case) -> None:
+            self._note("ended", case)
+
+    evaluator(data, tmp_path / "out", Order()).run()
+    assert len(threads["predicted"]) == 1 and not threads["predicted"] & threads["ended"]
+    assert order.index("loaded b") < order.index("predicted a"), "b loads while the network works on a"
+    assert order.index("ended a") < order.index("predicted b"), "a is written while the network works on b"
+    assert order.index("loaded d") > order.index("predicted b"), "not more than one ahead"
+    order.clear()
+    evaluator(data, tmp_path / "out2", Order(), memory_gb=0.001).run()
+    assert order == [f"{what} {name}" for name in NAMES for what in ("loaded", "predicted", "ended")]
+
+
+def test_an_interrupt_leaves_a_whole_record_and_the_next_run_does_the_rest(tmp_path: Path, data: Path) -> None:
+    out = tmp_path / "out"
+    calls = []
+
+    def interrupted(volume, network):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return logits(volume, network)
+
+    engine = evaluator(data, out, inferer=interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        engine.run()
+    assert engine.interrupted and sorted(case.name for case in engine.cases) == ["a", "b"], "b was being written"
+    assert recorded(out) == {"a": "ok", "b": "ok"} and len(list(out.glob("*_seg.nii.gz"))) == 2
+    assert not list((out / ".records").glob("*.claim")) and not list(out.glob(".*unfinished"))
+    assert [case.name for case in evaluator(data, out).run()] == ["c", "d"]
+
+
+def test_a_full_disk_costs_each_case_one_line_and_no_earlier_result(tmp_path: Path, data: Path, monkeypatch) -> None:
+    out = tmp_path / "out"
+    evaluator(data, out).run()
+    before = {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()}
+
+    def full(*arguments: object, **options: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(arguments[1]))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Staged, "written", full)
+        engine = evaluator(data, out, overwrite=True)
+        engine.run()
+    assert [reason(case.error) for case in engine.failed] == [f"{out / n}_seg.nii.gz: No space left on device" for n in NAMES]
+    assert {p.name: p.read_bytes() for p in out.glob("*_seg.nii.gz")} == {n: c for n, c in before.items() if n.endswith("_seg.nii.gz")}
+    assert set(recorded(out).values()) == {"failed"}
+    assert evaluator(data, out).run() == [], "what was kept is of the same scans and settings"
+    assert set(recorded(out).values()) == {"ok"}
+
+
+def test_no_room_at_the_start_is_one_line(tmp_path: Path, data: Path, monkeypatch) -> None:
+    def full(path: Path, content: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr("bundle.files.write_json", full)
+    with pytest.raises(UserError, match=r"out: results cannot be written here \(No space left on device\)\. Fix: "):
+        evaluator(data, tmp_path / "out").run()
+
+
+def test_a_table_that_cannot_be_written_ends_nothing(tmp_path: Path, data: Path, capsys) -> None:
+    class Late(CaseHandler):
+        def finish(self, engine) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device", "cases.csv")
+
+    engine = evaluator(data, tmp_path / "out", Late())
+    engine.run()
+    assert not engine.failed and "error: cases.csv: No space left on device" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        engine.finalize()
+
+
+def test_a_name_too_long_for_its_files_fails_alone(tmp_path: Path, data: Path) -> None:
+    out = tmp_path / "out"
+    items = [{"image": str(data / f"{n}.nii"), "source": str(data / f"{n}.nii"), "case": n, "problem": None} for n in NAMES]
+    items[1]["case"] = "x" * 245
+    engine = evaluator(data, out, items=items)
+    engine.run()
+    assert len(engine.failed) == 1 and "File name too long" in reason(engine.failed[0].error)
+    assert sorted(path.name[0] for path in out.glob("*_seg.nii.gz")) == ["a", "c", "d"]
+    assert os.path.isfile(out / "run.json")
