@@ -61,11 +61,10 @@ def evaluator(
     """The engine with the bundle's own handlers, and `more` behind them."""
     record = RunRecord(out, settings or {"labels": LABELS}, weights, options, overwrite=overwrite)
     reports = CaseReports(out, LABELS, previews=bool((options or {}).get("previews")))
+    found = find_scans(data, leave_out=out) if items is None else items
     return ScanEvaluator(
         device="cpu",
-        dataset=Dataset(
-            find_scans(data, leave_out=out) if items is None else items, Compose([LoadScand("image"), EnsureChannelFirstd("image")])
-        ),
+        dataset=Dataset(found, Compose([LoadScand("image"), EnsureChannelFirstd("image")])),
         network=torch.nn.Identity(),
         inferer=inferer,
         postprocessing=label_map,

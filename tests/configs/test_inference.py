@@ -43,9 +43,8 @@ def infer(repository: Path, weights: Path):
                 workflow_type="inference",
                 dataset_dir=str(dataset_dir),
                 output_dir=str(output_dir),
-                ckpt_path=str(weights),
                 precision="fp32",
-                **{"network_def#channels": CHANNELS, "previews": False, **override},
+                **{"ckpt_path": str(weights), "network_def#channels": CHANNELS, "previews": False, **override},
             )
             workflow.initialize()
             workflow.run()
@@ -223,6 +222,35 @@ def test_evaluate_predicts_the_held_out_cases_and_scores_them(tmp_path: Path, in
     with open(out / "metrics.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert {row["structure"] for row in rows} == {"pancreas", "spleen", "kidney"} and len({row["case"] for row in rows}) == 1
+
+
+def test_evaluation_after_training_on_scores_the_new_weights(tmp_path: Path, infer) -> None:
+    data, out, path = tmp_path / "data", tmp_path / "out", tmp_path / "model.pt"
+    for number in range(5):
+        nifti(data / "imagesTr" / f"case_{number}.nii.gz")
+        nifti(data / "labelsTr" / f"case_{number}.nii.gz", (body() == 150).astype(np.uint8), dtype=np.uint8)
+    network = AttentionUnet(channels=CHANNELS)
+    both = {"configs": ("inference.json", "evaluate.json"), "ckpt_path": str(path)}
+    said = []
+    for structure in (1, 2):  # weights that find one structure everywhere
+        with torch.no_grad():
+            for name, value in network.state_dict().items():
+                if name.startswith("heads"):
+                    value.zero_()
+                    if name.endswith("bias"):
+                        value[structure] = 1
+        torch.save(network.state_dict(), path)
+        record, good = infer(data, out, **both)
+        assert good and record["written"] == 1
+        summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))["structures"]
+        said.append({name: entry["dice"]["mean"] for name, entry in summary.items()})
+    found = int((labels_of(out / record["cases"][0]["output"])[0] == 2).sum())
+    pancreas = int((body() == 150).sum())
+    assert said[0]["pancreas"] == pytest.approx(2 * pancreas / (found + pancreas)), "all of it, and the rest of the body"
+    assert said[1]["pancreas"] == 0, "the label map of the weights before would score as before"
+    (case,) = record["cases"]
+    assert len(case["digest"]) == len(case["settings"]["weights"]) == 64 and record["settings"]["ckpt_path"] == str(path)
+    assert {"labels", "spacing", "hu_range", "flips", "keep_pieces", "network", "precision"} <= case["settings"].keys()
 
 
 def test_no_scan_is_a_readable_error(tmp_path: Path, infer) -> None:

@@ -185,7 +185,7 @@ def test_a_labelled_case_never_takes_the_name_of_another_scan(tmp_path: Path, ou
     scan(tmp_path / "a" / "ct.nii"), scan(tmp_path / "b" / "ct.nii", 5)
     done(tmp_path / "a", out)
     item = {"image": str(tmp_path / "b" / "ct.nii"), "source": str(tmp_path / "b" / "ct.nii"), "case": "ct", "label_path": "x"}
-    with pytest.raises(UserError, match="another scan named ct .*Fix: give another --output_dir"):
+    with pytest.raises(UserError, match=r"another scan named ct .*Fix: give another --output_dir"):
         evaluator(tmp_path / "b", out, items=[item]).run()
 
 
