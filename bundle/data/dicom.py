@@ -7,6 +7,7 @@ import os
 import numpy as np
 
 from bundle.dicom import read_series, series_in
+from bundle.errors import UserError
 
 __all__ = ["itk_affine", "read_header", "read_series", "series_in"]
 
@@ -22,8 +23,9 @@ def read_header(file: str | os.PathLike) -> tuple[tuple[int, ...], dict[str, obj
     header = read(file)
     if header.problem is not None:
         raise header.problem
-    layout = header.layout
-    return (layout.columns, layout.rows, layout.frames) if layout else (0, 0, 0), {"components": 1}
+    if header.layout is None:
+        raise UserError(file, f"this is not a CT ({header.kind})", "give the CT itself")
+    return (header.layout.columns, header.layout.rows, header.layout.frames), {"components": 1}
 
 
 def itk_affine(image: object) -> np.ndarray:

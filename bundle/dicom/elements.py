@@ -40,7 +40,6 @@ TAGS = {
     "ImagePositionPatient": 0x00200032,
     "ImageOrientationPatient": 0x00200037,
     "TemporalPositionIdentifier": 0x00200100,
-    "ConcatenationUID": 0x00209161,
     "SamplesPerPixel": 0x00280002,
     "PhotometricInterpretation": 0x00280004,
     "NumberOfFrames": 0x00280008,
@@ -64,6 +63,8 @@ TAGS = {
 }
 PIXEL_GROUP = 0x7FE0
 DEFLATED = b"1.2.840.10008.1.2.1.99"
+# deflate cannot shrink below 1/1032
+MOST_COMPRESSION = 1032
 EXPLICIT_LITTLE = b"1.2.840.10008.1.2.1\0\0\0"
 # headers are far smaller; what inflates to more is not looked at until its pixels are wanted
 MOST_HEADER_BYTES = 1 << 24
@@ -86,8 +87,8 @@ def looks_like_dicom(path: str | os.PathLike) -> bool:
 
 
 @contextmanager
-def opened(file: str, most: int = MOST_HEADER_BYTES) -> Iterator[tuple[BinaryIO, int | None]]:
-    """A DICOM file as a stream, and its length in bytes; a deflated one is inflated, up to `most` bytes and of unknown length."""
+def opened(file: str, most: int = MOST_HEADER_BYTES) -> Iterator[tuple[BinaryIO, int]]:
+    """A DICOM file as a stream, and the bytes that it can have at most; a deflated one is inflated, up to `most` bytes."""
     with open(file, "rb") as stream:
         head = stream.read(1024)
         if DEFLATED not in head:
@@ -102,7 +103,7 @@ def opened(file: str, most: int = MOST_HEADER_BYTES) -> Iterator[tuple[BinaryIO,
         start += 12 + length
         stream.seek(start)
         inflated = zlib.decompressobj(-zlib.MAX_WBITS).decompress(stream.read(), most)
-        yield io.BytesIO(head[:start].replace(DEFLATED, EXPLICIT_LITTLE) + inflated), None
+        yield io.BytesIO(head[:start].replace(DEFLATED, EXPLICIT_LITTLE) + inflated), os.fstat(stream.fileno()).st_size * MOST_COMPRESSION
 
 
 class Elements:

@@ -72,10 +72,10 @@ class Header:
     """What matters of a DICOM file. `kind` says what it is if not CT; `problem`, why its image cannot be used."""
 
     file: str
-    series: tuple[str, str, str] = ("", "", "")  # patient, study, series
+    uid: str = ""  # of the series
+    study: tuple[str, str] = ("", "")  # patient, study
     instance: str = ""
     kind: str | None = None
-    concatenation: str = ""
     marks: dict[str, str] = field(default_factory=dict)
     layout: Layout | None = None
     frames: tuple[Frame, ...] = ()
@@ -124,10 +124,10 @@ def _read(file: str) -> Header:
     sop_class = header.text("SOPClassUID") or str(meta.get("MediaStorageSOPClassUID", ""))
     found = {
         "file": file,
-        "series": tuple(header.text(name) for name in ("PatientID", "StudyInstanceUID", "SeriesInstanceUID")),
+        "uid": header.text("SeriesInstanceUID"),
+        "study": (header.text("PatientID"), header.text("StudyInstanceUID")),
         "instance": header.text("SOPInstanceUID"),
         "kind": kind_of(header, sop_class, bool(pixels)),
-        "concatenation": header.text("ConcatenationUID"),
         "marks": {name: text for name in MARKS if (text := header.text(name))},
     }
     if found["kind"] is not None:
@@ -141,7 +141,7 @@ def _read(file: str) -> Header:
         return Header(**found, problem=UserError(file, str(error), EXPORT_AGAIN))
 
 
-def _layout(header: Elements, syntax: str, pixels: tuple[int, int, int], size: int | None) -> Layout:
+def _layout(header: Elements, syntax: str, pixels: tuple[int, int, int], size: int) -> Layout:
     element, length, offset = pixels
     samples, photometric = header.whole("SamplesPerPixel", 1), header.text("PhotometricInterpretation") or "MONOCHROME2"
     if samples != 1 or photometric not in ("MONOCHROME1", "MONOCHROME2"):
@@ -151,7 +151,9 @@ def _layout(header: Elements, syntax: str, pixels: tuple[int, int, int], size: i
     frames = (header.numbers("NumberOfFrames", 1) or (1.0,))[0]
     if not (frames.is_integer() and 1 <= frames <= MOST_FRAMES):
         raise ValueError(f"NumberOfFrames is {frames:g}")
-    allocated = header.whole("BitsAllocated")
+    allocated, representation = header.whole("BitsAllocated"), header.whole("PixelRepresentation")
+    if representation not in (0, 1):
+        raise ValueError(f"PixelRepresentation is {representation}, not 0 or 1")
     stored = header.whole("BitsStored", allocated)
     layout = Layout(
         rows=header.whole("Rows"),
@@ -160,7 +162,7 @@ def _layout(header: Elements, syntax: str, pixels: tuple[int, int, int], size: i
         allocated=allocated,
         stored=stored,
         high=header.whole("HighBit", stored - 1),
-        signed=header.whole("PixelRepresentation", 0) == 1,
+        signed=representation == 1,
         little=syntax != BIG,
         offset=offset,
         syntax=syntax,
@@ -179,14 +181,14 @@ def _check_bits(layout: Layout) -> None:
         raise ValueError(f"its header says {layout.rows} rows and {layout.columns} columns")
 
 
-def _check_length(layout: Layout, length: int, size: int | None) -> None:
+def _check_length(layout: Layout, length: int, size: int) -> None:
     """Refuse pixels that are cut off, or are of another size than rows and columns say."""
     if not layout.native:
         return
     if length == UNDEFINED:
         raise ValueError("its pixels are compressed, but its transfer syntax says that they are not")
     needed, claimed = layout.frame_bytes * layout.frames, f"{layout.rows} rows, {layout.columns} columns"
-    there = length if size is None else min(length, size - layout.offset)
+    there = min(length, size - layout.offset)
     if there < needed:
         raise ValueError(f"its pixels are cut off: {there} bytes are there, {claimed} need {needed}")
     if there >= needed + max(layout.columns * layout.allocated // 8, 8):

@@ -60,7 +60,7 @@ def kind_of(header: Elements, sop_class: str, pixels: bool) -> str | None:
         sop_class: its SOP class, also where only the file meta information has it.
         pixels: whether it has any.
     """
-    modality = header.text("Modality")
+    modality = header.text("Modality").upper()
     if sop_class not in CT_CLASSES:
         for beginning, kind in CLASSES.items():
             if sop_class == beginning or sop_class.startswith(beginning + "."):

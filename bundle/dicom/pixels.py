@@ -6,6 +6,7 @@ import io
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 
 import numpy as np
 
@@ -62,78 +63,84 @@ def _in_hu(stored: np.ndarray, slope: float, intercept: float) -> np.ndarray:
 
 def _stored(planes: Sequence[Plane]) -> Iterator[tuple[Plane, np.ndarray]]:
     """Each plane with its stored values (rows, columns), in the order given."""
-    start = 0
-    while start < len(planes):
-        end = start + 1
-        while end < len(planes) and end - start < AT_ONCE and planes[end].layout.native == planes[start].layout.native:
-            end += 1
-        some = planes[start:end]
-        yield from zip(some, _native(some) if some[0].layout.native else _compressed(some), strict=True)
-        start = end
+    for native, some in groupby(planes, key=lambda plane: plane.layout.native):
+        for file, of_file in groupby(some, key=lambda plane: plane.header.file) if native else ():
+            yield from _native(file, list(of_file))
+        compressed = [] if native else list(some)
+        for start in range(0, len(compressed), AT_ONCE):
+            part = compressed[start : start + AT_ONCE]
+            yield from zip(part, _compressed(part), strict=True)
 
 
-def _native(planes: Sequence[Plane]) -> Iterator[np.ndarray]:
-    for plane in planes:
-        layout = plane.layout
-        start = layout.offset + plane.index * layout.frame_bytes
-        with opened(plane.header.file, start + layout.frame_bytes) as (stream, _):
-            stream.seek(start)
-            content = stream.read(layout.frame_bytes)
-        if len(content) < layout.frame_bytes:
-            raise UserError(plane.header.file, "its pixels are cut off", "export or copy it again")
-        dtype = np.dtype(f"{'<' if layout.little else '>'}{'i' if layout.signed else 'u'}{layout.allocated // 8}")
-        values = np.frombuffer(content, dtype).astype(dtype.newbyteorder("="), copy=False).reshape(layout.rows, layout.columns)
-        if layout.stored < layout.allocated:
-            # bits above the highest may hold anything; a shift down again brings the sign along
-            values = (values << (layout.allocated - layout.high - 1)) >> (layout.allocated - layout.stored)
-        yield values
+def _native(file: str, planes: Sequence[Plane]) -> Iterator[tuple[Plane, np.ndarray]]:
+    layout = planes[0].layout
+    size = layout.frame_bytes
+    dtype = np.dtype(f"{'<' if layout.little else '>'}{'i' if layout.signed else 'u'}{layout.allocated // 8}")
+    with opened(file, layout.offset + size * layout.frames) as (stream, _):
+        for plane in planes:
+            stream.seek(layout.offset + plane.index * size)
+            content = stream.read(size)
+            if len(content) < size:
+                raise UserError(file, "its pixels are cut off", "export or copy it again")
+            values = np.frombuffer(content, dtype).astype(dtype.newbyteorder("="), copy=False).reshape(layout.rows, layout.columns)
+            if layout.stored < layout.allocated:
+                # bits above the highest may hold anything; a shift down again brings the sign along
+                values = (values << (layout.allocated - layout.high - 1)) >> (layout.allocated - layout.stored)
+            yield plane, values
 
 
 def _compressed(planes: Sequence[Plane]) -> list[np.ndarray]:
     from bundle.reader_process import call
 
-    first = planes[0].layout
-    files = list(dict.fromkeys(plane.header.file for plane in planes))
-    counts = [next(len(plane.header.frames) for plane in planes if plane.header.file == file) for file in files]
-    memory_gb = LIBRARIES_GB + (sum(counts) * first.rows * first.columns * 16 + sum(map(os.path.getsize, files)) * 3) / 1e9
-    decoded = call("bundle.dicom.pixels:decoded", files, where=files[0], memory_gb=memory_gb)
-    return [decoded[files.index(plane.header.file)][plane.index] for plane in planes]
+    headers = {plane.header.file: plane.header for plane in planes}
+    files = list(headers)
+    voxels = sum(header.layout.rows * header.layout.columns * header.layout.frames for header in headers.values())
+    memory_gb = LIBRARIES_GB + (voxels * 16 + sum(map(os.path.getsize, files)) * 3) / 1e9
+    # made here, so that it goes even if the reader crashes
+    with tempfile.TemporaryDirectory(prefix="bundle-dicom-") as folder:
+        read = call("bundle.dicom.pixels:decoded", files, folder, where=files[0], memory_gb=memory_gb)
+    return [read[files.index(plane.header.file)][plane.index] for plane in planes]
 
 
-def decoded(files: Sequence[str]) -> list[np.ndarray]:
+def decoded(files: Sequence[str], folder: str) -> list[np.ndarray]:
     """The stored values (frames, rows, columns) of compressed DICOM files, by GDCM.
 
     GDCM gets a copy of each with nothing but its pixels and how they are stored: what it makes of other elements (it inverts
     MONOCHROME1, and knows one slope for all frames) does not matter then.
+
+    Args:
+        files: each with all its frames.
+        folder: for these copies.
 
     Raises:
         UserError: one cannot be decoded.
     """
     import itk
 
+    itk.Object.SetGlobalWarningDisplay(False)
+    return [_decoded(file, os.path.join(folder, "pixels.dcm")) for file in files]
+
+
+def _decoded(file: str, copy: str) -> np.ndarray:
+    import itk
+
     from bundle.dicom.headers import read_header
 
-    itk.Object.SetGlobalWarningDisplay(False)
-    found = []
-    with tempfile.TemporaryDirectory(prefix="bundle-dicom-") as folder:
-        copy = os.path.join(folder, "pixels.dcm")
-        for file in files:
-            layout = read_header(file).layout
-            with open(copy, "wb") as stream:
-                stream.write(_bare(file, layout))
-            kind = itk.F if layout.stored > 16 else itk.SS if layout.signed else itk.US
-            try:
-                reader = itk.ImageFileReader[itk.Image[kind, 3]].New(FileName=copy, ImageIO=itk.GDCMImageIO.New())
-                reader.Update()
-            except RuntimeError as error:
-                problem = f"its pixels cannot be decompressed (transfer syntax {layout.syntax})"
-                raise UserError(file, problem, "export it again, uncompressed") from error
-            values = itk.array_from_image(reader.GetOutput())
-            if values.shape != (layout.frames, layout.rows, layout.columns):
-                problem = f"its pixels are {values.shape[2]}x{values.shape[1]}x{values.shape[0]}, its header says otherwise"
-                raise UserError(file, problem, "export it again")
-            found.append(values)
-    return found
+    layout = read_header(file).layout
+    with open(copy, "wb") as stream:
+        stream.write(_bare(file, layout))
+    kind = itk.F if layout.stored > 16 else itk.SS if layout.signed else itk.US
+    try:
+        reader = itk.ImageFileReader[itk.Image[kind, 3]].New(FileName=copy, ImageIO=itk.GDCMImageIO.New())
+        reader.Update()
+    except RuntimeError as error:
+        problem = f"its pixels cannot be decompressed (transfer syntax {layout.syntax})"
+        raise UserError(file, problem, "export it again, uncompressed") from error
+    values = itk.array_from_image(reader.GetOutput())
+    if values.shape != (layout.frames, layout.rows, layout.columns):
+        size = "x".join(map(str, values.shape[::-1]))
+        raise UserError(file, f"its pixels are {size}, its header says {layout.columns}x{layout.rows}x{layout.frames}", "export it again")
+    return values
 
 
 def _bare(file: str, layout: object) -> bytes:

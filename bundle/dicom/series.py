@@ -19,7 +19,7 @@ from bundle.errors import UserError
 SHARED_SLICES = 0.1
 # fewer pictures of another plane are a localizer, more a scan of their own
 FEW = 3
-ANOTHER_PLANE, COPY = "picture of another plane", "copy of a slice"
+ANOTHER_PLANE, COPY, ONE_SLICE = "picture of another plane", "copy of a slice", "time series of one slice"
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def find_series(files: Iterable[str | os.PathLike]) -> tuple[list[Series], list[
     """
     found: list[Series] = []
     left: dict[tuple[str, str], list[str]] = defaultdict(list)
-    scans: dict[tuple, list[Header]] = defaultdict(list)
+    scans: dict[tuple[str, str], list[Header]] = defaultdict(list)
     for file in sorted({str(file) for file in files}):
         try:
             header = read_header(file)
@@ -61,10 +61,10 @@ def find_series(files: Iterable[str | os.PathLike]) -> tuple[list[Series], list[
             left[header.kind, os.path.dirname(file)].append(file)
         else:
             # without a UID the folder says what belongs together
-            scans[header.series if header.series[2] else (*header.series, os.path.dirname(file))].append(header)
+            scans[header.uid, "" if header.uid else os.path.dirname(file)].append(header)
     for headers in scans.values():
         for together in _exports(headers):
-            series, others = _arranged(together)
+            series, others = _of_one_study(together)
             found += series
             for file, kind in others:
                 left[kind, os.path.dirname(file)].append(file)
@@ -78,9 +78,15 @@ def series_in(folder: str | os.PathLike, files: Sequence[Path] | None = None) ->
     Args:
         folder: what to look in; subfolders are not searched.
         files: if given, only these count.
+
+    Raises:
+        UserError: the folder holds other DICOM objects and no CT.
     """
     names = sorted(Path(folder).iterdir()) if files is None else files
-    found, _ = find_series(name for name in names if looks_like_dicom(name))
+    found, left = find_series(name for name in names if looks_like_dicom(name))
+    if files is None and left and not found:
+        kinds = ", ".join(f"{len(alone.files)} {'file' if len(alone.files) == 1 else 'files'}: {alone.kind}" for alone in left)
+        raise UserError(folder, f"no CT is in this folder ({kinds})", "give the CT itself")
     return [list(series.files) for series in found]
 
 
@@ -112,26 +118,23 @@ def _folder(files: Sequence[str]) -> str:
 
 
 def _exports(headers: list[Header]) -> list[list[Header]]:
-    """Headers of one series UID, apart where folders hold the same slices again, and where files are whole volumes."""
-    parts: list[tuple[set, list[Header]]] = []
-    folders: dict[str, list[Header]] = defaultdict(list)
-    alone = []
+    """Headers of one series UID, apart where two folders, or two files of many frames, hold the same slices."""
+    units: dict[str, list[Header]] = defaultdict(list)
     for header in headers:
-        if len(header.frames) > 1 and not header.concatenation:
-            alone.append([header])
-        else:
-            folders[os.path.dirname(header.file)].append(header)
-    for _, here in sorted(folders.items()):
+        units[header.file if len(header.frames) > 1 else os.path.dirname(header.file)].append(header)
+    parts: list[tuple[set, list[Header]]] = []
+    for _, here in sorted(units.items()):
+        marks = [_marks(header) for header in here]
         for known, together in parts if any(_placed(header) for header in here) else ():
-            again = sum(not known.isdisjoint(_marks(header)) for header in here)
+            again = sum(not known.isdisjoint(some) for some in marks)
             if again <= SHARED_SLICES * min(len(together), len(here)):
                 break
         else:
             known, together = set(), []
             parts.append((known, together))
-        known.update(mark for header in here for mark in _marks(header))
+        known.update(*marks)
         together += here
-    return alone + [together for _, together in parts]
+    return [together for _, together in parts]
 
 
 def _placed(header: Header) -> bool:
@@ -139,27 +142,39 @@ def _placed(header: Header) -> bool:
 
 
 def _marks(header: Header) -> list[object]:
-    """What two headers of the same slice share: its UID, or its place."""
+    """What two headers of the same slice share: its UID, or a place."""
     marks: list[object] = [header.instance] if header.instance else []
-    if _placed(header):
-        frame = header.frames[0]
-        place = (round(value, 1) for value in (*frame.position, *(frame.directions or ())))
+    for frame in header.frames if _placed(header) else ():
+        place = (round(value, 1) for value in (*(frame.position or ()), *(frame.directions or ())))
         marks.append((*place, header.layout.rows, header.layout.columns))
     return marks or [header.file]
 
 
+def _of_one_study(headers: list[Header]) -> tuple[list[Series], list[tuple[str, str]]]:
+    """As `_arranged`; files that are no scan together and name several patients or studies are taken apart by these."""
+    found, left = _arranged(headers)
+    studies: dict[tuple[str, str], list[Header]] = defaultdict(list)
+    for header in headers:
+        studies[header.study].append(header)
+    if len(studies) == 1 or all(series.problem is None for series in found):
+        return found, left
+    each = [_arranged(some) for some in studies.values()]
+    return [series for some, _ in each for series in some], [other for _, some in each for other in some]
+
+
 def _arranged(headers: list[Header]) -> tuple[list[Series], list[tuple[str, str]]]:
     """The scans of one series, and its files that belong to none with their kinds."""
-    uid, files = headers[0].series[2], [header.file for header in headers]
+    uid, files = headers[0].uid, [header.file for header in headers]
     try:
         groups = by_plane(checked_planes(headers))
-        if len(files) < FEW and len(groups) == len(files) and (len(groups) > 1 or _upright(groups[0])):
-            return [], [(file, "localizer") for file in files]
+        kind = _no_volume(groups)
+        if kind:
+            return [], [(file, kind) for file in files]
         stack = _main_stack(groups)
-        for group in groups[1:]:
-            for plane in group:
-                if _continues(stack, plane):
-                    raise _other_plane(plane, stack.planes[0], "")
+        own = {plane.header.file for plane in stack.planes}
+        for plane in (plane for group in groups[1:] for plane in group):
+            if plane.header.file in own or _continues(stack, plane):
+                raise _other_plane(plane, stack.planes[0], "")
     except UserError as error:
         return [_refused(uid, files, error)], []
     found, left = [_whole(uid, stack)], _copies(stack)
@@ -211,9 +226,16 @@ def _other_plane(plane: Plane, usual: Plane, without: str) -> UserError:
     return UserError(os.path.dirname(plane.header.file), problem, "export the series again, each stack as a series of its own")
 
 
-def _upright(group: list[Plane]) -> bool:
-    """Whether a single picture stands upright, as scouts do and slices of a CT do not."""
-    return len(group) == 1 and abs(directions(group)[2][2]) < 0.5
+def _no_volume(groups: list[list[Plane]]) -> str | None:
+    """What pictures are that plainly are no stack of slices: scouts, or one slice again and again; otherwise None."""
+    planes = [plane for group in groups for plane in group]
+    # scouts stand upright, slices of a CT do not
+    upright = len(planes) == 1 and abs(directions(planes)[2][2]) < 0.5
+    if len(planes) < FEW and len(groups) == len(planes) and (len(planes) > 1 or upright):
+        return "localizer"
+    if len(planes) >= FEW and len(groups) == 1 and len({plane.frame.position for plane in planes}) == 1:
+        return None if len({plane.header.file for plane in planes}) == 1 else ONE_SLICE
+    return None
 
 
 def _continues(stack: Stack, plane: Plane) -> bool:

@@ -18,7 +18,7 @@ GAP_TOLERANCE, GAP_TOLERANCE_MM = 0.25, 1.0
 PLACE_TOLERANCE, PLACE_TOLERANCE_MM = 0.5, 1.0
 # directions that differ by less (half a degree) are rounding; ratio of two pixel spacings, likewise
 SAME_DIRECTION, SAME_SPACING = 0.01, 1e-3
-# slices closer than this share of the largest gaps lie at the same position
+# slices closer than this share of the usual gap lie at the same position
 SAME_PLACE = 0.05
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 WHOLE_SERIES, APART = "export the whole series", "export each phase or reconstruction as a series of its own"
@@ -160,7 +160,8 @@ def _without_copies(ordered: list[Plane], normal: np.ndarray) -> tuple[list[Plan
     """The planes without those that are there twice; `UserError` where different ones lie at the same position."""
     along = np.array([normal @ plane.frame.position for plane in ordered])
     gaps = np.diff(along)
-    same = gaps <= SAME_PLACE * np.percentile(gaps, 95) if len(gaps) else gaps
+    # a few gaps may be far larger than the others, and half of them or more may be 0
+    same = gaps <= SAME_PLACE * np.percentile(gaps, 75, method="lower") if len(gaps) else gaps
     kept, copies, clashes = ordered[:1], [], []
     first = 0  # of the planes at this position
     for plane, again in zip(ordered[1:], same, strict=True):
