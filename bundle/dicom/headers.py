@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -184,6 +185,8 @@ def _check_bits(layout: Layout) -> None:
 def _check_length(layout: Layout, length: int, size: int) -> None:
     """Refuse pixels that are cut off, or are of another size than rows and columns say."""
     if not layout.native:
+        if length != UNDEFINED or not re.fullmatch(r"[0-9.]{5,64}", layout.syntax):
+            raise ValueError(f"its transfer syntax {layout.syntax[:64]!r} is not one of compressed pixels, nor one that is known")
         return
     if length == UNDEFINED:
         raise ValueError("its pixels are compressed, but its transfer syntax says that they are not")

@@ -127,13 +127,13 @@ def _decoded(file: str, copy: str) -> np.ndarray:
     from bundle.dicom.headers import read_header
 
     layout = read_header(file).layout
-    with open(copy, "wb") as stream:
-        stream.write(_bare(file, layout))
     kind = itk.F if layout.stored > 16 else itk.SS if layout.signed else itk.US
     try:
+        with open(copy, "wb") as stream:
+            stream.write(_bare(file, layout))
         reader = itk.ImageFileReader[itk.Image[kind, 3]].New(FileName=copy, ImageIO=itk.GDCMImageIO.New())
         reader.Update()
-    except RuntimeError as error:
+    except (RuntimeError, ValueError) as error:
         problem = f"its pixels cannot be decompressed (transfer syntax {layout.syntax})"
         raise UserError(file, problem, "export it again, uncompressed") from error
     values = itk.array_from_image(reader.GetOutput())

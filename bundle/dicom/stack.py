@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bundle.dicom.elements import opened
-from bundle.dicom.headers import Frame, Header, Layout
+from bundle.dicom.headers import MARKS, Frame, Header, Layout
 from bundle.errors import UserError
 
 # how far one gap between slices may be from the usual one, as a share of it and in mm: the smaller counts
@@ -181,11 +181,10 @@ def _without_copies(ordered: list[Plane], normal: np.ndarray) -> tuple[list[Plan
 def _clash(kept: list[Plane], clashes: list[tuple[Plane, Plane]]) -> UserError:
     one, other = clashes[0]
     what = f"{one.name} and {other.name} lie at the same position" + (f", like {len(clashes) - 1} more" if len(clashes) > 1 else "")
-    mark = next((name for name in one.header.marks if one.header.marks[name] != other.header.marks.get(name, "")), None)
+    mark = next((name for name in MARKS if one.header.marks.get(name) != other.header.marks.get(name)), None)
     if mark is not None:
-        what += (
-            f" ({mark} {one.header.marks[mark][:40]} and {other.header.marks.get(mark, 'none')[:40]}): several acquisitions in one series"
-        )
+        values = " and ".join(plane.header.marks.get(mark, "none")[:40] for plane in (one, other))
+        what += f" ({mark} {values}): several acquisitions in one series"
     elif one.header.file == other.header.file:
         what += ": several stacks in one file"
     else:
