@@ -113,7 +113,9 @@ def listed_scans(labelled: Sequence[Mapping[str, str]], dataset_dir: str | os.Pa
         image, label = entry["image"], Path(entry["label"])
         parts = label.absolute().relative_to(root).parts[:-1] if root is not None and label.absolute().is_relative_to(root) else ()
         parts = tuple(part for part in parts if not label_folder(Path(part), Path()))
-        scan = Scan(_place((*parts, stem(label)), label), image, (image,), problem=_problem(Path(image)))
+        own = stem(label)
+        own = next((own.removesuffix(suffix) for suffix in ("_seg", ".seg") if own.endswith(suffix)), own)
+        scan = Scan(_place((*parts, own), label), image, (image,), problem=_problem(Path(image)))
         scans.append(scan)
         labels[id(scan)] = str(label)
     return [{**item, "label_path": labels[id(scan)]} for scan, item in _named(scans)]

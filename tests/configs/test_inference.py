@@ -253,6 +253,22 @@ def test_evaluation_after_training_on_scores_the_new_weights(tmp_path: Path, inf
     assert {"labels", "spacing", "hu_range", "flips", "keep_pieces", "network", "precision"} <= case["settings"].keys()
 
 
+def test_evaluate_keeps_cases_apart_whose_labels_have_one_name(tmp_path: Path, infer) -> None:
+    """KiTS: every case is a folder with imaging.nii.gz and segmentation.nii.gz."""
+    data, out = tmp_path / "data", tmp_path / "out"
+    entries = []
+    for number in range(3):
+        nifti(data / f"case {number}" / "imaging.nii.gz")
+        nifti(data / f"case {number}" / "segmentation.nii.gz", (body() == 150).astype(np.uint8), dtype=np.uint8)
+        entries.append({"image": f"case {number}/imaging.nii.gz", "label": f"case {number}/segmentation.nii.gz"})
+    (tmp_path / "list.json").write_text(json.dumps({"training": entries}))
+    options = {"section": "all", "datalist": str(tmp_path / "list.json")}
+    assert infer(data, out, configs=("inference.json", "evaluate.json"), **options)[1]
+    with open(out / "metrics.csv", newline="") as file:
+        cases = [row["case"] for row in csv.DictReader(file)]
+    assert sorted(set(cases)) == [f"case_{number}_segmentation" for number in range(3)]
+
+
 def test_no_scan_is_a_readable_error(tmp_path: Path, infer) -> None:
     (tmp_path / "data").mkdir()
     with pytest.raises(Exception, match="find_scans") as caught:
