@@ -82,7 +82,7 @@ class CachedDataset(PersistentDataset):
         if self.seed is not None:
             state = np.random.SeedSequence([self.seed, self.epoch, index]).generate_state(1)[0]
             self.transform.set_random_state(seed=int(state))
-        return self._post_transform(self._cachecheck(self.data[index]))
+        return _named(self._post_transform(self._cachecheck(self.data[index])), self.data[index])
 
     def _cachecheck(self, item_transformed: Mapping) -> Any:
         path = self.entry(item_transformed)
@@ -95,6 +95,16 @@ class CachedDataset(PersistentDataset):
         if path is not None:
             _write(made, path)
         return made
+
+
+def _named(made: Any, item: Any) -> Any:
+    """The transformed item with `source`, the path it is of, which an error in a training names; others as they are."""
+    if isinstance(made, list):
+        return [_named(part, item) for part in made]
+    if not isinstance(made, dict) or not isinstance(item, Mapping) or "image" not in item:
+        return made
+    image = item["image"]
+    return {**made, "source": str(image[0] if isinstance(image, (list, tuple)) and image else image)}
 
 
 def definition(value: Any, _above: tuple[int, ...] = ()) -> Any:

@@ -3,6 +3,7 @@
 from bundle.handlers.checkpoint import CheckpointSaver
 from bundle.handlers.epoch_seed import EpochSeed
 from bundle.handlers.epoch_table import EpochTable, dice_names
+from bundle.handlers.finite import FiniteNumbers
 from bundle.handlers.growing_data import GrowingData
 from bundle.handlers.previews import ValidationPreviews
 from bundle.handlers.progress import Progress
@@ -14,6 +15,7 @@ __all__ = [
     "CheckpointSaver",
     "EpochSeed",
     "EpochTable",
+    "FiniteNumbers",
     "GrowingData",
     "Progress",
     "SaveUnvalidated",

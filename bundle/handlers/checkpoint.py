@@ -11,9 +11,10 @@ from typing import Any
 import ignite.distributed as idist
 from ignite.handlers.checkpoint import BaseSaveHandler
 from monai.handlers import CheckpointSaver as MonaiCheckpointSaver
+from torch import Tensor
 
 from bundle.files import written_aside
-from bundle.networks.weights import write_checkpoint
+from bundle.networks.weights import refuse_not_finite, write_checkpoint
 
 
 class CheckpointSaver(MonaiCheckpointSaver):
@@ -81,9 +82,17 @@ class AtomicDiskSaver(BaseSaveHandler):
 
     def __call__(self, checkpoint: Mapping, filename: str, metadata: Mapping | None = None) -> None:
         if idist.get_rank() == 0:
+            _refuse_not_finite(checkpoint, self.dirname / (self.filename or filename))
             write_checkpoint(checkpoint, self.dirname / (self.filename or filename), alone=True)
 
     def remove(self, filename: str) -> None:
         """Delete an outdated checkpoint; one with a fixed name is about to be replaced, so it stays until then."""
         if self.filename is None and idist.get_rank() == 0:
             (self.dirname / filename).unlink(missing_ok=True)
+
+
+def _refuse_not_finite(checkpoint: Mapping, path: Path) -> None:
+    """Refuse to put weights that are not finite in the place of others: a state dict, or several by name."""
+    parts = [part for part in checkpoint.values() if isinstance(part, Mapping)]
+    for part in (checkpoint, *parts):
+        refuse_not_finite({name: value for name, value in part.items() if isinstance(value, Tensor)}, path)

@@ -80,6 +80,7 @@ class TrainingState:
             state["saver"] = self.saver.state_dict()
         if getattr(engine, "scaler", None) is not None:
             state["scaler"] = engine.scaler.state_dict()
+        refuse_not_finite(state["model"], self.path)
         write_checkpoint(state, self.path, alone=True)
 
     def restore(self, engine: Engine) -> None:

@@ -10,6 +10,7 @@ import torch
 from monai.inferers import Inferer, sliding_window_inference
 from torch.nn import functional as F
 
+from bundle.errors import UserError
 from bundle.inferers.memory import choose_window, free_bytes
 from bundle.inferers.precision import choose_precision
 
@@ -91,6 +92,7 @@ class VolumeInferer(Inferer):
             if self.flips:
                 mirrored = self._padded(image.flip(2), network, *args, **kwargs)
                 logits = logits.add_(mirrored.flip(2)).div_(2)
+        _refuse_not_finite(logits)
         # a plain tensor that may be written to, as after any other inferer
         return logits.clone() if logits.is_inference() else logits
 
@@ -152,6 +154,14 @@ class VolumeInferer(Inferer):
             return window
         # windows are blended in float32: a sum for each class, and their weights
         return choose_window(shape, self.roi_size, int((room - BLENDING * shape.numel()) / per_voxel), self.overlap)
+
+
+def _refuse_not_finite(logits: torch.Tensor) -> None:
+    """Refuse logits of which some are NaN or infinite, whose labels would be of no meaning."""
+    # a sum is one fast pass; where it overflows or cancels each value is looked at
+    if not torch.isfinite(logits.sum()) and not torch.isfinite(logits).all():
+        fix = "use --precision fp32; if that does not help, the weights or the values of the scan are damaged"
+        raise UserError("network", "its output has values that are not finite", fix)
 
 
 def _out_of_memory(error: RuntimeError) -> bool:

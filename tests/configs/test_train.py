@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from monai.bundle import ConfigParser, create_workflow
 
 from bundle.errors import UserError
 from bundle.handlers.epoch_table import read_table
+from bundle.inferers.setup import users_mistake
 
 SMALL = {"network_def#channels": [2, 2, 4, 4, 4], "patch_size": [16, 16, 16], "num_workers": 0, "max_epochs": 2, "val_interval": 1}
 ORGANS = "spleen right_kidney left_kidney gallbladder esophagus liver stomach aorta ivc veins pancreas right_adrenal left_adrenal".split()
@@ -223,3 +225,15 @@ def test_quickstart_is_a_thin_overlay(repository):
     train_json = json.loads((repository / "configs" / "train.json").read_text(encoding="utf-8"))
     assert all(key.split("#")[0] in train_json for key in overlay) and len(overlay) < 20
     assert parsed(repository, "quickstart").get_parsed_content("ckpt_dir").endswith("runs/quickstart")
+
+
+def test_numbers_that_are_not_finite_end_the_training_and_nothing_is_replaced(repository, cases, tmp_path):
+    train(repository, cases, tmp_path, max_epochs=1)
+    before = {name: (tmp_path / name).read_bytes() for name in ("last.pt", "models/model.pt")}
+    with pytest.raises(RuntimeError) as caught:
+        train(repository, cases, tmp_path, resume=True, learning_rate=float("inf"))
+    told = str(users_mistake(caught.value))
+    assert re.match(
+        r"training, epoch 2, step 1: \d+ of \d+ weights are not finite after the step, .*; scans of this batch: \S+\.nii\.gz, ", told
+    )
+    assert {name: (tmp_path / name).read_bytes() for name in before} == before

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from bundle.errors import UserError
 from bundle.inferers import VolumeInferer
 from bundle.inferers.memory import choose_window
 
@@ -124,3 +125,19 @@ def test_less_at_once_where_memory_gives_out() -> None:
 
 def broken(x: torch.Tensor) -> torch.Tensor:
     raise RuntimeError("something else")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_logits_that_are_not_finite_are_refused(value):
+    def network(x):
+        out = torch.cat([x, -x], 1)
+        out[0, 0, 3, 4, 5] = value
+        return out
+
+    with pytest.raises(UserError, match=r"network: its output has values that are not finite. Fix: use --precision fp32"):
+        VolumeInferer()(torch.zeros(1, 1, 16, 16, 16), network)
+
+
+def test_logits_whose_sum_overflows_are_taken():
+    logits = VolumeInferer(precision="fp32")(torch.full((1, 1, 16, 16, 16), 1e37), torch.nn.Identity())
+    assert not torch.isfinite(logits.sum()) and torch.equal(logits, torch.full((1, 1, 16, 16, 16), 1e37))
