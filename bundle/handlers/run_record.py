@@ -159,18 +159,18 @@ class RunRecord(CaseHandler):
         self.hidden = {entry["case"] for entry in self.records if entry["case"] not in self.mine and self._is_past(entry)}
         self._write_tables(finished=True)
 
-    def label_maps(self, items: Sequence[Mapping[str, Any]]) -> list[str]:
-        """The label maps of these entries that are of this run's weights and settings: what an evaluation scores.
+    def label_maps(self, items: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+        """The label maps of these entries that are of this run's weights and settings, by the entries' `case`: what is scored.
 
         Raises:
             UserError: there are none.
         """
-        found = []
+        found = {}
         for item in items:
             entry = self.records.reread(self.names.get(str(item["source"]) + str(item["case"]), str(item["case"])))
             if entry is not None and entry["status"] == "ok" and not self.wanted.changed(entry) and entry.get("output"):
                 path = self.folder / str(entry["output"])
-                found += [str(path)] if path.is_file() else []
+                found |= {str(item["case"]): str(path)} if path.is_file() else {}
         if not found:
             raise UserError(self.folder, "no case could be segmented, so there is nothing to score", "see run.json there for the reasons")
         return found

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bundle import root
+from bundle import outputs, root
 from bundle.data.datalist import datalist
 from bundle.data.scans import listed_scans
 from bundle.data.splits import Split
@@ -164,10 +164,10 @@ def _evaluate(
     try:
         _run("inference", inference, keys, folder / "evaluation_keys.json", what)
     except UserError as error:
-        lost = [case for case in held_out if not (output / f"{case}_seg.nii.gz").is_file()]
+        lost = sorted(set(held_out) - _segmented(output))
         if not lost:
             raise
-        problem = f"{len(lost)} of {len(held_out)} held-out cases have no label map: {_some(lost)}"
+        problem = f"{len(lost)} of {len(held_out)} held-out cases could not be segmented: {_some(lost)}"
         raise UserError(what, problem, "mend these scans (see the messages above); the same command then goes on from here") from error
     missing = sorted(set(held_out) - _scored_cases(output))
     if missing:
@@ -178,6 +178,13 @@ def _evaluate(
 def _is_scored(folder: Path, held_out: Sequence[str]) -> bool:
     """Whether the evaluation of a fold ended well and its table holds every held-out case."""
     return (folder / "scored.json").is_file() and set(held_out) <= _scored_cases(folder / "evaluation")
+
+
+def _segmented(evaluation: Path) -> set[str]:
+    """The cases that the record of a run calls finished."""
+    path = evaluation / outputs.RECORD
+    cases = read_object(path, '{"cases": [...]}').get("cases", []) if path.is_file() else []
+    return {case.get("case") for case in cases if case.get("status") == "ok"}
 
 
 def _scored_cases(evaluation: Path) -> set[str]:

@@ -61,7 +61,7 @@ class Sections:
 def test_no_scored_case_was_trained_on(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, overlay: str | None, keys: str) -> None:
     sections = Sections()
     monkeypatch.setattr(module.subprocess, "run", sections)
-    with pytest.raises(UserError, match="have no label map"):  # the stand-in predicts nothing: one fold is enough
+    with pytest.raises(UserError, match="could not be segmented"):  # the stand-in predicts nothing: one fold is enough
         experiment(str(tmp_path / "out"), overlays=[overlay] if overlay else [], dataset_dir=str(data), **KEYS[keys])
     (_, trained_by, trained), (_, scored_by, scored) = sections.found
     assert trained_by == scored_by

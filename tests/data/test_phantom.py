@@ -6,6 +6,7 @@ import pytest
 
 from bundle.data.phantom import write_phantom
 from bundle.errors import UserError
+from bundle.files import ASIDE
 
 SMALL = {"max_voxels": 1.2e5, "progress": False}
 
@@ -47,7 +48,7 @@ def test_stands_already_so_is_kept_and_a_missing_one_is_made_again(folder):
     write_phantom(folder, cases=2, seed=4, unlabelled=1, jobs=1, **SMALL)
     assert kept.stat().st_mtime_ns == before
     assert lost.read_bytes() == content
-    assert not list(folder.rglob("*.part"))
+    assert not list(folder.rglob(f"*{ASIDE}"))
 
 
 def test_another_seed_or_another_data_set_is_not_mixed_in(folder, tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from monai.losses import DeepSupervisionLoss, DiceLoss
+from reference_networks import AuthorsNetwork
 
 from bundle.networks import AttentionUnet
 
@@ -17,19 +18,29 @@ def small(**arguments) -> AttentionUnet:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "parameters"),
+    ("arguments", "millions"),
     [
-        ({"num_gates": 0}, 5_888_004),
-        ({"num_gates": 1}, 6_214_151),
-        ({"num_gates": 2}, 6_473_322),
-        ({"gating_conv": False}, 6_407_018),
-        ({"num_gates": 0, "channels": (16, 33, 67, 134, 268)}, 6_444_328),
-        ({"num_gates": 0, "channels": (21, 42, 85, 170, 341)}, 10_403_190),
+        ({"num_gates": 0}, "5.88"),
+        ({"gating_conv": False}, "6.40"),
+        ({"num_gates": 0, "channels": (16, 33, 67, 134, 268)}, "6.44"),
+        ({"num_gates": 0, "channels": (21, 42, 85, 170, 341)}, "10.40"),
     ],
 )
-def test_parameters_are_the_papers(arguments, parameters):
-    network = AttentionUnet(3, 1, 4, **arguments)
-    assert sum(parameter.numel() for parameter in network.parameters()) == parameters
+def test_parameters_are_the_papers(arguments, millions):
+    """Tables 1 and 2 of Oktay et al. 2018 print millions with two digits, cut off: U-Net 5.88, attention U-Net 6.40."""
+    assert f"{parameters_of(AttentionUnet(3, 1, 4, **arguments)) // 10_000 / 100:.2f}" == millions
+
+
+@pytest.mark.parametrize(("num_gates", "parameters"), [(0, 5_888_004), (1, 6_214_151), (2, 6_473_322)])
+def test_parameters_are_the_authors_networks(num_gates, parameters):
+    """As many as in the plain implementation of the authors' networks, which their checkpoints fit."""
+    assert parameters_of(AttentionUnet(3, 1, 4, num_gates=num_gates)) == parameters
+    assert parameters_of(AuthorsNetwork(num_gates=num_gates)) == parameters
+
+
+def parameters_of(network: torch.nn.Module) -> int:
+    """The number of trained values."""
+    return sum(parameter.numel() for parameter in network.parameters())
 
 
 @pytest.mark.parametrize("size", [(33, 50, 17), (16, 16, 16), (20, 97, 41), (17, 16), (20, 97)])
