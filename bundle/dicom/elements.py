@@ -113,9 +113,10 @@ class Elements:
         self.dataset = dataset
 
     def text(self, name: str) -> str:
-        """The value as text; empty where the element is missing or empty."""
+        """The value as printable text; empty where the element is missing or empty."""
         value = self._value(name)
-        return value.decode("latin-1").strip(" \0") if isinstance(value, bytes) else ("" if value is None else str(value))
+        text = value.decode("latin-1").strip(" \0") if isinstance(value, bytes) else ("" if value is None else str(value))
+        return text if text.isprintable() else "".join(letter if letter.isprintable() else "?" for letter in text)
 
     def texts(self, name: str) -> list[str]:
         """The parts of a value that has several."""

@@ -135,7 +135,7 @@ def _read(file: str) -> Header:
         return Header(**found)
     try:
         if not pixels:
-            raise ValueError("it has no pixels: the file is cut off")
+            raise ValueError("it has no pixels: it is cut off, or its header is damaged")
         layout = _layout(header, str(meta.get("TransferSyntaxUID", "")), pixels[0], size)
         return Header(**found, layout=layout, frames=_frames(header, layout.frames))
     except ValueError as error:
