@@ -17,6 +17,10 @@ UNDEFINED = 0xFFFFFFFF
 # a plane of more voxels is a damaged header: detectors and reconstructions are far smaller
 MOST_VOXELS_OF_A_PLANE = 1 << 26
 MOST_FRAMES = 1 << 16
+# a plane of air in JPEG 2000 is some 2,500 times smaller
+MOST_COMPRESSION = 10000
+# HU = slope * stored + intercept: what CT, cone beam and rescaled exports use lies far below
+MOST_SLOPE, MOST_INTERCEPT = 1e4, 1e6
 EXPORT_AGAIN = "export or copy it again"
 # what may tell apart two images of one series at the same position
 MARKS = (
@@ -187,6 +191,9 @@ def _check_length(layout: Layout, length: int, size: int) -> None:
     if not layout.native:
         if length != UNDEFINED or not re.fullmatch(r"[0-9.]{5,64}", layout.syntax):
             raise ValueError(f"its transfer syntax {layout.syntax[:64]!r} is not one of compressed pixels, nor one that is known")
+        there = size - layout.offset
+        if layout.frame_bytes * layout.frames > there * MOST_COMPRESSION:
+            raise ValueError(f"its {there} bytes of compressed pixels cannot be {layout.rows} rows and {layout.columns} columns")
         return
     if length == UNDEFINED:
         raise ValueError("its pixels are compressed, but its transfer syntax says that they are not")
@@ -213,8 +220,10 @@ def _frame(places: Sequence[Elements | None]) -> Frame:
     slope, intercept = (_numbers(places, "PixelValueTransformationSequence", name, 1) for name in ("RescaleSlope", "RescaleIntercept"))
     if (slope is None) != (intercept is None):
         raise ValueError(f"it has no {'RescaleSlope' if slope is None else 'RescaleIntercept'}, so that its values cannot be made HU")
-    if slope is not None and slope[0] == 0:
-        raise ValueError("RescaleSlope is 0, so that every voxel would have the same value")
+    if slope is not None and not 0 < abs(slope[0]) <= MOST_SLOPE:
+        raise ValueError(f"RescaleSlope is {slope[0]:g}, so that its values cannot be HU")
+    if intercept is not None and abs(intercept[0]) > MOST_INTERCEPT:
+        raise ValueError(f"RescaleIntercept is {intercept[0]:g}, so that its values cannot be HU")
     holders = [holder for place in places for holder in _holders(place, "PixelValueTransformationSequence")]
     unit = next((text for holder in holders if (text := holder.text("RescaleType").upper())), "")
     if unit in OTHER_UNITS:

@@ -16,8 +16,8 @@ from bundle.dicom.stack import Plane
 from bundle.errors import UserError
 
 INT16 = np.iinfo(np.int16)
-# so many compressed files are read by one call of the reader's process
-AT_ONCE = 16
+# so many voxels of compressed files are read by one call of the reader's process: 16 slices of 512x512
+VOXELS_AT_ONCE = 1 << 22
 # GDCM and ITK themselves, in GB
 LIBRARIES_GB = 1.0
 MULTI_FRAME_CAPTURE = "1.2.840.10008.5.1.4.1.1.7.3"
@@ -56,7 +56,7 @@ def read_shape(files: Sequence[str | os.PathLike]) -> tuple[int, int, int]:
 
 def _in_hu(stored: np.ndarray, slope: float, intercept: float) -> np.ndarray:
     if slope.is_integer() and intercept.is_integer():
-        wide = np.int32 if stored.dtype.itemsize < 4 and abs(slope) < 1000 and abs(intercept) < 1e9 else np.int64
+        wide = np.int32 if stored.dtype.itemsize < 4 else np.int64
         return stored.astype(wide) * wide(slope) + wide(intercept)
     return stored * np.float64(slope) + np.float64(intercept)
 
@@ -67,8 +67,10 @@ def _stored(planes: Sequence[Plane]) -> Iterator[tuple[Plane, np.ndarray]]:
         for file, of_file in groupby(some, key=lambda plane: plane.header.file) if native else ():
             yield from _native(file, list(of_file))
         compressed = [] if native else list(some)
-        for start in range(0, len(compressed), AT_ONCE):
-            part = compressed[start : start + AT_ONCE]
+        while compressed:
+            layout = compressed[0].layout
+            count = max(1, VOXELS_AT_ONCE // (layout.rows * layout.columns))
+            part, compressed = compressed[:count], compressed[count:]
             yield from zip(part, _compressed(part), strict=True)
 
 

@@ -84,7 +84,7 @@ def _check_place(plane: Plane) -> None:
     if frame.spacing is None:
         fix = "export the series again with this element; ImagerPixelSpacing and NominalScannedPixelSpacing do not stand for it"
         raise UserError(file, f"PixelSpacing (0028,0030){of} is missing, so the size of its voxels is not known", fix)
-    if min(frame.spacing) <= 0 or max(frame.spacing) > 1000:
+    if min(frame.spacing) < 1e-3 or max(frame.spacing) > 1e3:
         raise UserError(file, f"PixelSpacing (0028,0030){of} is {frame.spacing[0]:g}, {frame.spacing[1]:g} mm", "repair the header")
     for name, tag, value in (
         ("ImagePositionPatient", "0020,0032", frame.position),

@@ -66,6 +66,14 @@ def test_the_same_slices_in_two_folders_are_two_scans(tmp_path: Path) -> None:
     assert whole(found_in(tmp_path)[0][0])
 
 
+def test_a_folder_for_each_slice(tmp_path: Path) -> None:
+    for number, file in enumerate(series(tmp_path)):
+        (tmp_path / str(number)).mkdir()
+        file.rename(tmp_path / str(number) / "image.dcm")
+    (one,), _ = found_in(tmp_path)
+    assert whole(one) and one.folder == str(tmp_path)
+
+
 def test_two_patients_under_one_series_uid(tmp_path: Path) -> None:
     series(tmp_path / "a")
 

@@ -61,6 +61,8 @@ def test_pixel_spacing_is_between_rows_first_and_never_assumed(tmp_path: Path) -
         ("ImageOrientationPatient", [1, 0, 0, 1, 0, 0]),
         ("ImageOrientationPatient", [2, 0, 0, 0, 2, 0]),
         ("RescaleSlope", "0"),
+        ("RescaleSlope", "1e300"),
+        ("RescaleIntercept", "-1e300"),
         ("RescaleSlope", None),
         ("RescaleIntercept", None),
         ("RescaleType", "ED"),
@@ -242,6 +244,33 @@ def test_slope_of_each_frame_and_groups_that_do_not_fit(tmp_path: Path) -> None:
 def test_a_slice_of_another_orientation_is_never_taken_as_it_is(tmp_path: Path, frame: int, turned: list[int]) -> None:
     files = series(tmp_path, lambda ds, k: setattr(ds, "ImageOrientationPatient", turned if k == frame else AXIAL))
     refused(files, f"IM{9 - frame}.dcm", "orientation")
+
+
+def test_compressed_frames(tmp_path: Path) -> None:
+    """Slope of each frame and MONOCHROME1, which GDCM would take from the first frame and invert."""
+    larger = np.kron(VALUES, np.ones((8, 8, 1), np.int16))
+    order = [3, 0, 5, 1, 4, 2]
+
+    def change(ds: pydicom.Dataset) -> None:
+        pixels(ds, np.stack([larger[:, :, k].T for k in order]))
+        ds.PhotometricInterpretation = "MONOCHROME1"
+        del ds.RescaleSlope, ds.RescaleIntercept, ds.RescaleType
+        del ds.SharedFunctionalGroupsSequence[0].PixelValueTransformationSequence
+        for k, frame in zip(order, ds.PerFrameFunctionalGroupsSequence, strict=True):
+            item = pydicom.Dataset()
+            item.RescaleSlope, item.RescaleIntercept = "1", str(-1024 + k)
+            frame.PixelValueTransformationSequence = [item]
+        ds.compress(RLELossless, generate_instance_uid=False)
+
+    check([enhanced(tmp_path / "x.dcm", order, change)], larger + np.arange(6, dtype=np.int16))
+
+
+def test_a_compressed_plane_that_its_bytes_cannot_be_is_not_decoded(tmp_path: Path) -> None:
+    def change(ds: pydicom.Dataset, k: int) -> None:
+        ds.compress(RLELossless, generate_instance_uid=False)
+        ds.Rows = ds.Columns = 8000
+
+    refused(series(tmp_path, change), "bytes of compressed pixels", "8000 rows")
 
 
 def test_what_is_no_ct_is_not_read(tmp_path: Path) -> None:
