@@ -311,6 +311,21 @@ def _shared(size: int, by_file: bool) -> tuple[str, int]:
     return path, held
 
 
+def load_itk() -> Any:
+    """ITK without PyTorch, which it imports where it is installed: half of the seconds and of the memory of its start.
+
+    For functions that run in the child.
+    """
+    import itk
+
+    with contextlib.suppress(ImportError, AttributeError):
+        from itk.support import helpers
+
+        helpers._HAVE_TORCH = helpers._HAVE_XARRAY = False
+    itk.Object.SetGlobalWarningDisplay(False)
+    return itk
+
+
 def _function(name: str) -> Any:
     module, _, function = name.partition(":")
     return getattr(importlib.import_module(module), function)

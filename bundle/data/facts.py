@@ -6,25 +6,26 @@ splits; changing those costs no second look at the voxels.
 
 from __future__ import annotations
 
-import contextlib
-import gzip
 import hashlib
-import os
 import zlib
 from collections.abc import Iterator
 
 import numpy as np
 
-from bundle.data.datalist import ENDINGS
 from bundle.data.tally import Tally
+from bundle.errors import UserError
+from bundle.images.names import kind
+from bundle.images.nifti import Stored, header
+from bundle.images.reading import read
+from bundle.images.voxels import check_size
 from bundle.labels import TOLERANCE
 
-VERSION = 3  # of the facts: caches of other versions are dropped
+VERSION = 4  # of the facts: caches of other versions are dropped
 CHUNK = 1 << 19  # voxels looked at at once, about: whole slices
 THIN_MM = 3.0  # how far apart voxels may be to tell which way round a label lies
 MOST_THINNED = 4_000_000  # voxels that are kept for it at most
 PERCENTILES = (0.5, 5, 25, 50, 75, 95, 99.5)
-UNREADABLE = (OSError, EOFError, ValueError, TypeError, KeyError, zlib.error, RuntimeError)
+UNREADABLE = (OSError, EOFError, ValueError, TypeError, KeyError, zlib.error, RuntimeError, MemoryError)
 
 
 def case_facts(image: str, label: str | None = None) -> tuple[dict, dict | None]:
@@ -127,40 +128,30 @@ class Thinned:
 
 
 class _NiftiVolume:
-    """The voxels of a NIfTI file, in chunks, with the header's slope and intercept applied; read to the very end."""
+    """The voxels of a NIfTI file, in chunks of whole slices, with the header's slope and intercept applied; read to the very end."""
 
-    def __init__(self, path: str, image: object, thin: Thinned | None) -> None:
-        self.path, self.proxy, self.thin = path, image.dataobj, thin
-        self.dtype, self.shape = self.proxy.dtype, self.proxy.shape[:3]
-        self.slope, self.inter = float(self.proxy.slope), float(self.proxy.inter)
+    def __init__(self, stored: Stored, thin: Thinned | None) -> None:
+        self.stored, self.thin = stored, thin
 
     def chunks(self) -> Iterator[np.ndarray]:
-        with open(self.path, "rb") as file:
-            packed = file.read(2) == b"\x1f\x8b"
-            file.seek(0)
-            with gzip.open(file) if packed else contextlib.nullcontext(file) as stream:
-                _read(stream, self.proxy.offset)
-                plane = int(self.shape[0]) * int(self.shape[1])
-                at_once = max(1, CHUNK // plane)
-                for start in range(0, self.shape[2], at_once):
-                    number = min(at_once, self.shape[2] - start)
-                    values = self._scaled(np.frombuffer(_read(stream, number * plane * self.dtype.itemsize), self.dtype))
-                    if self.thin is not None:
-                        self.thin.take(values.reshape(*self.shape[:2], number, order="F"), start)
-                    yield values
-                while stream.read(1 << 20):  # gzip checks its sum at the end only
-                    pass
-
-    def _scaled(self, raw: np.ndarray) -> np.ndarray:
-        raw = raw if raw.dtype.isnative else raw.astype(raw.dtype.newbyteorder("="))
-        return raw if (self.slope, self.inter) == (1.0, 0.0) else raw * self.slope + self.inter
+        rows, columns, slices = self.stored.shape[:3]
+        at_once = max(1, CHUNK // (rows * columns))
+        check_size(self.stored.path, (rows, columns, slices), self.stored.loaded_width)
+        check_size(self.stored.path, (rows, columns, at_once), 16 * self.stored.dtype.itemsize)
+        self.stored.check_length()
+        for number, part in enumerate(self.stored.stored(rows * columns * at_once)):
+            values = part * self.stored.slope + self.stored.inter if self.stored.scaled else part
+            if self.thin is not None:
+                start = number * at_once
+                self.thin.take(values.reshape(rows, columns, min(at_once, slices - start), order="F"), start)
+            yield values
 
 
 class _LoadedVolume:
-    """The voxels of a file in another format than NIfTI, as ITK reads them."""
+    """The voxels of a file in another format than NIfTI, read as a whole."""
 
     def __init__(self, array: np.ndarray) -> None:
-        self.array = array.reshape(-1)
+        self.array = array.reshape(-1, order="F")
 
     def chunks(self) -> Iterator[np.ndarray]:
         for start in range(0, self.array.size, CHUNK):
@@ -170,7 +161,7 @@ class _LoadedVolume:
 def _header(path: str, thin: Thinned | None = None) -> tuple[dict, _NiftiVolume | _LoadedVolume | None]:
     """Facts of the header and the volume to read; no volume where the header cannot be read or is not of a 3D scalar grid."""
     try:
-        facts, volume, dtype = _nifti(path, thin) if path.lower().endswith(ENDINGS) else _other(path)
+        facts, volume, dtype = _nifti(path, thin) if kind(path) in ("nifti", "mgh") else _other(path)
     except Exception as error:  # nibabel's and ITK's own exceptions share no base class
         return {"error": _said(error)}, None
     while len(facts["shape"]) > 3 and facts["shape"][-1] == 1:
@@ -182,49 +173,16 @@ def _header(path: str, thin: Thinned | None = None) -> tuple[dict, _NiftiVolume 
 
 
 def _nifti(path: str, thin: Thinned | None) -> tuple[dict, _NiftiVolume, np.dtype]:
-    import nibabel
-
-    image = nibabel.load(path)
-    dtype, affine = image.get_data_dtype(), np.asarray(image.affine, dtype=float).tolist()
-    facts = {"shape": [int(size) for size in image.shape], "affine": affine, "dtype": dtype.name, **_forms(image.header)}
-    return facts, _NiftiVolume(path, image, thin), dtype
+    stored = header(path)
+    facts = {"shape": list(stored.shape), "affine": stored.affine.tolist(), "dtype": stored.dtype.name}
+    gap = stored.forms.gap_mm(stored.shape) if stored.forms else None
+    return {**facts, "forms_gap_mm": gap, "no_orientation": not stored.orientation_known}, _NiftiVolume(stored, thin), stored.dtype
 
 
 def _other(path: str) -> tuple[dict, _LoadedVolume, np.dtype]:
-    import itk
-
-    from bundle.data.dicom import itk_affine, read_series, series_in
-
-    if os.path.isdir(path):
-        series = series_in(path)
-        if not series:
-            raise ValueError("the folder holds no DICOM series")
-        array, affine = read_series(max(series, key=len))
-    else:
-        image = itk.imread(path)
-        array, affine = itk.array_from_image(image).T, itk_affine(image)
-    return {"shape": list(array.shape), "affine": affine.tolist(), "dtype": array.dtype.name}, _LoadedVolume(array), array.dtype
-
-
-def _forms(header: object) -> dict:
-    """How far qform and sform disagree (mm at the far corner), None where one of them is not set, and whether neither is."""
-    quaternion, standard = header.get_qform(coded=True)[0], header.get_sform(coded=True)[0]
-    gap = None
-    if quaternion is not None and standard is not None:
-        corner = np.array([*header.get_data_shape()[:3], 1.0])
-        gap = float(np.abs((quaternion - standard) @ corner).max())
-    return {"forms_gap_mm": gap, "no_orientation": quaternion is None and standard is None}
-
-
-def _read(stream: object, number: int) -> bytes:
-    parts = []
-    while number > 0:
-        part = stream.read(number)
-        if not part:
-            raise EOFError(f"it ends {number} bytes too early")
-        parts.append(part)
-        number -= len(part)
-    return b"".join(parts)
+    array, affine, extra = read(path)
+    facts = {"shape": list(array.shape), "affine": affine.tolist(), "dtype": array.dtype.name}
+    return {**facts, "no_orientation": not extra["orientation_known"]}, _LoadedVolume(array), array.dtype
 
 
 def _statistics(tally: dict[int, int], shape: list[int]) -> dict:
@@ -257,4 +215,5 @@ def _statistics(tally: dict[int, int], shape: list[int]) -> dict:
 
 def _said(error: BaseException) -> str:
     """The error in one line."""
-    return (" ".join(str(error).split()) or type(error).__name__)[:300]
+    said = error.problem if isinstance(error, UserError) else str(error)
+    return (" ".join(said.split()) or type(error).__name__)[:300]

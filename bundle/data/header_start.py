@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import bz2
 import re
 import struct
 import zlib
 from pathlib import Path
 from typing import NamedTuple
 
-from bundle.data.endings import ending
+from bundle.images.names import ending, kind
 
 HEADER_BYTES = 8192
 # NIFTI_INTENT_LABEL: "the value at each voxel is an index into some set of labels" (nifti1.h)
@@ -35,13 +36,16 @@ def read_start(path: Path) -> Start:
         # as 3D Slicer writes it: Segment0_Name:=spleen
         header = re.split(rb"\r?\n\r?\n", start, maxsplit=1)[0]
         return Start(labels=re.search(rb"^Segment(0_|ation_)\w+:=", header, re.MULTILINE) is not None)
-    if ending(path) not in (".nii", ".nii.gz", ".hdr"):
+    if kind(path) != "nifti":
         return Start()
-    if start[:2] == b"\x1f\x8b":
-        try:
+    try:
+        if start[:2] == b"\x1f\x8b":
             start = zlib.decompressobj(31).decompress(start, HEADER_BYTES)
-        except zlib.error:
-            return Start()
+        elif start[:3] == b"BZh":
+            with bz2.open(path) as file:
+                start = file.read(HEADER_BYTES)
+    except (zlib.error, OSError, EOFError):
+        return Start()
     return _nifti(start)
 
 

@@ -13,8 +13,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bundle.data.endings import stem
 from bundle.data.header_start import Start, read_start
+from bundle.images.names import stem
 from bundle.records import result_files
 
 # kind: one, many
@@ -60,7 +60,7 @@ BIDS_KINDS = {
     "pet": "pet",
 }
 OWN_RESULT = re.compile(r".*_(probabilities|attention_level\d+)", re.IGNORECASE | re.DOTALL)
-UNREAD_ENDINGS = tuple(".mgz .mgh .mnc .gipl .gipl.gz .par .rec .vtk .vti .nii.xz .img.gz .hdr.gz .nii.bz2 .nii.zst".split())
+UNREAD_ENDINGS = tuple(".mgz .mgh .mnc .gipl .gipl.gz .par .rec .vtk .vti .nii.xz".split())
 ARCHIVE_ENDINGS = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".7z", ".rar", ".mrb")
 
 

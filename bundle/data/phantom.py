@@ -96,8 +96,8 @@ def _paths(folder: Path, index: int, labelled: bool) -> list[Path]:
 
 
 def _write_case(folder: Path, seed: int, max_voxels: float, case: tuple[int, bool]) -> None:
-    from bundle.data.nifti import write_nifti
     from bundle.data.synthetic.patient import make_patient
+    from bundle.images.writing import write_nifti
 
     index, labelled = case
     image, labels, affine = make_patient([seed, int(labelled), index], max_voxels=max_voxels)

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from bundle.data.case_names import Place, digest, names_apart
-from bundle.data.endings import DICOM_ENDINGS, VOLUME_ENDINGS, ending, stem
 from bundle.data.header_start import read_start
 from bundle.data.left_alone import LeftAlone, dicom_kind, label_folder, lines, not_read, recorded_results, sort_out
 from bundle.data.walk import Here, Problem, file_problem, walk
 from bundle.errors import UserError
+from bundle.images.names import DICOM_ENDINGS, PAIR_ENDINGS, VOLUME_ENDINGS, ending, stem, voxels_of_pair
 
 # files that are never opened to see whether they are DICOM without saying so
 OTHER_ENDINGS = frozenset(
@@ -174,7 +174,7 @@ def _look(search: _Search, here: Here) -> None:
             search.left.append(LeftAlone(unread, str(path)))
         elif found in VOLUME_ENDINGS:
             # the .hdr of an Analyze or NIfTI pair without its .img is something else (ENVI, for one)
-            if found == ".hdr" and not any(other.suffix.lower() == ".img" and other.stem == path.stem for other in here.files):
+            if found in PAIR_ENDINGS and voxels_of_pair(path) is None:
                 search.left.append(LeftAlone(("header without its .img", "headers without their .img"), str(path)))
             else:
                 volumes.append(path)

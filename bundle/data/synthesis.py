@@ -178,7 +178,7 @@ def _describe(folder: Path, names: list[str], seed: int, sources: Sources) -> No
 
 
 def _write_case(folder: Path, sources: Sources, seed: int, name: str) -> None:
-    from bundle.data.nifti import write_nifti
+    from bundle.images.writing import write_nifti
 
     image, labels, affine = make_scan(sources, name, seed)
     for path, array in zip(_paths(folder, name), (labels, image), strict=True):

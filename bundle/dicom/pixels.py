@@ -117,16 +117,14 @@ def decoded(files: Sequence[str], folder: str) -> list[np.ndarray]:
     Raises:
         UserError: one cannot be decoded.
     """
-    import itk
-
-    itk.Object.SetGlobalWarningDisplay(False)
     return [_decoded(file, os.path.join(folder, "pixels.dcm")) for file in files]
 
 
 def _decoded(file: str, copy: str) -> np.ndarray:
-    import itk
-
     from bundle.dicom.headers import read_header
+    from bundle.reader_process import load_itk
+
+    itk = load_itk()
 
     layout = read_header(file).layout
     kind = itk.F if layout.stored > 16 else itk.SS if layout.signed else itk.US

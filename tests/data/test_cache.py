@@ -81,7 +81,7 @@ def test_code_behind_a_transform_includes_what_it_imports_in_a_function():
 
     files = {}
     cache._collect(LoadScand.__module__, files)
-    assert {"bundle.data.load_scan", "bundle.data.dicom", "bundle.errors"} <= set(files)
+    assert {"bundle.data.load_scan", "bundle.images.reading", "bundle.dicom.pixels", "bundle.errors"} <= set(files)
     assert not any(name.startswith("bundle.handlers") for name in files)
 
 

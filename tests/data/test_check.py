@@ -125,7 +125,7 @@ def test_uncompressed_file_cut_short(msd, save, scan):
     (folder / "labelsTr/case_5.nii").write_bytes((save(folder / "labelsTr/case_5.nii", scan(5)[1])).read_bytes())
     path = save(folder / "imagesTr/case_5.nii", scan(5)[0])
     path.write_bytes(path.read_bytes()[:-10])
-    assert "imagesTr/case_5.nii: cannot be read (it ends 10 bytes too early)" in message(folder)
+    assert "imagesTr/case_5.nii: cannot be read (the file is truncated: it ends 10 bytes too early)" in message(folder)
 
 
 def test_affine_that_is_not_finite_or_singular(msd, save, scan):

@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 
 from bundle.data.datalist import ENDINGS
-from bundle.data.nifti import write_nifti
 from bundle.data.orientation import by_header, decide, fit
 from bundle.data.prepare.plan import Plan, PlannedCase, Targets, not_found, number
+from bundle.images.writing import write_nifti
 
 TWICE = {25: 2, 70: 2}  # cases that are case 2 again, cropped otherwise: TCIA took them out
 LAYOUT = "PANCREAS_0001, PANCREAS_0002, ... and TCIA_pancreas_labels-02-05-2017"

@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 
 from bundle.data.datalist import ENDINGS
-from bundle.data.nifti import write_nifti
 from bundle.data.prepare.files import link
 from bundle.data.prepare.plan import Plan, PlannedCase, Targets, not_found
 from bundle.errors import UserError
+from bundle.images.writing import write_nifti
 
 DEFAULT = {"pancreas": ["pancreas"], "spleen": ["spleen"], "kidney": ["kidney_left", "kidney_right"]}
 SPLITS = {"train": "training", "val": "validation", "test": "test"}

@@ -1,0 +1,138 @@
+"""Grids of voxels: spacing, volume, right angles, order of axes, same places, boxes of masks. nibabel and scipy do the work."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import product
+
+import numpy as np
+
+# cosine between two axes above which a grid is resampled as sheared: 0.06 degrees, far above what float32 headers round
+SHEAR_TOLERANCE = 1e-3
+# ... above which a quaternion does not describe it any more
+QFORM_TOLERANCE = 1e-4
+# ... above which a person is told that the axes are not at right angles: half a degree
+TOLD_TOLERANCE = float(np.sin(np.radians(0.5)))
+# how far apart, in voxels, corners of the same grid may lie: far above what headers round, far below what a shift shows
+SAME_GRID_VOXELS = 0.05
+
+Axes = list[tuple[int, int]]
+
+
+def spacing(affine: np.ndarray) -> np.ndarray:
+    """Distance in mm from one voxel to the next along each axis, (3,).
+
+    Args:
+        affine: (4, 4), voxel indices to mm.
+    """
+    from nibabel.affines import voxel_sizes
+
+    return voxel_sizes(np.asarray(affine, dtype=np.float64))
+
+
+def voxel_ml(affine: np.ndarray) -> float:
+    """Volume of a voxel in ml; of a sheared one too.
+
+    Args:
+        affine: (4, 4), voxel indices to mm.
+    """
+    return float(abs(np.linalg.det(np.asarray(affine, dtype=np.float64)[:3, :3]))) / 1000
+
+
+def shear(affine: np.ndarray) -> float:
+    """How far axes are from right angles: the largest cosine between two of them; 0 at right angles, NaN without a size.
+
+    Args:
+        affine: (4, 4), voxel indices to mm.
+    """
+    axes = np.asarray(affine, dtype=np.float64)[:3, :3]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        unit = axes / spacing(affine)
+    return float(np.abs(unit.T @ unit - np.eye(3)).max())
+
+
+def has_right_angles(affine: np.ndarray, tolerance: float = QFORM_TOLERANCE) -> bool:
+    """Whether axes are at right angles, to within a cosine of `tolerance`.
+
+    Args:
+        affine: (4, 4), voxel indices to mm.
+        tolerance: one of the named ones of this module.
+    """
+    return shear(affine) <= tolerance
+
+
+def corners(shape: Sequence[int]) -> np.ndarray:
+    """Indices (8, 4) of the outermost voxels of a grid, each with a 1 behind it, so that an affine can be applied."""
+    return np.array([[*index, 1] for index in product(*((0, int(n) - 1) for n in shape[:3]))], dtype=np.float64)
+
+
+def corner_gap(one: np.ndarray, other: np.ndarray, shape: Sequence[int]) -> float:
+    """How far apart in mm two affines put the same outermost voxel at most.
+
+    Args:
+        one, other: (4, 4), voxel indices to mm.
+        shape: sizes of the grid.
+    """
+    return float(np.linalg.norm((corners(shape) @ (np.asarray(one) - np.asarray(other)).T)[:, :3], axis=1).max())
+
+
+def axes_onto(shape: Sequence[int], affine: np.ndarray, target_shape: Sequence[int], target: np.ndarray) -> Axes | None:
+    """For each axis of the target grid, (axis, direction +1 or -1) of this grid; None where they are different grids.
+
+    Two grids are the same when their voxels are in the same places (`SAME_GRID_VOXELS` apart at most), in whatever order of axes.
+
+    Args:
+        shape, affine: of this grid; three sizes, and (4, 4), voxel indices to mm.
+        target_shape, target: of the target grid.
+    """
+    try:
+        across = np.linalg.solve(np.asarray(affine, dtype=np.float64), np.asarray(target, dtype=np.float64))
+    except np.linalg.LinAlgError:
+        return None
+    if not np.isfinite(across).all():
+        return None
+    largest = [int(np.argmax(np.abs(column))) for column in across[:3, :3].T]
+    axes = [(axis, -1 if across[axis, column] < 0 else 1) for column, axis in enumerate(largest)]
+    if sorted(largest) != [0, 1, 2] or tuple(shape[axis] for axis in largest) != tuple(target_shape):
+        return None
+    exact = np.zeros((4, 4))
+    exact[3, 3] = 1
+    for column, (axis, direction) in enumerate(axes):
+        exact[axis, column] = direction
+        exact[axis, 3] = 0 if direction > 0 else shape[axis] - 1
+    return axes if np.abs(corners(target_shape) @ (across - exact).T).max() <= SAME_GRID_VOXELS else None
+
+
+def same_grid(shape: Sequence[int], affine: np.ndarray, other_shape: Sequence[int], other: np.ndarray) -> bool:
+    """Whether two grids have the same voxels in the same places, in the same order of axes."""
+    return axes_onto(shape, affine, other_shape, other) == [(0, 1), (1, 1), (2, 1)]
+
+
+def reorder(array: np.ndarray, axes: Axes) -> np.ndarray:
+    """The array with its axes in the order and direction that `axes_onto` found (a view)."""
+    return array.transpose([axis for axis, _ in axes])[tuple(slice(None, None, direction) for _, direction in axes)]
+
+
+def box(mask: np.ndarray, margin: Sequence[int] | int = 0) -> tuple[slice, ...] | None:
+    """The smallest box that holds a mask, with a margin, inside the array; None where the mask is empty.
+
+    Args:
+        mask: any number of axes; what is not 0 belongs to it.
+        margin: voxels to add on each side, one number or one per axis.
+    """
+    from scipy.ndimage import find_objects
+
+    found = find_objects((mask if mask.dtype == bool else mask != 0).view(np.uint8))
+    if not found or found[0] is None:
+        return None
+    margins = [margin] * mask.ndim if isinstance(margin, int) else margin
+    return tuple(slice(max(0, one.start - m), min(n, one.stop + m)) for one, m, n in zip(found[0], margins, mask.shape, strict=True))
+
+
+def describe(shape: Sequence[int], affine: np.ndarray) -> str:
+    """A grid in words: size, spacing, axis codes and origin."""
+    from nibabel.orientations import aff2axcodes
+
+    size, edges = "x".join(str(n) for n in shape), "x".join(f"{edge:.3g}" for edge in spacing(affine))
+    codes = "".join(str(code) for code in aff2axcodes(affine))
+    return f"{size} voxels of {edges} mm, {codes}, origin ({', '.join(f'{value:.1f}' for value in np.asarray(affine)[:3, 3])})"

@@ -1,0 +1,225 @@
+"""NRRD and MetaImage by ITK, in the reader's process; what ITK takes for granted in silence is looked up in the header first."""
+
+from __future__ import annotations
+
+import os
+import re
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from bundle import reader_process
+from bundle.errors import UserError
+from bundle.images import streams
+from bundle.images.names import ending
+from bundle.images.voxels import CHUNK, array_as_scan, as_scan, check_affine, check_grid, check_size
+
+MOST_HEADER = 1 << 20
+META_ENDINGS = (".mha", ".mhd")
+# three-dimensional spaces that say which side is which (http://teem.sourceforge.net/nrrd/format.html#space)
+SPACES = re.compile(r"(left|right)-(anterior|posterior)-(superior|inferior)|[lr][ap][si]", re.IGNORECASE)
+META_MM = {"", "mm", "?"}
+
+
+def read(path: str, scan: bool, memory_gb: float | None) -> tuple[np.ndarray, np.ndarray, dict]:
+    """Voxels (X, Y, Z), affine (4, 4) in RAS+ mm, and whether the sides are known.
+
+    Args:
+        path: the file.
+        scan: int16 or float32 as `voxels.as_scan` makes them; otherwise the stored type.
+        memory_gb: what the run may take.
+
+    Raises:
+        UserError: the header does not say how large voxels are, the file is damaged, or no 3-D image.
+    """
+    fields, end = header_fields(path)
+    known, packed = _checked_meta(path, fields, end) if ending(path) in META_ENDINGS else (_checked_nrrd(path, fields), None)
+    values, affine, extra = reader_process.call(
+        "bundle.images.itk_files:_read_here", path, scan, memory_gb, packed is None, where=path, memory_gb=_allowed(memory_gb)
+    )
+    if packed is not None:
+        values = _unpacked(path, *packed, np.dtype(extra["stored"]), tuple(extra["shape"]), scan)
+    return values, affine, {"orientation_known": known}
+
+
+def header_fields(path: str) -> tuple[dict[str, str], int]:
+    """The fields of a NRRD or MetaImage header, names in small letters, and the byte at which the header ends."""
+    streams.check_regular(path)
+    with open(path, "rb") as file:
+        text = file.read(MOST_HEADER)
+    fields: dict[str, str] = {}
+    meta, at = ending(path) in META_ENDINGS, 0
+    if not meta and not text.startswith(b"NRRD"):
+        raise UserError(path, "the file cannot be read as an image (it does not begin as NRRD does)", "check that it is a scan")
+    for line in text.splitlines(keepends=True):
+        at += len(line)
+        plain = line.decode("latin-1").strip()
+        if not meta and not plain:
+            break
+        name, found, value = plain.partition("=" if meta else ":")
+        if found and not plain.startswith("#"):
+            fields[name.strip().lower()] = value.strip().removeprefix("=").strip()
+        if meta and name.strip().lower() == "elementdatafile":
+            break
+    return fields, at
+
+
+def _allowed(memory_gb: float | None) -> float:
+    from bundle.limits import memory_limit
+
+    most = memory_limit() / 1e9
+    return most if memory_gb is None else min(most, memory_gb)
+
+
+def _checked_nrrd(path: str, fields: dict[str, str]) -> bool:
+    """Refuse a NRRD without voxel sizes; say whether it knows its sides."""
+    if fields.get("encoding", "").lower() in ("bz2", "bzip2"):
+        raise UserError(path, "its voxels are compressed by bzip2, which ITK does not read", "save it with gzip compression")
+    axes = re.findall(r"\(([^)]*)\)|none", fields.get("space directions", ""))
+    axes = [_numbers(axis) for axis in axes if axis]
+    edges = [float(np.linalg.norm(axis)) for axis in axes] or _numbers(fields.get("spacings", ""))
+    # axes that are no axes of space have NaN for a size
+    good = [edge for edge in edges if np.isfinite(edge) and edge > 0]
+    if len(good) < 3:
+        fix = "export it again, or add a line such as `spacings: 0.8 0.8 2.5` (mm) to its header"
+        raise UserError(path, "its header says no voxel size (neither space directions nor spacings of three axes)", fix)
+    units = {unit.strip('" ').lower() for unit in re.findall(r'"[^"]*"', fields.get("space units", "") or fields.get("units", ""))}
+    if wrong := units - {"mm", "millimeter", "millimeters", "millimetre", ""}:
+        raise UserError(path, f"its header counts in {min(wrong)}, not in mm", "export it in mm")
+    _check_data_file(path, fields.get("data file", fields.get("datafile", "")))
+    return bool(axes) and SPACES.match(fields.get("space", "")) is not None
+
+
+def _checked_meta(path: str, fields: dict[str, str], end: int) -> tuple[bool, tuple[str, int, bool] | None]:
+    """Refuse a MetaImage without voxel sizes; say whether it knows its sides, and where its voxels are if they are packed."""
+    if "elementdatafile" not in fields:
+        raise UserError(path, "the file cannot be read as an image (its header names no ElementDataFile)", "check that it is a scan")
+    edges = _numbers(fields.get("elementspacing", "") or fields.get("elementsize", ""))[:3]
+    if len(edges) < 3 or not all(np.isfinite(edge) and edge > 0 for edge in edges):
+        fix = "export it again, or add a line such as `ElementSpacing = 0.8 0.8 2.5` (mm) before ElementDataFile"
+        raise UserError(path, "its header says no voxel size (no ElementSpacing of three sizes in mm)", fix)
+    unit = fields.get("distanceunits", "").strip().lower()
+    if unit not in META_MM:
+        raise UserError(path, f"its header counts in {unit}, not in mm", "export it in mm")
+    _check_data_file(path, fields["elementdatafile"])
+    return any(key in fields for key in ("transformmatrix", "rotation", "orientation")), _packed_voxels(path, fields, end)
+
+
+def _check_data_file(path: str, name: str) -> None:
+    if not name or "%" in name or name.upper().startswith("LIST") or name == "LOCAL":
+        return
+    data = Path(path).parent / name
+    if not data.exists():
+        raise UserError(path, f"the file with its voxels, {name}, is not there", "put it beside the header")
+    streams.check_regular(data)
+
+
+def _packed_voxels(path: str, fields: dict[str, str], end: int) -> tuple[str, int, bool] | None:
+    """File, first byte and byte order of voxels that are one compressed stream: ITK takes damaged ones as they are."""
+    if fields.get("compresseddata", "").lower() != "true":
+        return None
+    name = fields["elementdatafile"]
+    most = fields.get("binarydatabyteordermsb", fields.get("elementbyteordermsb", "false")).lower() == "true"
+    if name.upper() == "LOCAL":
+        return path, end, most
+    if "%" in name or name.upper().startswith("LIST"):
+        return None
+    return str(Path(path).parent / name), int(fields.get("headersize", "0") or 0), most
+
+
+def _unpacked(path: str, file: str, start: int, big_endian: bool, dtype: np.dtype, shape: tuple[int, ...], scan: bool) -> np.ndarray:
+    size = int(np.prod(shape))
+    stored = dtype.newbyteorder(">" if big_endian else "<")
+    chunks = (part.astype(dtype, copy=False) for part in _inflated(path, file, start, stored, size))
+    if scan:
+        return as_scan(chunks, size, path).reshape(shape[:3], order="F")
+    values, at = np.empty(size, dtype=dtype), 0
+    for part in chunks:
+        values[at : at + part.size] = part
+        at += part.size
+    return values.reshape(shape[:3], order="F")
+
+
+def _inflated(path: str, file: str, start: int, dtype: np.dtype, size: int) -> Iterator[np.ndarray]:
+    """The voxels of a zlib (or gzip) stream, some at a time, and its checksum compared at the end."""
+    stream = zlib.decompressobj(wbits=47)
+    kept, left, most = bytearray(), size * dtype.itemsize, CHUNK * dtype.itemsize
+    with open(file, "rb") as source:
+        source.seek(start)
+        waiting = b""
+        while not stream.eof:
+            waiting = waiting or source.read(streams.STEP)
+            part = stream.decompress(waiting, most)
+            if not part and not waiting:
+                raise EOFError(f"it ends {left - len(kept)} bytes too early")
+            waiting = stream.unconsumed_tail
+            kept += part
+            if len(kept) > left:
+                raise UserError(path, "it holds more voxels than its header says", "export it again")
+            if len(kept) >= most:
+                whole = len(kept) // dtype.itemsize * dtype.itemsize
+                yield np.frombuffer(bytes(kept[:whole]), dtype)
+                left -= whole
+                del kept[:whole]
+    if len(kept) != left:
+        raise EOFError(f"it ends {left - len(kept)} bytes too early")
+    yield np.frombuffer(bytes(kept), dtype)
+
+
+def _numbers(text: str) -> list[float]:
+    found = []
+    for word in re.split(r"[\s,]+", text.strip()):
+        try:
+            found.append(float(word))
+        except ValueError:
+            found.append(float("nan"))
+    return found
+
+
+# ---- in the reader's process
+
+
+def _read_here(path: str, scan: bool, memory_gb: float | None, voxels: bool) -> tuple[np.ndarray | None, np.ndarray, dict]:
+    """Voxels (unless they are not wanted), affine, and the stored type and shape."""
+    itk = reader_process.load_itk()
+    # chosen here, because ITK's own choice overlooks endings in capitals
+    io = itk.MetaImageIO.New() if ending(path) in META_ENDINGS else itk.NrrdImageIO.New()
+    io.SetFileName(path)
+    io.ReadImageInformation()
+    shape = tuple(int(io.GetDimensions(axis)) for axis in range(io.GetNumberOfDimensions()))
+    width = int(io.GetComponentSize())
+    check_grid(path, shape, components=int(io.GetNumberOfComponents()))
+    check_size(path, shape, width, memory_gb)
+    affine = _affine(io)
+    check_affine(path, affine)
+    if not voxels:
+        kind = io.GetComponentTypeAsString(io.GetComponentType())
+        letter = "f" if kind in ("float", "double") else "u" if kind.startswith("unsigned") else "i"
+        return None, affine, {"stored": f"{letter}{width}", "shape": shape}
+    _check_length(path, int(np.prod(shape)) * width)
+    # through a memoryview, which keeps ITK's image alive as long as the array
+    values = np.asarray(memoryview(itk.array_view_from_image(itk.imread(path, imageio=io)))).T
+    values = values.reshape(values.shape[:3], order="F")
+    return array_as_scan(values, path) if scan else values, affine, {}
+
+
+def _check_length(path: str, claimed: int) -> None:
+    """Refuse raw voxels that are not all there, which ITK says in words that do not fit."""
+    fields, _ = header_fields(path)
+    local = fields.get("elementdatafile", fields.get("data file", fields.get("datafile", "LOCAL"))).upper() == "LOCAL"
+    raw = fields.get("binarydata", "").lower() == "true" or fields.get("encoding", "").lower() == "raw"
+    there = os.path.getsize(path)
+    if local and raw and claimed > there:
+        problem = f"the file is truncated: its header claims {claimed} bytes of voxels, the whole file has {there}"
+        raise UserError(path, problem, "copy or export it again")
+
+
+def _affine(io: object) -> np.ndarray:
+    """Affine (4, 4), voxel indices to mm, turned from ITK's LPS to RAS+."""
+    affine = np.eye(4)
+    for axis in range(3):
+        affine[:3, axis] = np.asarray(io.GetDirection(axis), dtype=float)[:3] * io.GetSpacing(axis)
+        affine[axis, 3] = io.GetOrigin(axis)
+    return np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine

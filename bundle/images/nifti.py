@@ -1,0 +1,223 @@
+"""NIfTI, Analyze and MGH: what the header says, in mm, and the voxels read once, to a verified end."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from bundle.errors import UserError
+from bundle.images import streams
+from bundle.images.forms import Forms
+from bundle.images.names import PAIR_ENDINGS, ending, kind, voxels_of_pair
+from bundle.images.voxels import CHUNK
+
+# mm in a unit of the header, by the lowest three bits of xyzt_units
+UNITS = {0: (1.0, "mm"), 1: (1000.0, "metres"), 2: (1.0, "mm"), 3: (0.001, "microns")}
+# what voxels of a body measure; only where the unit is not mm, because then the unit is wrong more often than not
+PLAUSIBLE_MM = (0.02, 50.0)
+HEADER_BYTES = 540
+# nibabel notes there what it repairs
+_quiet = logging.getLogger("bundle.images.nibabel")
+_quiet.disabled = True
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Where the voxels of a file are, and what they mean.
+
+    Args:
+        path: the file that the user named.
+        voxels: the file that holds the voxels.
+        shape: sizes as stored, with axes of length 1 behind the third.
+        dtype: type as stored, with its byte order.
+        offset: bytes before the first voxel, unpacked.
+        slope, inter: values are `slope * stored + inter`.
+        affine: (4, 4), voxel indices to mm, RAS+.
+        forms: qform and sform of a NIfTI; None for other formats.
+        orientation_known: whether the header says which side is which.
+    """
+
+    path: str
+    voxels: str
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    offset: int
+    slope: float
+    inter: float
+    affine: np.ndarray
+    forms: Forms | None
+    orientation_known: bool
+
+    @cached_property
+    def size(self) -> int:
+        """How many voxels there are."""
+        return int(np.prod([float(n) for n in self.shape]))
+
+    @property
+    def scaled(self) -> bool:
+        """Whether stored values are not the values."""
+        return (self.slope, self.inter) != (1.0, 0.0)
+
+    @property
+    def loaded_width(self) -> int:
+        """Bytes that a voxel takes in a scan that was loaded: int16, or float32 where that is not enough."""
+        return 2 if self.dtype.kind in "iub" and self.dtype.itemsize <= 2 else 4
+
+    def check_length(self) -> None:
+        """Refuse a file that cannot hold the voxels its header claims, before memory is taken for them.
+
+        Raises:
+            UserError: it is too short.
+        """
+        streams.check_regular(self.voxels)
+        claimed, there = self.size * self.dtype.itemsize, os.path.getsize(self.voxels)
+        how = streams.packing(self.voxels)
+        problem = ""
+        if how == "" and claimed + self.offset > there:
+            problem = f"the file is truncated: it ends {claimed + self.offset - there} bytes too early"
+        elif how == "gzip" and claimed > there * streams.MOST_COMPRESSION:
+            problem = f"the file is truncated: its header claims {claimed} bytes of voxels, {there} packed bytes cannot hold them"
+        if problem:
+            raise UserError(self.path, problem, "copy or export it again")
+
+    def stored(self, at_once: int = CHUNK) -> Iterator[np.ndarray]:
+        """The stored values in the order of the file, `at_once` voxels at a time, in native byte order; then the file's end.
+
+        Raises:
+            EOFError, OSError, zlib.error, UserError: the file is truncated or damaged.
+        """
+        with streams.opened(self.voxels) as stream:
+            streams.skip(stream, self.offset)
+            for start in range(0, self.size, at_once):
+                part = np.empty(min(at_once, self.size - start), dtype=self.dtype)
+                streams.read_into(stream, part)
+                yield part if part.dtype.isnative else part.byteswap(inplace=True).view(part.dtype.newbyteorder("="))
+            streams.read_to_the_end(stream, self.voxels)
+
+    def values(self, at_once: int = CHUNK) -> Iterator[np.ndarray]:
+        """The values, as `stored`: of the stored type where they are not scaled, else int32 (whole offsets) or float32."""
+        for part in self.stored(at_once):
+            if not self.scaled:
+                yield part
+            elif self.slope == 1.0 and self.inter.is_integer() and part.dtype.kind in "iu" and part.dtype.itemsize <= 2:
+                yield part.astype(np.int32) + np.int32(self.inter)
+            else:
+                part = part.astype(np.float32)
+                part *= np.float32(self.slope)
+                part += np.float32(self.inter)
+                yield part
+
+
+def header(path: str | os.PathLike) -> Stored:
+    """What the header of a NIfTI, Analyze or MGH file says, its length in mm, without reading voxels.
+
+    A file is unpacked by what it holds: a plain one named .nii.gz is read like a packed one named .nii.
+
+    Raises:
+        UserError: voxels have no size, or a unit that cannot be right; or the voxels of a pair are missing.
+        Exception: nibabel's own, where the header makes no sense.
+    """
+    path = str(path)
+    streams.check_regular(path)
+    if kind(path) == "mgh":
+        return _other(path, path)
+    voxels = path
+    if ending(path) in PAIR_ENDINGS:
+        found = voxels_of_pair(path)
+        if found is None:
+            raise UserError(path, "its voxels are missing: there is no .img beside it", "copy both files of the pair")
+        voxels = str(found)
+    with streams.opened(path) as stream:
+        block = stream.read(HEADER_BYTES)
+    parsed = _parsed(block)
+    return _other(path, voxels) if parsed is None else _nifti(path, voxels, *parsed)
+
+
+def _parsed(block: bytes) -> tuple[Any, np.ndarray] | None:
+    """nibabel's header, and the voxel sizes as they are stored (nibabel makes 1 mm of 0 mm); None where it is not NIfTI.
+
+    Extensions are not parsed: nothing here needs them, and odd ones would make the file unreadable.
+    """
+    from nibabel.nifti1 import Nifti1Header
+    from nibabel.nifti2 import Nifti2Header
+
+    for parser in (Nifti1Header, Nifti2Header):
+        length = parser.sizeof_hdr
+        if len(block) < length or length not in (int.from_bytes(block[:4], order, signed=True) for order in ("little", "big")):
+            continue
+        found = parser(block[:length], check=False)
+        magic = bytes(found["magic"].item())
+        if magic[:3] in (b"n+1", b"ni1", b"n+2", b"ni2"):
+            sizes = np.array(found["pixdim"][1:4], dtype=float)
+            found.check_fix(_quiet, error_level=40)
+            return found, sizes
+    return None
+
+
+def _nifti(path: str, voxels: str, found: Any, sizes: np.ndarray) -> Stored:
+    shape = tuple(int(n) for n in found.get_data_shape())
+    forms = Forms.of(found)
+    if forms.sform_code == 0 and not (np.isfinite(sizes).all() and (sizes != 0).all()):
+        said = "x".join(f"{size:g}" for size in sizes)
+        fix = "set pixdim in its header to the size of a voxel in mm, or export it again"
+        raise UserError(path, f"its header says no voxel size (pixdim is {said}, and there is no sform)", fix)
+    slope, inter = found.get_slope_inter()
+    return Stored(
+        path=path,
+        voxels=voxels,
+        shape=shape,
+        dtype=found.get_data_dtype(),
+        offset=int(found.get_data_offset()),
+        slope=1.0 if slope is None else float(slope),
+        inter=0.0 if slope is None or inter is None else float(inter),
+        affine=_in_mm(path, np.asarray(found.get_best_affine(), dtype=np.float64), int(found["xyzt_units"]) & 7),
+        forms=forms,
+        orientation_known=forms.sform_code > 0 or forms.qform_code > 0,
+    )
+
+
+def _in_mm(path: str, affine: np.ndarray, unit: int) -> np.ndarray:
+    if unit not in UNITS:
+        fix = "set xyzt_units in its header to mm (2) if its numbers are mm"
+        raise UserError(path, f"its header counts in a unit of length that NIfTI does not define ({unit})", fix)
+    factor, name = UNITS[unit]
+    if factor == 1:
+        return affine
+    affine = affine.copy()
+    affine[:3] *= factor
+    edges = np.linalg.norm(affine[:3, :3], axis=0)
+    if edges.min() < PLAUSIBLE_MM[0] or edges.max() > PLAUSIBLE_MM[1]:
+        said = "x".join(f"{edge:.3g}" for edge in edges)
+        fix = "set xyzt_units in its header to mm (2) if its numbers are mm"
+        raise UserError(path, f"its header says that its unit is {name}, so that voxels measure {said} mm", fix)
+    return affine
+
+
+def _other(path: str, voxels: str) -> Stored:
+    """Analyze, SPM and MGH, whose headers nibabel reads."""
+    import nibabel
+
+    image = nibabel.load(path)
+    found, proxy = image.header, image.dataobj
+    sizes = np.array(found["delta" if "delta" in found.keys() else "pixdim"], dtype=float)
+    sizes = sizes if len(sizes) == 3 else sizes[1:4]
+    if not (np.isfinite(sizes).all() and (sizes != 0).all()):
+        raise UserError(path, "its header says no voxel size", "export it again")
+    return Stored(
+        path=path,
+        voxels=voxels,
+        shape=tuple(int(n) for n in image.shape),
+        dtype=proxy.dtype,
+        offset=int(proxy.offset),
+        slope=float(proxy.slope),
+        inter=float(proxy.inter),
+        affine=np.asarray(image.affine, dtype=np.float64),
+        forms=None,
+        orientation_known=bool(found["goodRASFlag"] > 0) if kind(path) == "mgh" else False,
+    )
