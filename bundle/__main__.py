@@ -45,8 +45,10 @@ def main() -> int:
     import fire
 
     module, function = VERBS[verb][0].split(":")
+    # behind "--" it is fire's own: a verb that takes any key would take "help" as one
+    words = ["--", "--help"] if {"-h", "--help"} & set(sys.argv[2:]) else sys.argv[2:]
     try:
-        result = fire.Fire(getattr(import_module(module), function), command=sys.argv[2:], name=f"bundle {verb}", serialize=lambda _: None)
+        result = fire.Fire(getattr(import_module(module), function), command=words, name=f"bundle {verb}", serialize=lambda _: None)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

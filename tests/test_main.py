@@ -8,7 +8,7 @@ from importlib import import_module
 
 import pytest
 
-from bundle.__main__ import VERBS
+from bundle.__main__ import VERBS, main
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -47,3 +47,18 @@ def test_other_errors_keep_their_traceback(repository):
     run = subprocess.run([*command, "--dataset_dir", "$1 / 0"], cwd=repository, capture_output=True, text=True)
     assert run.returncode == 1
     assert "Traceback" in run.stderr and "ZeroDivisionError" in run.stderr
+
+
+@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("flag", ["--help", "-h"])
+def test_every_verb_tells_its_arguments(verb, flag, monkeypatch, capsys):
+    """Also a verb that takes any key, such as `experiment`."""
+    monkeypatch.setattr("sys.argv", ["bundle", verb, flag])
+    for stream in (sys.stdout, sys.stderr):
+        monkeypatch.setattr(stream, "reconfigure", lambda **_: None, raising=False)
+    monkeypatch.setenv("PAGER", "cat")
+    try:
+        code = main()
+    except SystemExit as ended:
+        code = ended.code
+    assert code == 0 and verb in "".join(capsys.readouterr())
