@@ -26,6 +26,7 @@ KINDS = {
     "dose": ("dose distribution", "dose distributions"),
     "unread": ("image in a format that is not read", "images in formats that are not read"),
     "archives": ("archive, which is not unpacked", "archives, which are not unpacked"),
+    "partial": ("unfinished download", "unfinished downloads"),
     "special": ("pipe, device or dead link", "pipes, devices or dead links"),
 }
 # of DICOM: kinds of `bundle.dicom` and their plurals; others are counted as files
@@ -44,11 +45,13 @@ DICOM_PLURALS = {
     "DICOM object without an image": "DICOM objects without an image",
 }
 LABEL_WORDS = frozenset(
-    "label labels labelmap labelmaps mask masks seg segs segmentation segmentations segmented annotation annotations "
-    "groundtruth gt roi rois dseg probseg contours structures".split()
+    "label labels labelmap labelmaps mask masks seg segs segmentation segmentations annotation annotations groundtruth gt "
+    "dseg probseg pred preds prediction predictions".split()
 )
 # in names of folders only
-LABEL_FOLDER_WORDS = LABEL_WORDS | set("instances prediction predictions pred preds".split())
+LABEL_FOLDER_WORDS = LABEL_WORDS | {"instances"}
+# these say label map only where voxels have 8 bits: a region of interest may be a part of the CT
+WEAK_WORDS = frozenset("roi rois contour contours structure structures organ organs lesion lesions tumor tumors tumour tumours".split())
 FILLING_WORDS = frozenset("tr ts va tv train training test testing val validation dicom dcm nifti nii nrrd".split())
 IMAGE_WORDS = frozenset("image images imaging img imgs volume vol ct cta scan orig original raw".split())
 OTHER_WORDS = {"pet": "pet", "pt": "pet", "suv": "pet", "mr": "mr", "mri": "mr", "dose": "dose", "rtdose": "dose"}
@@ -60,7 +63,8 @@ BIDS_KINDS = {
     "pet": "pet",
 }
 OWN_RESULT = re.compile(r".*_(probabilities|attention_level\d+)", re.IGNORECASE | re.DOTALL)
-UNREAD_ENDINGS = tuple(".mgz .mgh .mnc .gipl .gipl.gz .par .rec .vtk .vti .nii.xz".split())
+UNREAD_ENDINGS = tuple(".mnc .gipl .gipl.gz .par .rec .vtk .vti .nii.xz .dcm.gz".split())
+PARTIAL_ENDINGS = (".part", ".partial", ".crdownload", ".download", ".filepart")
 ARCHIVE_ENDINGS = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".7z", ".rar", ".mrb")
 
 
@@ -88,9 +92,12 @@ def sort_out(files: Sequence[Path], below: Path, root: Path, recorded: set[Path]
     for path in files:
         kind = "results" if path in recorded else "labels" if in_labels else kind_by_name(path, below, root)
         kinds[path] = kind or _kind_beside(names[path], [names[other] for other in files if other != path])
+    in_folders = {word for part in below.relative_to(root).parts for word in _words(part)}
+    small_means_labels = bool(in_folders & (LABEL_FOLDER_WORDS | WEAK_WORDS))
     starts = {path: read_start(path) for path in files if kinds[path] is None}
     for path, start in starts.items():
-        if start.labels or _is_small_beside(start, starts.values()):
+        called = small_means_labels or names[path] & (LABEL_WORDS | WEAK_WORDS)
+        if start.labels or (start.small and (called or _is_small_beside(start, starts.values()))):
             kinds[path] = "labels"
     taken = [path for path in files if kinds[path] is None]
     return taken, [LeftAlone(kind, str(path)) for path, kind in kinds.items() if kind is not None]
@@ -123,6 +130,8 @@ def not_read(path: Path) -> str | None:
     name = path.name.lower()
     if name.endswith(ARCHIVE_ENDINGS):
         return "archives"
+    if name.endswith(PARTIAL_ENDINGS):
+        return "partial"
     return "unread" if name.endswith(UNREAD_ENDINGS) else None
 
 
@@ -170,7 +179,8 @@ def _below(path: str, root: Path) -> str:
 
 def _is_label_name(name: str) -> bool:
     words = _words(name) - FILLING_WORDS
-    return bool(words) and words <= LABEL_FOLDER_WORDS
+    # imagesTs_pred of nnU-Net's documentation
+    return bool(words) and (words <= LABEL_FOLDER_WORDS or re.search(r"[\W_](pred|preds|predictions?)$", name.lower()) is not None)
 
 
 def _kind_beside(words: frozenset[str], others: Sequence[frozenset[str]]) -> str | None:
@@ -189,7 +199,7 @@ def _kind_beside(words: frozenset[str], others: Sequence[frozenset[str]]) -> str
 
 def _is_small_beside(start: Start, others: Iterable[Start]) -> bool:
     """Whether a file of 8-bit numbers has an image of more bits on the same grid beside it, as a mask has that is called spleen."""
-    return start.small and any(other.grid == start.grid and not other.small for other in others)
+    return bool(start.grid) and any(other.grid == start.grid and not other.small for other in others)
 
 
 def _own(words: frozenset[str]) -> frozenset[str]:
