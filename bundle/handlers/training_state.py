@@ -10,6 +10,7 @@ import ignite.distributed as idist
 import torch
 from ignite.engine import Engine, Events
 
+from bundle.distributed import unwrapped
 from bundle.errors import UserError
 from bundle.networks.weights import read_checkpoint, refuse_not_finite, write_checkpoint
 
@@ -51,7 +52,7 @@ class TrainingState:
         interval: int = 1,
     ) -> None:
         self.path, self.resume, self.interval = Path(path), resume, max(int(interval), 1)
-        self.network = network.module if isinstance(network, torch.nn.parallel.DistributedDataParallel) else network
+        self.network = unwrapped(network)
         self.optimizer, self.lr_scheduler, self.evaluator, self.saver = optimizer, lr_scheduler, evaluator, saver
         self.logger = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from monai.transforms import LoadImaged
 
 import bundle
 from bundle.errors import UserError
-from bundle.inferers.setup import users_mistake
+from bundle.mistakes import users_mistake
 
 # networks with their options, the oldest first
 KEPT = 4

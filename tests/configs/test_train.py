@@ -104,10 +104,10 @@ def test_handlers_are_what_monai_label_reads(repository):
     config = json.loads((repository / "configs" / "train.json").read_text(encoding="utf-8"))
     assert isinstance(config["train"]["handlers"], list) and "network" in config and "displayable_configs" not in config
     assert all(handler["_target_"] != "CheckpointLoader" for handler in config["train"]["handlers"])
-    saver = config["validate"]["handlers"][0]
+    saver = config["saver"]
     assert saver["_target_"].endswith("CheckpointSaver") and saver["save_dict"] == {"model": "@network"}
     assert saver["key_metric_filename"] == "model.pt" and config["ckpt_dir"] == "$@bundle_root + '/models'"
-    assert config["run"] == ["$@train#trainer.run()"] and config["training"] == "@run"
+    assert config["run"][-1] == "$@train#trainer.run()" and config["training"] == "@run"
 
 
 def test_a_training_from_another_folder_leaves_what_it_should(repository, cases, tmp_path, monkeypatch):
@@ -240,7 +240,7 @@ def test_quickstart_is_a_thin_overlay(repository):
     """Keys of train.json only, and nothing that would overwrite the shipped weights."""
     overlay = json.loads((repository / "configs" / "quickstart.json").read_text(encoding="utf-8"))
     train_json = json.loads((repository / "configs" / "train.json").read_text(encoding="utf-8"))
-    assert all(key.split("#")[0] in train_json for key in overlay) and len(overlay) < 20
+    assert all(key.lstrip("+").split("#")[0] in train_json for key in overlay) and len(overlay) < 20
     assert parsed(repository, "quickstart").get_parsed_content("ckpt_dir").endswith("runs/quickstart")
 
 
