@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -33,11 +33,11 @@ class Records:
         self._entries: dict[str, Entry] = {}
         self._seen: dict[str, tuple[int, ...]] = {}
 
-    def open(self, table_rows: Mapping[str, list[Mapping[str, Any]]] | None = None) -> None:
+    def open(self, table_rows: Callable[[], Mapping[str, list[Mapping[str, Any]]]] = dict) -> None:
         """Make the folder, clear away what killed processes left, and read what is recorded.
 
         Args:
-            table_rows: case to its rows of `cases.csv`, for entries that are found in `run.json` only.
+            table_rows: gives case to its rows of `cases.csv`: asked where `run.json` has entries without a record.
 
         Raises:
             OSError: the folder cannot be made or written.
@@ -49,10 +49,14 @@ class Records:
             aside.touch()
         (self.hidden / ".probe").unlink(missing_ok=True)
         self.refresh()
-        for entry in _cases(self.folder / outputs.RECORD):
-            if key(entry["case"]) not in self._entries:
-                with suppress(OSError):
-                    self.save({**entry, "rows": list((table_rows or {}).get(entry["case"], []))})
+        lost = [entry for entry in _cases(self.folder / outputs.RECORD) if key(entry["case"]) not in self._entries]
+        rows = table_rows() if lost else {}
+        for entry in lost:
+            with suppress(OSError):
+                self.save({**entry, "rows": list(rows.get(entry["case"], []))})
+
+    def __len__(self) -> int:
+        return len(self._entries)
 
     def __iter__(self) -> Iterator[Entry]:
         """All entries, sorted by name."""
