@@ -53,7 +53,7 @@ class RunRecord(CaseHandler):
         reference_ranges: str | os.PathLike | None = None,
         overwrite: bool = False,
     ) -> None:
-        self.folder = Path(output_dir)
+        self.folder = Path(output_dir).expanduser()
         self.weights, self.overwrite = weights, overwrite
         digests = {"weights": _weights_digest(weights), "reference_ranges": _digest(reference_ranges)}
         asked = sorted(name for name, on in (options or {}).items() if on)

@@ -82,7 +82,7 @@ def score(
     unlisted = {side: sorted(set().union(*(found[side] for _, found in scored))) for side in ("predictions", "references")}
     about = {"labels": block, "labels_from": origin, "ignored_values": list(ignore), "values_without_label": unlisted}
     summary = {**summarise(rows), **about, **unmatched}
-    output = Path(output_dir)
+    output = Path(output_dir).expanduser()
     write_metrics(rows, output / "metrics.csv")
     write_json(output / "summary.json", summary)
     if progress:
