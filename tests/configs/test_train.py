@@ -254,3 +254,11 @@ def test_numbers_that_are_not_finite_end_the_training_and_nothing_is_replaced(re
         r"training, epoch 2, step 1: \d+ of \d+ weights are not finite after the step, .*; scans of this batch: \S+\.nii\.gz, ", told
     )
     assert {name: (tmp_path / name).read_bytes() for name in before} == before
+
+
+def test_resuming_with_labels_in_another_order_is_refused(repository, cases, tmp_path):
+    """As many classes, so that the weights would fit: each structure would go on in another one's channel."""
+    train(repository, cases, tmp_path, max_epochs=1)
+    with pytest.raises(RuntimeError) as caught:
+        train(repository, cases, tmp_path, resume=True, labels={"background": 0, "kidney": 3, "spleen": 2, "pancreas": 1})
+    assert re.search(r"last\.pt: .* other settings: labels .*'pancreas': 1.* there, .*'kidney': 3.* now", str(users_mistake(caught.value)))
