@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import nibabel
@@ -187,3 +188,20 @@ def test_what_is_not_read_is_said(tmp_path: Path) -> None:
 def test_lines_count_by_kind(tmp_path: Path) -> None:
     left = [LeftAlone("labels", str(tmp_path / "x" / "a.nii"), 3), LeftAlone(("scout", "scouts"), "/b", 1), LeftAlone("labels", "c")]
     assert lines(left, tmp_path) == ["left alone: 4 label maps (x/a.nii, ...)", "left alone: 1 scout (/b)"]
+
+
+def test_a_line_stays_a_line(tmp_path: Path) -> None:
+    assert lines([LeftAlone("labels", str(tmp_path / "a\nb\x1b[31m_\udcfc.nii"))], tmp_path) == [
+        r"left alone: 1 label map (a?b?[31m_\xfc.nii)"
+    ]
+
+
+def test_folders_of_many_files_are_sorted_out_at_once(tmp_path: Path) -> None:
+    """Time grows with the number of files and not with its square."""
+    for number in range(3000):
+        (tmp_path / f"case_{number}.nii.gz").touch()
+        (tmp_path / f"case_{number}_mask.nii.gz").touch()
+    began = time.monotonic()
+    found = find_scans(tmp_path)
+    assert len(found) == 3000 and found.left_alone == ["left alone: 3000 label maps (case_0_mask.nii.gz, ...)"]
+    assert time.monotonic() - began < 10
