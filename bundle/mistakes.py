@@ -11,6 +11,8 @@ from types import TracebackType
 from bundle.errors import UserError
 
 MISTAKE, INTERRUPTED = 2, 130
+# characters of a line
+LONGEST = 700
 
 # module -> the extra of this package that installs it
 EXTRAS = {
@@ -55,12 +57,18 @@ def one_line(error: BaseException) -> tuple[str, int] | None:
         return "interrupted: what was finished is kept, and the same command continues (a training with --resume True)", INTERRUPTED
     mistake = users_mistake(error)
     if mistake is not None:
-        return f"error: {mistake}", MISTAKE
+        return _line(mistake), MISTAKE
     for link in _chain(error):
         said = _of_the_disk(link) or _of_monai(link) or _of_an_extra(link)
         if said is not None:
-            return f"error: {said}", MISTAKE
+            return _line(said), MISTAKE
     return None
+
+
+def _line(mistake: UserError) -> str:
+    """A mistake without the line breaks that the message of a library may have brought into it."""
+    text = " ".join(str(mistake).split())
+    return f"error: {text if len(text) <= LONGEST else f'{text[: LONGEST // 2]} ... {text[-LONGEST // 2 :]}'}"
 
 
 def users_mistake(error: BaseException) -> UserError | None:

@@ -40,9 +40,28 @@ def check(parser: ConfigParser, line: CommandLine) -> None:
     unused = [key for key in config if not key.startswith("_") and key not in line.keys and not _used(key, used)]
     for key in unused:
         near = get_close_matches(key, _top(used, config), 1, ALIKE)
-        if near and key not in _shipped_keys():
+        if near and key not in shipped_keys():
             problem = f"nothing uses this key of your config, did you mean {near[0]}?"
             raise UserError(key, problem, "correct the name, or take the key out")
+
+
+def check_nested(config: Mapping[str, Any], line: CommandLine) -> None:
+    """Refuse a nested key whose outer part is not in a config: MONAI cannot merge it.
+
+    Raises:
+        UserError: such a key, with the nearest that there is.
+    """
+    for key in line.keys:
+        inner: Any = config
+        for part in key.split(SEPARATOR)[:-1]:
+            inner = inner.get(part) if isinstance(inner, Mapping) else inner[int(part)] if _is_place(part, inner) else None
+        if inner is None:
+            alike = nearest(key, _ids(config, set(config)))
+            raise UserError(line.shown(key), f"this config has no such key{alike}", "correct the name")
+
+
+def _is_place(part: str, items: Any) -> bool:
+    return isinstance(items, list) and part.isdigit() and int(part) < len(items)
 
 
 def nearest(key: str, candidates: Iterable[str]) -> str:
@@ -73,7 +92,7 @@ def _check_given(key: str, parser: ConfigParser, used: set[str], line: CommandLi
             raise UserError(shown, problem, "correct the name")
     if _used(key, used):
         return
-    if key in parser.config and key in _shipped_keys():
+    if key in parser.config and key in shipped_keys():
         raise UserError(shown, "nothing in these configs uses this key, so it would have no effect", "leave it out")
     alike = nearest(key, [*_ids(parser.config, used), *MONAI_FLAGS] if SEPARATOR in key else [*_top(used, parser.config), *MONAI_FLAGS])
     fix = "correct the name" if alike else "the keys that can be set are at the top of the config file"
@@ -108,7 +127,7 @@ def _component(key: str, config: Any) -> tuple[dict | None, str | None]:
             if "_target_" in config:
                 component, argument = dict(config), part
             config = config.get(part)
-        elif isinstance(config, list) and part.isdigit() and int(part) < len(config):
+        elif _is_place(part, config):
             config = config[int(part)]
         else:
             break
@@ -128,5 +147,6 @@ def _signature(component: Mapping[str, Any], parser: ConfigParser) -> list[str] 
     return None if any(one.kind is one.VAR_KEYWORD for one in parameters) else [one.name for one in parameters]
 
 
-def _shipped_keys() -> set[str]:
+def shipped_keys() -> set[str]:
+    """Top-level keys of the configs of this bundle."""
     return {key.lstrip("+").split("#")[0] for name in shipped_names() for key in shipped(name)}

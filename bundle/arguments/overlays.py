@@ -7,7 +7,7 @@ set the same key to another value, nor leave a key without effect: then each doe
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +43,19 @@ def check(parser: ConfigParser, line: CommandLine) -> None:
                 _check_pair(first, second, contents, line)
     for name in contents:
         _check_effect(name, contents, parser.config, _base(name, declared))
+
+
+def check_order(files: Sequence[str]) -> None:
+    """Refuse overlays that are given before what they lie on, by the files alone: MONAI cannot merge them.
+
+    Raises:
+        UserError: such an overlay.
+    """
+    contents = {Path(file).stem: read(file) for file in files}
+    declared = {name: (content.get("overlays") or content.get(f"{MERGE}overlays") or {}).get(name) for name, content in contents.items()}
+    names = [name for name, wanted in declared.items() if wanted is not None]
+    for place, name in enumerate(names):
+        _check_place(name, declared[name], names[:place], names)
 
 
 def keys_of(content: Mapping[str, Any]) -> dict[str, Any]:

@@ -241,9 +241,19 @@ def _merged(files: Sequence[str], overrides: Mapping[str, Any]) -> tuple[dict, S
     """The training configuration as it is in the files, overrides laid over it and nothing evaluated; and its split."""
     from monai.bundle import ConfigParser
 
+    from bundle.arguments import keys, overlays
+    from bundle.arguments.command_line import CommandLine, normal
+
+    line = CommandLine({normal(key): str(value) for key, value in overrides.items()} | {"config_file": json.dumps(list(files))})
+    overlays.check_order(files)
     parser = ConfigParser(ConfigParser.load_config_files(list(files)))
+    keys.check_nested(parser.get(), line)
+    new = CommandLine({key: value for key, value in line.values.items() if key.split("::")[0] not in {*parser.get(), *keys.shipped_keys()}})
     for key, value in overrides.items():
         parser[key] = value
+    # each training looks at all of it again: here what would be found only then, when a folder is claimed already
+    overlays.check(parser, line)
+    keys.check(parser, new)
     config = dict(parser.get())
     for key in ("num_folds", "dataset_dir"):
         if key not in config:
