@@ -66,7 +66,7 @@ def experiment(
         UserError: configs that are not there, a folder that holds another experiment, a run that fails, a held-out case that
             cannot be scored: the table is of all of them or is not written.
     """
-    output = Path(output_dir).resolve()
+    output = Path(str(output_dir)).resolve()
     files = [_config(item) for item in _listed(config_file) + _listed(overlays)]
     merged, split = _merged(files, overrides)
     if checkpoint not in ("last", "best"):
@@ -260,7 +260,7 @@ def _merged(files: Sequence[str], overrides: Mapping[str, Any]) -> tuple[dict, S
             raise UserError(files[0], f"has no '{key}'", "give configs/train.json first, then overlays")
     if str(config["dataset_dir"]).startswith("$"):
         raise UserError("dataset_dir", "is not given", "say which data set: --dataset_dir FOLDER")
-    config["dataset_dir"] = parser["dataset_dir"] = str(Path(config["dataset_dir"]).resolve())
+    config["dataset_dir"] = parser["dataset_dir"] = str(Path(str(config["dataset_dir"])).expanduser().resolve())
     names = {"split_seed" if key == "seed" else key: key for key in Split().keys()}
     for key in (*names, "datalist"):
         if str(config.get(key)).startswith(("$", "@", "%")):
