@@ -99,10 +99,14 @@ def sort_out(files: Sequence[Path], below: Path, root: Path, recorded: set[Path]
     in_folders = {word for part in below.relative_to(root).parts for word in _words(part)}
     small_means_labels = bool(in_folders & (LABEL_FOLDER_WORDS | WEAK_WORDS))
     starts = {path: read_start(path) for path in files if kinds[path] is None}
-    grids = {start.grid for start in starts.values() if start.grid and not start.small}
+    large = {path: start.grid for path, start in starts.items() if not start.small and start.grid}
+    owners: dict[tuple[float, ...], set[frozenset[str]]] = {grid: set() for grid in large.values()}
+    for path, grid in large.items():
+        owners[grid].add(_own(names[path]))
     for path, start in starts.items():
         called = small_means_labels or names[path] & (LABEL_WORDS | WEAK_WORDS)
-        if start.labels or (start.small and (called or start.grid in grids)):
+        beside = start.grid in owners and (len(large) == 1 or _holds_one(names[path], owners[start.grid]))
+        if start.labels or (start.small and (called or beside)):
             kinds[path] = "labels"
     taken = [path for path in files if kinds[path] is None]
     return taken, [LeftAlone(kind, str(path)) for path, kind in kinds.items() if kind is not None]

@@ -125,6 +125,14 @@ def test_eight_bits_are_a_mask_only_beside_their_image(tmp_path: Path) -> None:
     assert sorted(item["case"] for item in find_scans(tmp_path)) == ["p_ct", "p_other_grid"]
 
 
+def test_eight_bits_beside_the_scans_of_others_are_no_mask(tmp_path: Path) -> None:
+    """Data sets resampled to one grid, of which some scans were saved as pictures: these are taken, and flagged as not HU."""
+    made(tmp_path, "case_1.nii.gz", "case_2.nii.gz")
+    for name in ("case_3.nii.gz", "case_2_spleen.nii.gz"):
+        nifti(tmp_path / name, (body() > 100).astype(np.uint8), dtype=np.uint8)
+    assert [item["case"] for item in find_scans(tmp_path)] == ["case_1", "case_2", "case_3"]
+
+
 def test_eight_bits_in_a_folder_with_a_word_for_labels(tmp_path: Path) -> None:
     """LUNA16: subset0/ID.mhd and seg-lungs-LUNA16/ID.mhd."""
     for folder, kind in (("subset0", "MET_SHORT"), ("seg-lungs-LUNA16", "MET_UCHAR"), ("rois", "MET_UCHAR"), ("other", "MET_UCHAR")):
