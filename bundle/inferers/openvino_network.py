@@ -7,8 +7,6 @@ import os
 import shutil
 import tempfile
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -16,27 +14,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from bundle.errors import UserError
+from bundle.telemetry import quiet_openvino
 
 # spatial sizes that the exported network takes: whole steps of its deepest pooling
 STEP = 16
 HINTS = {"auto": None, "fp32": "f32", "bf16": "bf16"}
-
-
-@contextmanager
-def no_telemetry() -> Iterator[None]:
-    """Keep OpenVINO from reporting a conversion over the internet, within the block.
-
-    It does so by default, from a forked process; the environment variable that tells it of a CI run is its off switch.
-    """
-    before = os.environ.get("CI")
-    os.environ["CI"] = "true"
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["CI"]
-        else:
-            os.environ["CI"] = before
 
 
 class OpenVinoNetwork:
@@ -60,7 +42,7 @@ class OpenVinoNetwork:
         if precision not in HINTS:
             raise ValueError(f"precision must be one of {', '.join(HINTS)}, got {precision!r}.")
         try:
-            import openvino  # noqa: F401
+            quiet_openvino()
         except ImportError as error:
             raise UserError("openvino", "this package is not installed", "pip install -e '.[openvino]'") from error
         self.network, self.cache_dir, self.precision, self.threads = network.eval(), Path(cache_dir), precision, threads
@@ -78,8 +60,7 @@ class OpenVinoNetwork:
         return logits[(..., *(slice(0, n) for n in sizes))]
 
     def _compile(self) -> object:
-        import openvino
-
+        openvino = quiet_openvino()
         options: dict[str, object] = {
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_NUM_THREADS": self.threads or torch.get_num_threads(),
@@ -90,8 +71,7 @@ class OpenVinoNetwork:
 
     def exported(self) -> Path:
         """The export of this network, made if it is not in the cache."""
-        import openvino
-
+        openvino = quiet_openvino()
         digest = hashlib.sha256(f"{openvino.__version__} {torch.__version__} {self.network}".encode())
         for name, value in self.network.state_dict().items():
             digest.update(name.encode() + value.cpu().contiguous().numpy().tobytes())
@@ -103,7 +83,7 @@ class OpenVinoNetwork:
             # three sizes that differ, so that none is taken for another
             example = torch.zeros(1, channels, 3 * STEP, 4 * STEP, 5 * STEP)
             shape = openvino.PartialShape([-1, channels, -1, -1, -1])
-            with warnings.catch_warnings(), no_telemetry():
+            with warnings.catch_warnings():
                 # tracing warns of every size it sees; the test with other sizes is what tells
                 warnings.simplefilter("ignore")
                 model = openvino.convert_model(self.network, example_input=example, input=[shape])
