@@ -23,7 +23,7 @@ from monai.data import PersistentDataset
 from monai.transforms import Compose, RandomizableTrait, Transform
 from monai.utils import convert_to_tensor
 
-from bundle.files import written_aside
+from bundle.files import remove_unfinished, written_aside
 
 # part of every key: raise it when the layout of the entries changes
 LAYOUT = 1
@@ -60,7 +60,9 @@ class CachedDataset(PersistentDataset):
         *,
         seed: int | None = None,
     ) -> None:
-        super().__init__(data=data, transform=transform, cache_dir=cache_dir or None)
+        super().__init__(data=data, transform=transform, cache_dir=_usable(cache_dir))
+        # shared with the processes of a data loader: what one of them finds out the others need not
+        self._full = torch.zeros(1, dtype=torch.uint8).share_memory_()
         self.seed, self.epoch = seed, 0
         self.transform_hash = _digest(definition(_deterministic(self.transform)))
 
@@ -92,9 +94,20 @@ class CachedDataset(PersistentDataset):
             except Exception as error:  # whatever is wrong with an entry, the scan itself is still there
                 warnings.warn(f"cache entry {path} does not load ({type(error).__name__}): made again", stacklevel=2)
         made = convert_to_tensor(self._pre_transform(dict(item_transformed)), convert_numeric=False, track_meta=False)
-        if path is not None:
-            _write(made, path)
+        if path is not None and not self._full[0]:
+            self._write(made, path)
         return made
+
+    def _write(self, entry: Any, path: Path) -> None:
+        """Write beside the target and rename: a reader finds the whole entry or none. A full disk costs the cache, not the run."""
+        try:
+            with written_aside(path) as aside:
+                torch.save(entry, aside)
+        except (OSError, RuntimeError) as error:  # torch says of a full disk that a write has failed, as RuntimeError
+            if not self._full[0]:
+                self._full[0] = 1
+                words = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no space'}"
+                warnings.warn(f"the cache {self.cache_dir} cannot be written ({words}): going on without writing more", stacklevel=2)
 
 
 def _named(made: Any, item: Any) -> Any:
@@ -211,10 +224,14 @@ def _read(path: Path) -> Any:
     return torch.load(path, weights_only=True)
 
 
-def _write(entry: Any, path: Path) -> None:
-    """Write beside the target and rename: a reader finds the whole entry or none. A full disk costs the cache, not the run."""
+def _usable(cache_dir: str | os.PathLike | None) -> str | os.PathLike | None:
+    """The folder, made and without what killed processes left in it; None with a warning where it cannot be made."""
+    if not cache_dir:
+        return None
     try:
-        with written_aside(path) as aside:
-            torch.save(entry, aside)
+        Path(cache_dir).mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        warnings.warn(f"could not write the cache entry {path} ({error}): going on without it", stacklevel=2)
+        warnings.warn(f"the cache {cache_dir} cannot be made ({error}): going on without it", stacklevel=3)
+        return None
+    remove_unfinished(cache_dir)
+    return cache_dir

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -10,12 +9,14 @@ from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
+from bundle.data.claim import claim
 from bundle.errors import UserError
 from bundle.files import write_json
 from bundle.limits import cpu_limit
 
 # Raise when the same seed begins to give other images, so that folders written before are not silently mixed.
 VERSION = 1
+PARTS = ("imagesTr", "labelsTr", "imagesTs")
 LABELS = {"0": "background", "1": "pancreas", "2": "spleen", "3": "kidney"}
 
 
@@ -41,7 +42,7 @@ def write_phantom(
         seed: whole number from 0; scan i of seed s is the same scan in every data set of that seed.
         unlabelled: scans without labels, in `imagesTs/`.
         jobs: processes; None takes one per core.
-        overwrite: write again what stands already.
+        overwrite: write again what is there already; scans of another seed are removed first.
         max_voxels: upper bound of one image's size; finer scans get thicker slices or coarser voxels.
         progress: show a bar on standard error.
 
@@ -49,13 +50,15 @@ def write_phantom(
         The folder.
 
     Raises:
-        UserError: a count is not a whole number from 0, or the folder holds another seed's or version's phantom.
+        UserError: a count is not a whole number from 0, or the folder holds another seed's or version's phantom, or something else.
     """
     for name, value in (("cases", cases), ("seed", seed), ("unlabelled", unlabelled)):
         if isinstance(value, bool) or not isinstance(value, int) or value < 0:
             raise UserError(f"--{name}", f"{value!r} is not a whole number from 0", f"for example --{name} 20")
     folder = Path(out)
-    _claim(folder, cases, seed, unlabelled, max_voxels, overwrite)
+    own = {"seed": seed, "version": VERSION, "max_voxels": max_voxels}
+    claim(folder, "phantom", own, parts=PARTS, overwrite=overwrite)
+    _describe(folder, cases, unlabelled, own)
     wanted = [(i, True) for i in range(cases)] + [(i, False) for i in range(unlabelled)]
     todo = [case for case in wanted if overwrite or not all(path.exists() for path in _paths(folder, *case))]
     run_parallel(partial(_write_case, folder, seed, max_voxels), todo, jobs=jobs, title="phantom", progress=progress)
@@ -79,7 +82,7 @@ def phantom(
         seed: the same seed gives the same bytes.
         unlabelled: scans without labels (imagesTs).
         jobs: processes; one per core by default.
-        overwrite: write again what stands already.
+        overwrite: write again what is there already; scans of another seed are removed first.
         max_voxels: upper bound of one image's size; coarser scans for studies on small machines.
     """
     settings = {"jobs": jobs, "overwrite": overwrite, "max_voxels": float(max_voxels)}
@@ -105,20 +108,8 @@ def _write_case(folder: Path, seed: int, max_voxels: float, case: tuple[int, boo
         write_nifti(path, array, affine)
 
 
-def _claim(folder: Path, cases: int, seed: int, unlabelled: int, max_voxels: float, overwrite: bool) -> None:
-    """Make the folders and write `dataset.json`, unless the folder holds something that must not be mixed with this."""
-    own = {"seed": seed, "version": VERSION, "max_voxels": max_voxels}
-    description = folder / "dataset.json"
-    if description.exists() and not overwrite:
-        try:
-            found = json.loads(description.read_text(encoding="utf-8")).get("phantom")
-        except ValueError:
-            found = None
-        if found != own:
-            fix = "choose another folder, or give --overwrite"
-            raise UserError(description, f"the folder holds another data set ({found or 'no phantom'}), not {own}", fix)
-    for name in ("imagesTr", "labelsTr", "imagesTs"):
-        (folder / name).mkdir(parents=True, exist_ok=True)
+def _describe(folder: Path, cases: int, unlabelled: int, own: dict) -> None:
+    """Write `dataset.json`, before any scan: the folder is known as ours by it."""
     names = [_paths(folder, i, True)[1].name for i in range(cases)]
     content = {
         "name": "synthetic abdomen",
@@ -133,7 +124,9 @@ def _claim(folder: Path, cases: int, seed: int, unlabelled: int, max_voxels: flo
         "test": [f"./imagesTs/{_paths(folder, i, False)[0].name}" for i in range(unlabelled)],
         "phantom": own,
     }
-    write_json(description, content)
+    write_json(folder / "dataset.json", content)
+    for name in PARTS:
+        (folder / name).mkdir(parents=True, exist_ok=True)
 
 
 def run_parallel(

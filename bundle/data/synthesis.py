@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
 
+from bundle.data.claim import claim
 from bundle.data.phantom import LABELS, run_parallel
 from bundle.errors import UserError
 from bundle.files import write_json
 
 VERSION = 3
 SPACING = (2.0, 2.0, 2.0)
+# folders of the data set
+PARTS = ("imagesTr", "labelsTr", "donors")
+# begins the names of whole bodies
+PERSON = "person_"
 KINDS = ("maps", "phantom", "real", "people")
 
 
@@ -65,19 +71,22 @@ def synthesise(
         validation: scans of anatomies that training never sees.
         shares: how many of the training scans come from maps, the procedural anatomy, the real CT and whole bodies.
         jobs: processes; one per core by default.
-        overwrite: write again what stands already.
+        overwrite: write again what is there already; scans of another seed or of other label maps are removed first.
 
     Raises:
-        UserError: a folder is missing or holds nothing usable.
+        UserError: a folder is missing or holds nothing usable, or `out` holds something else.
     """
     folder = Path(out)
-    for name in ("imagesTr", "labelsTr", "donors"):
-        (folder / name).mkdir(parents=True, exist_ok=True)
-    sources = _prepare(folder, maps, real, people)
+    files = _label_maps(maps) | _whole_bodies(people)
+    sources = _sources(folder, files, real)
     names = _names(cases, validation, seed, sources, shares)
+    claim(folder, "synthesis", _own(seed, sources), parts=PARTS, overwrite=overwrite)
     todo = [name for name in names if overwrite or not _stands(folder, name)]
     describe = partial(_describe, folder, names, seed, sources)
     describe()
+    for name in PARTS:
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    _prepare(folder, files)
     run_parallel(partial(_write_case, folder, sources, seed), todo, jobs=jobs, title="synthesis", after=describe)
     print(f"{cases} scans for training and {validation} for validation in {folder}")
     return folder
@@ -105,44 +114,62 @@ def _stands(folder: Path, name: str) -> bool:
     return all(path.exists() for path in _paths(folder, name))
 
 
-def _prepare(folder: Path, maps: str | None, real: str | None, people: str | None = None) -> Sources:
-    """Turn label maps into donors, once; split them into training and validation by the order of their names."""
-    from bundle.data.synthetic.donors import read_donor, save_donor
-
-    names: list[str] = []
-    if maps is not None:
-        files = sorted(p for p in Path(maps).glob("*") if p.name.lower().endswith((".nii", ".nii.gz")))
-        if len(files) < 2:
-            raise UserError(
-                maps, f"holds {len(files)} label maps", "give a folder with two or more .nii.gz label maps, or leave --maps away"
-            )
-        for path in files:
-            prepared = folder / "donors" / f"{path.name.split('.')[0]}.npz"
-            if not prepared.exists():
-                save_donor(read_donor(path), prepared)
-            names.append(prepared.stem)
-    if real is not None and not (Path(real) / "ct.nii.gz").is_file():
-        raise UserError(real, "has no ct.nii.gz", "give the folder of a real CT, or leave --real away")
-    kept_out = tuple(names[3::6] or names[-1:])
-    training = tuple(name for name in names if name not in kept_out)
-    bodies = [] if people is None else _prepare_people(folder, people)
-    held = tuple(bodies[2::3])
-    seen = tuple(name for name in bodies if name not in held)
-    return Sources(str(folder / "donors"), training, kept_out, None if real is None else str(Path(real).resolve()), seen, held)
+def _label_maps(maps: str | None) -> dict[str, Path]:
+    """The label maps of a folder by the name of their donor."""
+    if maps is None:
+        return {}
+    files = sorted(p for p in Path(maps).glob("*") if p.name.lower().endswith((".nii", ".nii.gz")))
+    if len(files) < 2:
+        fix = "give a folder with two or more .nii.gz label maps, or leave --maps away"
+        raise UserError(maps, f"holds {len(files)} label maps", fix)
+    return {path.name.split(".")[0]: path for path in files}
 
 
-def _prepare_people(folder: Path, people: str) -> list[str]:
-    """Turn label maps of whole bodies into people, once; their names in order."""
-    from bundle.data.synthetic.people import read_person, save_person
-
+def _whole_bodies(people: str | None) -> dict[str, Path]:
+    """The label maps of whole bodies by the name of their person."""
+    if people is None:
+        return {}
     files = sorted(Path(people).glob("*/structures.nii.gz"))
     if not files:
         raise UserError(people, "holds no NAME/structures.nii.gz", "give a folder of whole bodies, or leave --people away")
-    for path in files:
-        prepared = folder / "donors" / f"person_{path.parent.name}.npz"
-        if not prepared.exists():
+    return {f"{PERSON}{path.parent.name}": path for path in files}
+
+
+def _sources(folder: Path, files: Mapping[str, Path], real: str | None) -> Sources:
+    """Donors and people, split into training and validation by the order of their names, and the real CT."""
+    if real is not None and not (Path(real) / "ct.nii.gz").is_file():
+        raise UserError(real, "has no ct.nii.gz", "give the folder of a real CT, or leave --real away")
+    names, bodies = ([name for name in files if name.startswith(PERSON) == whole] for whole in (False, True))
+    kept_out, held = tuple(names[3::6] or names[-1:]), tuple(bodies[2::3])
+    training, seen = tuple(name for name in names if name not in kept_out), tuple(name for name in bodies if name not in held)
+    return Sources(str(folder / "donors"), training, kept_out, None if real is None else str(Path(real).resolve()), seen, held)
+
+
+def _own(seed: int, sources: Sources) -> dict[str, object]:
+    """What decides which scan a name stands for. Not the real CT: its scans have names of their own."""
+    return {
+        "seed": seed,
+        "version": VERSION,
+        "anatomies_training": list(sources.training),
+        "anatomies_validation": list(sources.validation),
+        "people_training": list(sources.people),
+        "people_validation": list(sources.people_held_out),
+    }
+
+
+def _prepare(folder: Path, files: Mapping[str, Path]) -> None:
+    """Turn label maps into donors and people, once."""
+    from bundle.data.synthetic.donors import read_donor, save_donor
+    from bundle.data.synthetic.people import read_person, save_person
+
+    for name, path in files.items():
+        prepared = folder / "donors" / f"{name}.npz"
+        if prepared.exists():
+            continue
+        if name.startswith(PERSON):
             save_person(read_person(path), prepared)
-    return [f"person_{path.parent.name}" for path in files]
+        else:
+            save_donor(read_donor(path), prepared)
 
 
 def _describe(folder: Path, names: list[str], seed: int, sources: Sources) -> None:
@@ -164,15 +191,7 @@ def _describe(folder: Path, names: list[str], seed: int, sources: Sources) -> No
             "training": items(False, without),
             "validation": items(True, without),
             "test": real_pair if without == "real" else [],
-            "synthesis": {
-                "seed": seed,
-                "version": VERSION,
-                "anatomies_training": sources.training,
-                "anatomies_validation": sources.validation,
-                "people_training": sources.people,
-                "people_validation": sources.people_held_out,
-                "real": sources.real is not None and without != "real",
-            },
+            "synthesis": _own(seed, sources) | {"real": sources.real is not None and without != "real"},
         }
         write_json(folder / file, content)
 

@@ -1,6 +1,8 @@
 """The cache: hits, and every way in which an entry could be stale or damaged."""
 
 import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from monai.transforms import Compose, RandGaussianNoised, Transform
 
 from bundle.data import cache
 from bundle.data.cache import CachedDataset, definition
+from bundle.files import aside_path
 
 
 class Load(Transform):
@@ -126,15 +129,73 @@ def test_killed_while_writing_leaves_no_entry(item, tmp_path, monkeypatch):
     assert value(make(item, tmp_path)) == 3
 
 
-def test_full_disk_costs_the_cache_not_the_run(item, tmp_path, monkeypatch):
+@pytest.mark.parametrize("error", [OSError("No space left on device"), RuntimeError("file write failed")])
+def test_full_disk_costs_the_cache_not_the_run(item, tmp_path, monkeypatch, error):
     dataset = make(item, tmp_path)
+    tried = []
 
     def full(content, path):
-        raise OSError("No space left on device")
+        tried.append(path)
+        raise error
 
     monkeypatch.setattr(cache.torch, "save", full)
-    with pytest.warns(UserWarning, match="No space left"):
-        assert value(dataset) == 3
+    with pytest.warns(UserWarning, match=f"{error}.*without writing more") as warned:
+        assert value(dataset) == 3 and value(dataset) == 3
+    assert len(tried) == len(warned) == 1
+
+
+FULL = """
+import resource, signal, sys, warnings
+import numpy as np, torch
+from pathlib import Path
+from bundle.data.cache import CachedDataset
+from monai.transforms import Transform
+class Load(Transform):
+    def __call__(self, item): return {"image": torch.rand(100_000)}
+# files of more than 50 kB cannot be written: what torch then says is what it says of a full disk
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, resource.RLIM_INFINITY))
+with warnings.catch_warnings(record=True) as warned:
+    warnings.simplefilter("always")
+    dataset = CachedDataset([{"image": i} for i in range(3)], [Load()], sys.argv[1], seed=0)
+    assert [dataset[i]["image"].shape for i in range(3)] == [(100_000,)] * 3
+assert sum("without writing more" in str(one.message) for one in warned) == 1
+assert list(Path(sys.argv[1]).iterdir()) == []
+# the workers of a data loader are new in each epoch: what one has found out the next ones know
+from monai.transforms import RandomizableTrait
+from torch.utils.data import DataLoader
+class Crop(Transform, RandomizableTrait):  # the limit is that of shared memory as well
+    def __call__(self, item): return {"image": item["image"][:10].clone()}
+warnings.simplefilter("always")
+dataset = CachedDataset([{"image": i} for i in range(4)], [Load(), Crop()], sys.argv[1], seed=0)
+for epoch in range(3):
+    assert sum(len(batch["image"]) for batch in DataLoader(dataset, num_workers=2)) == 4
+"""
+
+
+def test_a_disk_that_is_really_full(tmp_path, repository):
+    environment = os.environ | {"PYTHONPATH": str(repository)}
+    done = subprocess.run([sys.executable, "-c", FULL, str(tmp_path / "c")], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    # two workers may find it out at the same time
+    assert done.stderr.count("without writing more") in (1, 2), done.stderr
+
+
+def test_a_folder_that_cannot_be_made_costs_the_cache_not_the_run(item, tmp_path):
+    (tmp_path / "cache").write_text("a file")
+    with pytest.warns(UserWarning, match="cannot be made"):
+        assert value(make(item, tmp_path)) == 3
+
+
+def test_what_a_killed_run_left_is_cleared(item, tmp_path):
+    value(make(item, tmp_path))
+    folder = make(item, tmp_path).entry(item).parent
+    ours = aside_path(folder / "x.pt")
+    dead = folder / ours.name.replace(f".{os.getpid()}.", ".4194305.")
+    for path in (ours, dead):
+        path.write_bytes(b"half")
+    make(item, tmp_path)
+    assert ours.exists() and not dead.exists()
 
 
 def test_set_data_keeps_entries_of_other_cases(item, tmp_path):

@@ -4,6 +4,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from bundle.data import synthesis
 from bundle.data.datalist import datalist
 from bundle.data.synthesis import synthesise
 from bundle.data.synthetic.donors import read_donor
@@ -55,6 +56,70 @@ def test_refuses_what_it_cannot_use(tmp_path):
         synthesise(str(tmp_path / "b"), real=str(tmp_path), cases=1)
     with pytest.raises(UserError, match="--shares"):
         synthesise(str(tmp_path / "c"), cases=1, shares=(1, 0, 0))
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Scans that hold the seed they were made of, and donors that hold nothing."""
+
+    def write(folder, sources, seed, name):
+        for kind in ("imagesTr", "labelsTr"):
+            (folder / kind / f"{name}.nii.gz").write_text(f"{seed} {len(sources.training)}")
+
+    monkeypatch.setattr(synthesis, "_write_case", write)
+    monkeypatch.setattr(synthesis, "_prepare", lambda folder, files: None)
+
+
+def scans(folder):
+    return {path.name: path.read_text() for path in folder.glob("*Tr/*.nii.gz")}
+
+
+def test_another_data_set_stays_as_it_is(tmp_path, quick):
+    (tmp_path / "dataset.json").write_text('{"name": "mine", "training": []}')
+    for overwrite in (False, True):
+        with pytest.raises(UserError, match=r"dataset\.json: the folder holds another data set"):
+            synthesise(str(tmp_path), cases=1, overwrite=overwrite)
+    assert (tmp_path / "dataset.json").read_text() == '{"name": "mine", "training": []}'
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["dataset.json"]
+
+
+def test_another_seed_or_other_anatomies_never_keep_scans_of_the_first(tmp_path, quick):
+    maps = tmp_path / "maps"
+    maps.mkdir()
+    for name in "abcdefg":
+        (maps / f"{name}.nii.gz").write_bytes(b"")
+    out = str(tmp_path / "out")
+    folder = synthesise(out, cases=3, validation=1, seed=1, jobs=1)
+    with pytest.raises(UserError, match=r"seed 1.*not seed 2.*--overwrite"):
+        synthesise(out, cases=3, validation=1, seed=2, jobs=1)
+    with pytest.raises(UserError, match="anatomies_training"):
+        synthesise(out, cases=3, validation=1, seed=1, maps=str(maps), jobs=1)
+    assert set(scans(folder).values()) == {"1 0"}
+    synthesise(out, cases=2, validation=1, seed=2, maps=str(maps), jobs=1, overwrite=True)
+    assert set(scans(folder).values()) == {"2 6"} and len(scans(folder)) == 3
+    (maps / "h.nii.gz").write_bytes(b"")
+    with pytest.raises(UserError, match="anatomies_training of 6 names"):
+        synthesise(out, cases=2, validation=1, seed=2, maps=str(maps), jobs=1)
+
+
+def test_the_real_ct_can_be_added_later(tmp_path, quick):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "ct.nii.gz").write_bytes(b"")
+    folder = synthesise(str(tmp_path / "out"), cases=8, validation=1, jobs=1)
+    before = scans(folder)
+    synthesise(str(tmp_path / "out"), cases=8, validation=1, real=str(tmp_path / "real"), jobs=1)
+    assert before.items() <= scans(folder).items() and any(name.startswith("real") for name in scans(folder))
+
+
+def test_a_run_that_was_killed_early_goes_on(tmp_path, quick, monkeypatch):
+    def killed(folder, files):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(synthesis, "_prepare", killed)
+    with pytest.raises(KeyboardInterrupt):
+        synthesise(str(tmp_path / "out"), cases=1, validation=1, jobs=1)
+    monkeypatch.setattr(synthesis, "_prepare", lambda folder, files: None)
+    assert len(scans(synthesise(str(tmp_path / "out"), cases=1, validation=1, jobs=1))) == 2
 
 
 def test_the_body_holds_the_organs_of_a_real_person(shared_data):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import shlex
+import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -15,11 +16,13 @@ from pathlib import Path
 from bundle.data.prepare import files
 from bundle.data.prepare.plan import SECTIONS, Plan, PlannedCase, Targets
 from bundle.errors import UserError
-from bundle.files import remove_unfinished, write_json
+from bundle.files import ASIDE, remove_unfinished, write_json
 from bundle.limits import cpu_limit
 
 DATA_SETS = {name: name.partition("-")[0] for name in ("nih-pancreas-ct", "msd", "btcv", "amos", "totalsegmentator", "flare")}
 STATE = "prepare.json"
+# at most so long ago is what a killed run does again
+STATE_SECONDS = 1.0
 
 
 def prepare(
@@ -93,8 +96,11 @@ def _guard(source: Path, output: Path) -> None:
         raise UserError(
             output, "lies in the download (or holds it)", "choose another output folder, so that the originals stay as they are"
         )
-    if output.is_dir() and any(output.iterdir()) and not (output / STATE).is_file():
-        raise UserError(output, "is not empty and was not written by prepare", "choose a new folder")
+    if output.exists() and not output.is_dir():
+        raise UserError(output, "is a file", "choose a new folder")
+    others = sorted(path.name for path in output.iterdir() if not path.name.endswith(ASIDE)) if output.is_dir() else []
+    if others and not (output / STATE).is_file():
+        raise UserError(output, f"is not empty and was not written by prepare ({', '.join(others[:3])})", "choose a new folder")
 
 
 def _state(output: Path, what: dict) -> dict:
@@ -104,8 +110,11 @@ def _state(output: Path, what: dict) -> dict:
         return {**what, "cases": {}}
     try:
         known = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(path, "is no valid JSON", "choose a new folder, or take this one away") from error
+        whole = all(isinstance(entry, dict) and "stamp" in entry and "remarks" in entry for entry in known["cases"].values())
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        whole = False
+    if not whole:
+        raise UserError(path, "is not the state of an earlier run", "choose a new folder, or take this one away")
     if {key: known.get(key) for key in what} != what:
         raise UserError(output, f"holds {known.get('dataset')} from {known.get('source')}, or other options", "choose a new folder")
     return known
@@ -121,13 +130,17 @@ def _write_all(plan: Plan, output: Path, state: dict, num_workers: int | None) -
     done = {case.name for case in plan.cases if _is_done(case, output, state["cases"].get(case.name))}
     jobs = [(plan.convert, case, _targets(output, case), plan.options) for case in plan.cases if case.name not in done]
     output.mkdir(parents=True, exist_ok=True)
-    for folder in output.iterdir():  # of a run that was killed
+    for folder in (output, *output.iterdir()):  # of a run that was killed
         remove_unfinished(folder)
+    # first of all: a run that is killed from here on knows its folder again
+    write_json(output / STATE, state)
+    written = 0.0
     try:
-        for count, (name, entry) in enumerate(_results(jobs, num_workers), start=1):
+        for name, entry in _results(jobs, num_workers):
             state["cases"][name] = entry
-            if count % 20 == 0:
+            if time.monotonic() > written + STATE_SECONDS:
                 write_json(output / STATE, state)
+                written = time.monotonic()
     finally:
         write_json(output / STATE, state)
     if done:

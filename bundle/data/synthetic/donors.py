@@ -10,6 +10,7 @@ import numpy as np
 from scipy import ndimage
 
 from bundle.errors import UserError
+from bundle.files import written_aside
 
 # Values of the reference segmentations of TCIA Pancreas-CT and BTCV cases ("multi-organ abdominal CT reference").
 MULTIORGAN: dict[str, int] = {
@@ -103,9 +104,8 @@ def save_donor(donor: Donor, path: Path) -> None:
     arrays = {"top": np.array(donor.top)}
     for name, organ in donor.organs.items():
         arrays.update({f"{name}/distance": organ.distance, f"{name}/origin": organ.origin, f"{name}/spacing": organ.spacing})
-    aside = path.with_name(f".{path.stem}.part.npz")
-    np.savez(aside, **arrays)
-    aside.replace(path)
+    with written_aside(path) as aside, open(aside, "wb") as file:
+        np.savez(file, **arrays)
 
 
 def load_donor(path: Path) -> Donor:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -42,6 +45,44 @@ def test_goes_on_where_it_was_killed(download, monkeypatch, capsys):
     assert "2 of 3 cases were there already" in capsys.readouterr().out
     assert len(download.json("dataset.json")["training"]) == 3
     assert not [path for path in download.output.rglob("*") if ".tmp" in path.name]
+
+
+KILLED = """
+import os, signal, sys
+from bundle.data.prepare import run, totalsegmentator
+moment = sys.argv[1]
+if moment == "before the first case":
+    totalsegmentator.convert = lambda *rest: os.kill(os.getpid(), signal.SIGKILL)
+elif moment == "before the state":
+    run.write_json = lambda path, content: os.kill(os.getpid(), signal.SIGKILL)
+else:
+    original = totalsegmentator.convert
+    def convert(case, *rest):
+        if case.name == "s0002":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return original(case, *rest)
+    totalsegmentator.convert = convert
+run.prepare("totalsegmentator", sys.argv[2], sys.argv[3], num_workers=1, check=False)
+"""
+
+
+@pytest.mark.parametrize(("moment", "there"), [("before the state", 0), ("before the first case", 0), ("in the second case", 1)])
+def test_killed_at_any_moment_the_same_command_goes_on(download, capsys, repository, moment, there):
+    command = [sys.executable, "-c", KILLED, moment, str(download.source), str(download.output)]
+    done = subprocess.run(command, env=os.environ | {"PYTHONPATH": str(repository)}, capture_output=True, text=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr[-2000:]
+    assert download.run("totalsegmentator") == 0
+    said = capsys.readouterr().out
+    assert ("1 of 3 cases were there already" in said) == bool(there)
+    assert len(download.json("dataset.json")["training"]) == 3
+
+
+@pytest.mark.parametrize("content", ["", "[]", "null", '{"cases": []}', '{"cases": {"s0001": 1}}', '{"dataset": "totalsegmentator"}'])
+def test_a_damaged_state_is_one_line(download, content):
+    download.output.mkdir()
+    (download.output / "prepare.json").write_text(content)
+    with pytest.raises(UserError, match=r"prepare\.json: is not the state"):
+        download.run("totalsegmentator")
 
 
 def test_a_changed_source_and_a_lost_output_are_written_again(download, save, scan, monkeypatch):
