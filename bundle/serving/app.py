@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import monailabel
+from monailabel.config import settings
 from monailabel.interfaces.app import MONAILabelApp
 from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.tasks.scoring import ScoringMethod
@@ -21,6 +22,9 @@ from monailabel.interfaces.tasks.train import TrainTask
 from monailabel.tasks.activelearning.epistemic import Epistemic
 from monailabel.tasks.infer.bundle import BundleInferTask
 from monailabel.tasks.train.bundle import BundleTrainTask
+
+from bundle.serving import checked
+from bundle.serving.values import IMAGES as OFFERED
 
 logger = logging.getLogger(__name__)
 
@@ -83,7 +87,22 @@ class Doubt(ScoringMethod):
 
 
 class BundleApp(_sample_class(), MONAILabelApp):
-    """`monaibundle` with training from scratch, the scoring method `doubt`, and strategies that use the scores."""
+    """`monaibundle` with training from scratch, the scoring method `doubt`, strategies that use the scores, and every request checked."""
+
+    def __init__(self, app_dir: str, studies: str, conf: dict[str, str]) -> None:
+        super().__init__(app_dir, studies, conf)
+        checked.install(self)
+
+    def init_datastore(self) -> Datastore:
+        """A folder of studies that is never written through links; a DICOMweb server as MONAI Label has it."""
+        if self.studies.startswith(("http://", "https://")):
+            return super().init_datastore()
+        return checked.StudiesDatastore(
+            self.studies,
+            extensions=[f"*{ending}" for ending in OFFERED],
+            auto_reload=settings.MONAI_LABEL_DATASTORE_AUTO_RELOAD,
+            read_only=settings.MONAI_LABEL_DATASTORE_READ_ONLY,
+        )
 
     def init_trainers(self) -> dict[str, TrainTask]:
         """One trainer for each bundle that can be trained."""

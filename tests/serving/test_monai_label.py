@@ -44,7 +44,7 @@ def test_prepare_copies_what_the_server_reads(small_bundle: Path, tmp_path: Path
     app = monai_label.prepare(tmp_path / "app", model="net")
     served = sorted(str(file.relative_to(app)) for file in app.rglob("*") if file.is_file())
     files = ["LICENSE", "bundle/__init__.py", "configs/inference.json", "docs/README.md", "models/model.pt"]
-    assert served == ["main.py", *(f"model/net/{file}" for file in files)]
+    assert served == ["main.py", *(f"model/net/{file}" for file in files), "model/net/served.json"]
     assert '"model" / "net"' in (app / "main.py").read_text(encoding="utf-8")
 
 
@@ -55,15 +55,87 @@ def test_every_module_of_the_bundle_is_served(repository: Path, tmp_path: Path) 
 
 
 def test_prepare_again_brings_code_up_to_date_and_keeps_trained_weights(small_bundle: Path, tmp_path: Path) -> None:
+    (small_bundle / "bundle" / "gone.py").write_text("no longer in the checkout")
     app = monai_label.prepare(tmp_path / "app", model="net")
     served = app / "model" / "net"
+    assert (served / "bundle" / "gone.py").exists()
+    (small_bundle / "bundle" / "gone.py").unlink()
     (served / "models" / "model.pt").write_text("trained here")
-    (served / "bundle" / "gone.py").write_text("no longer in the checkout")
     (small_bundle / "configs" / "inference.json").write_text("newer")
     monai_label.prepare(app, model="net")
     assert (served / "models" / "model.pt").read_text(encoding="utf-8") == "trained here"
     assert (served / "configs" / "inference.json").read_text(encoding="utf-8") == "newer"
     assert not (served / "bundle" / "gone.py").exists()
+
+
+def test_edited_files_stay_and_are_named(small_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    app = monai_label.prepare(tmp_path / "app", model="net")
+    served = app / "model" / "net"
+    (served / "configs" / "inference.json").write_text("edited here")
+    (served / "configs" / "own.json").write_text("mine")
+    monai_label.prepare(app, model="net")
+    assert "edited here, so kept: configs/inference.json. Delete" in capsys.readouterr().out
+    (small_bundle / "configs" / "inference.json").write_text("newer")
+    monai_label.prepare(app, model="net")
+    assert "configs/inference.json (the bundle has a newer one)" in capsys.readouterr().out
+    assert (served / "configs" / "inference.json").read_text(encoding="utf-8") == "edited here"
+    assert (served / "configs" / "own.json").read_text(encoding="utf-8") == "mine"
+    (served / "configs" / "inference.json").unlink()
+    monai_label.prepare(app, model="net")
+    assert (served / "configs" / "inference.json").read_text(encoding="utf-8") == "newer"
+
+
+def test_a_copy_of_before_the_record_keeps_its_configs_and_gets_new_code(small_bundle: Path, tmp_path: Path) -> None:
+    app = monai_label.prepare(tmp_path / "app", model="net")
+    served = app / "model" / "net"
+    (served / "served.json").unlink()
+    for name in ("configs/inference.json", "bundle/__init__.py", "bundle/old.py"):
+        (served / name).write_text("other")
+    monai_label.prepare(app, model="net")
+    assert (served / "configs" / "inference.json").read_text(encoding="utf-8") == "other"
+    assert (served / "bundle" / "__init__.py").read_text(encoding="utf-8") == "bundle/__init__.py"
+    assert not (served / "bundle" / "old.py").exists()
+
+
+@pytest.mark.parametrize("name", ["main.py", "thesis.tex"])
+def test_a_folder_that_holds_something_else_is_refused(small_bundle: Path, tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("print('mine')")
+    with pytest.raises(UserError, match=rf"{name}.*Fix: name a new folder with --app") as error:
+        monai_label.prepare(tmp_path)
+    assert (tmp_path / name).read_text(encoding="utf-8") == "print('mine')" and len(str(error.value).splitlines()) == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([name, "checkout"])
+
+
+def test_a_start_that_was_killed_early_can_be_repeated(small_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(monai_label, "update", lambda source, target: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        monai_label.prepare(tmp_path / "app", model="net")
+    monkeypatch.undo()
+    monkeypatch.setattr(bundle, "root", lambda: str(small_bundle))
+    assert (monai_label.prepare(tmp_path / "app", model="net") / "model" / "net" / "models" / "model.pt").exists()
+
+
+def test_other_machines_are_served_with_a_password_only(small_bundle: Path, tmp_path: Path) -> None:
+    (tmp_path / "scans").mkdir()
+    (tmp_path / "password").write_text("short\n")
+    with pytest.raises(UserError, match=r"0\.0\.0\.0 serves other machines.*--password_file.*ssh -L 8000"):
+        monai_label.start(str(tmp_path / "scans"), host="0.0.0.0", dry_run=True)
+    with pytest.raises(UserError, match="its first line has 5 characters"):
+        monai_label.start(str(tmp_path / "scans"), host="0.0.0.0", password_file=str(tmp_path / "password"), dry_run=True)
+    with pytest.raises(UserError, match="cannot be read"):
+        monai_label.start(str(tmp_path / "scans"), password_file=str(tmp_path / "none"), dry_run=True)
+    (tmp_path / "password").write_text("long enough\n")
+    options = {"app": str(tmp_path / "app"), "python": "py", "dry_run": True, "password_file": str(tmp_path / "password")}
+    assert monai_label.start(str(tmp_path / "scans"), host="0.0.0.0", **options) == 0
+
+
+def test_password_is_not_in_the_command(small_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "scans").mkdir()
+    (tmp_path / "password").write_text("long enough")
+    options = {"app": str(tmp_path / "app"), "python": "py", "dry_run": True, "password_file": str(tmp_path / "password")}
+    monai_label.start(str(tmp_path / "scans"), **options)
+    assert "long enough" not in capsys.readouterr().out
+    assert "long enough" in monai_label.guard_environment(password="long enough").values()
 
 
 def test_missing_weights_and_folders_are_named(small_bundle: Path, tmp_path: Path) -> None:
