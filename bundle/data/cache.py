@@ -27,6 +27,8 @@ from bundle.files import remove_unfinished, written_aside
 
 # part of every key: raise it when the layout of the entries changes
 LAYOUT = 1
+# attributes that bound what a transform may take and never change what it gives
+BOUNDS = frozenset({"memory_gb"})
 
 
 class CachedDataset(PersistentDataset):
@@ -147,7 +149,7 @@ def definition(value: Any, _above: tuple[int, ...] = ()) -> Any:
     if isinstance(value, type) or inspect.isroutine(value):
         return [f"{getattr(value, '__module__', '')}.{getattr(value, '__qualname__', repr(type(value)))}", _source(value)]
     kind = type(value)
-    parts = vars(value) if hasattr(value, "__dict__") else repr(value)
+    parts = {name: part for name, part in vars(value).items() if name not in BOUNDS} if hasattr(value, "__dict__") else repr(value)
     return [f"{kind.__module__}.{kind.__qualname__}", _source(kind), walk(parts)]
 
 

@@ -6,10 +6,11 @@ flips. Under the right flip the label parts bright organ from dark fat, under a 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import product
 
 import numpy as np
+
+from bundle import grids
 
 Flip = tuple[int, ...]  # the array's axes to be flipped
 FLIPS: tuple[Flip, ...] = tuple(tuple(axis for axis in range(3) if turned[axis]) for turned in product((False, True), repeat=3))
@@ -35,7 +36,7 @@ def decide(scores: dict[Flip, float], expected: Flip) -> tuple[Flip, bool]:
 
 def by_header(label: np.ndarray, image: np.ndarray, shape: tuple[int, ...]) -> Flip | None:
     """The flip that two affines (4x4, voxels to mm) of one shape differ by, None where they differ in more than that."""
-    edge = np.linalg.norm(image[:3, :3], axis=0).min()
+    edge = grids.spacing(image).min()
     for flip in FLIPS:
         turned = image @ turn(flip, shape)
         if np.abs(turned @ [*shape, 1] - label @ [*shape, 1]).max() < 0.1 * edge and np.allclose(turned, label, atol=0.1 * edge):
@@ -57,7 +58,7 @@ def _explained(image: np.ndarray, label: np.ndarray, spacing: tuple[float, ...])
     if not label.any():
         return 0.0
     reach = [max(1, round(SHELL_MM / edge)) for edge in spacing]
-    box = tuple(slice(max(0, where.min() - margin), where.max() + 1 + margin) for where, margin in zip(_extents(label), reach, strict=True))
+    box = grids.box(label, reach)
     inside = label[box]
     grown = inside > 0
     for axis, steps in enumerate(reach):
@@ -70,9 +71,3 @@ def _explained(image: np.ndarray, label: np.ndarray, spacing: tuple[float, ...])
         return 0.0
     parts = [values[groups == value] for value in np.unique(groups)]
     return 1.0 - sum(float(part.var()) * part.size for part in parts) / (total * values.size)
-
-
-def _extents(label: np.ndarray) -> Iterator[np.ndarray]:
-    for axis in range(3):
-        others = tuple(other for other in range(3) if other != axis)
-        yield np.flatnonzero(label.any(axis=others))

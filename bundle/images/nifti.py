@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from bundle.errors import UserError
+from bundle.grids import spacing
 from bundle.images import streams
 from bundle.images.forms import Forms
 from bundle.images.names import PAIR_ENDINGS, ending, kind, voxels_of_pair
@@ -191,7 +192,7 @@ def _in_mm(path: str, affine: np.ndarray, unit: int) -> np.ndarray:
         return affine
     affine = affine.copy()
     affine[:3] *= factor
-    edges = np.linalg.norm(affine[:3, :3], axis=0)
+    edges = spacing(affine)
     if edges.min() < PLAUSIBLE_MM[0] or edges.max() > PLAUSIBLE_MM[1]:
         said = "x".join(f"{edge:.3g}" for edge in edges)
         fix = "set xyzt_units in its header to mm (2) if its numbers are mm"

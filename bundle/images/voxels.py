@@ -55,14 +55,23 @@ def check_size(where: str, shape: Sequence[int], bytes_per_voxel: float, memory_
         UserError: it does not fit.
     """
     needed = prod(float(n) for n in shape) * bytes_per_voxel
-    most = memory_limit() / 2
-    limit = f"half of the {memory_limit() / 1e9:.3g} GB that this process may use"
-    if memory_gb is not None and memory_gb * 1e9 < most:
-        most, limit = memory_gb * 1e9, f"memory_gb, {memory_gb:g}"
+    most, words = budget(memory_gb)
     if needed > most:
         size = "x".join(str(int(n)) for n in shape)
-        problem = f"its header claims {size} voxels, {needed / 1e9:.3g} GB, more than {limit}"
+        problem = f"its header claims {size} voxels, {needed / 1e9:.3g} GB, more than {words}"
         raise UserError(where, problem, "check the header; crop the scan if it is right")
+
+
+def budget(memory_gb: float | None) -> tuple[float, str]:
+    """Bytes that one scan may take, and what that is, in words.
+
+    Args:
+        memory_gb: GB (10^9 bytes) for the run; None where it has no limit.
+    """
+    total = memory_limit()
+    if memory_gb is not None and memory_gb * 1e9 < total / 2:
+        return memory_gb * 1e9, f"memory_gb, {memory_gb:g}"
+    return total / 2, f"half of the {total / 1e9:.3g} GB that this process may use"
 
 
 def check_affine(where: str, affine: np.ndarray) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from bundle import outputs
+from bundle import grids, outputs
 from bundle.reports.measure import Structure, measure_structures
 from bundle.reports.quality import Judgement, judge
 from bundle.reports.scan_check import check_scan
@@ -109,7 +109,7 @@ class CaseResult:
 
     def left_out_ml(self, name: str) -> float:
         """Volume in ml of the small pieces of a structure that were left out."""
-        return self.left_out.get(name, 0) * abs(float(np.linalg.det(self.affine[:3, :3]))) / 1000
+        return self.left_out.get(name, 0) * grids.voxel_ml(self.affine)
 
 
 def case_rows(result: CaseResult) -> list[dict[str, Any]]:
@@ -131,7 +131,7 @@ def case_rows(result: CaseResult) -> list[dict[str, Any]]:
     }
     if result.error is not None:
         return [common]
-    spacing = np.linalg.norm(result.affine[:3, :3], axis=0)
+    spacing = grids.spacing(result.affine)
     shape = result.labels.shape
     common |= {
         "voxels": "x".join(str(n) for n in shape),

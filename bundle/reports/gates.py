@@ -10,6 +10,7 @@ import numpy as np
 
 from bundle import root
 from bundle.errors import UserError
+from bundle.images import read
 
 if TYPE_CHECKING:
     import torch
@@ -108,13 +109,15 @@ def _network(parser) -> torch.nn.Module:
 def _preprocessed(parser, image: str, reference: str | None) -> tuple[torch.Tensor, np.ndarray]:
     """The scan (1, X, Y, Z) as the network sees it, and the reference (X, Y, Z) on its grid, zeros without one."""
     import torch
-    from monai.transforms import LoadImage, Orientation, ResampleToMatch
+    from monai.data import MetaTensor
+    from monai.transforms import Orientation, ResampleToMatch
 
     item = parser.get_parsed_content("preprocessing")({"image": image})
     scan = item["image"]
     if reference is None:
         return torch.as_tensor(scan).float(), np.zeros(scan.shape[1:], np.uint8)
-    loaded = LoadImage(image_only=True, ensure_channel_first=True)(reference)
+    values, affine, _ = read(reference)
+    loaded = MetaTensor(torch.from_numpy(values.astype(np.float32))[None], affine=affine)
     label = ResampleToMatch(mode="nearest", padding_mode="zeros")(Orientation("RAS", labels=None)(loaded), scan)
     return scan.as_tensor().float(), label[0].numpy().astype(np.uint8)
 

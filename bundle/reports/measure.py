@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy import ndimage
 
+from bundle import grids
+
 
 @dataclass(eq=False)
 class Structure:
@@ -79,7 +81,7 @@ def _measure(name: str, labels: np.ndarray, affine: np.ndarray, value: int, box:
     profiles = [flat.sum(axis=1), flat.sum(axis=0), mask.sum(axis=(0, 1))]
     voxels = int(profiles[0].sum())
     index = [start.start + float(profile @ np.arange(len(profile))) / voxels for start, profile in zip(box, profiles, strict=True)]
-    voxel_ml = abs(float(np.linalg.det(affine[:3, :3]))) / 1000.0
+    voxel_ml = grids.voxel_ml(affine)
     pieces, count = ndimage.label(mask, structure=np.ones((3, 3, 3)))
     sizes = np.sort(_counts(pieces, count))[::-1]
     mean_hu, sd_hu = (None, None) if image is None else _intensity(image[box][mask])

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from nibabel.orientations import apply_orientation, io_orientation
 
+from bundle import grids
 from bundle.reports.measure import Structure
 
 # plane -> (RAS axis that is cut, RAS axis down the rows, RAS axis along the columns, letters left, right, top, bottom).
@@ -66,7 +67,7 @@ class Views:
         self.orientation = np.array([[0, 1], [1, 1], [2, 1]]) if np.isnan(orientation).any() else orientation.astype(int)
         self.source = source = np.argsort(self.orientation[:, 0])
         self.shape = tuple(int(shape[axis]) for axis in source)
-        spacing = np.linalg.norm(affine[:3, :3], axis=0)[source]
+        spacing = grids.spacing(affine)[source]
         self.spacing = tuple(float(step) if np.isfinite(step) and step > 0 else 1.0 for step in spacing)
 
     def centre(self, measured: Iterable[Structure]) -> tuple[int, int, int]:

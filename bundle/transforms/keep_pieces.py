@@ -13,6 +13,7 @@ from monai.data.meta_tensor import MetaTensor
 from monai.transforms import MapTransform
 from scipy import ndimage
 
+from bundle import grids
 from bundle.errors import UserError
 from bundle.labels import Labels, names, output_values
 
@@ -85,7 +86,7 @@ def _keep(labels: np.ndarray, value: int, number: float, background: int) -> int
     Returns:
         how many voxels were left out.
     """
-    box = _box(labels == value)
+    box = grids.box(labels == value)
     if box is None:
         return 0
     inside = labels[box]
@@ -99,13 +100,3 @@ def _keep(labels: np.ndarray, value: int, number: float, background: int) -> int
         inside[np.isin(numbered, small)] = background
         return int(sizes[small].sum())
     return 0
-
-
-def _box(mask: np.ndarray) -> tuple[slice, ...] | None:
-    box = []
-    for axis in range(mask.ndim):
-        present = np.flatnonzero(mask.any(tuple(a for a in range(mask.ndim) if a != axis)))
-        if not present.size:
-            return None
-        box.append(slice(int(present[0]), int(present[-1]) + 1))
-    return tuple(box)

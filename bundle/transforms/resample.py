@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
+from math import prod
 
 import numpy as np
 import torch
 from monai.config import KeysCollection
 from monai.data.meta_tensor import MetaTensor
-from monai.data.utils import affine_to_spacing, compute_shape_offset
+from monai.data.utils import compute_shape_offset
 from monai.transforms import MapTransform, Spacingd, SpatialResample
 from monai.transforms.inverse import InvertibleTransform
 from monai.utils import LazyAttr, TraceKeys, ensure_tuple_rep
 
+from bundle import grids
+from bundle.errors import UserError
+from bundle.images.voxels import budget
 from bundle.transforms.interpolated_argmax import Axis
 
-# cosine between two axes of a grid above which it counts as sheared: 0.06 degrees, far above what float32 headers round
-SHEAR_TOLERANCE = 1e-3
+# bytes that a voxel of the new grid takes at least: what the network sees, and its logits
+BYTES_PER_VOXEL = 16
 
 
 class ResampleSpacingd(MapTransform, InvertibleTransform):
@@ -34,6 +38,11 @@ class ResampleSpacingd(MapTransform, InvertibleTransform):
         mode: "bilinear" or "nearest", one for all keys or one per key.
         dtype: what to compute in.
         allow_missing_keys: do not raise where a key is missing.
+        memory_gb: GB (10^9 bytes) that the run may take; a scan whose voxels, by a wrong size in its header, would become more
+            than that is refused. None for half of what this process may use.
+
+    Raises:
+        UserError: the new grid would not fit into memory.
     """
 
     def __init__(
@@ -43,8 +52,10 @@ class ResampleSpacingd(MapTransform, InvertibleTransform):
         mode: str | Sequence[str] = "bilinear",
         dtype: torch.dtype | str = torch.float32,
         allow_missing_keys: bool = False,
+        memory_gb: float | None = None,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
+        self.memory_gb = memory_gb
         self.pixdim = [float(p) for p in ensure_tuple_rep(pixdim, 3)]
         self.mode = ensure_tuple_rep(mode, len(self.keys))
         self.dtype = getattr(torch, dtype) if isinstance(dtype, str) else dtype
@@ -58,12 +69,14 @@ class ResampleSpacingd(MapTransform, InvertibleTransform):
         if any(is_sheared(d[key].affine) for key in self.key_iterator(d) if isinstance(d[key], MetaTensor)):
             for key, mode in self.key_iterator(d, self.mode):
                 affine, shape = upright_grid(d[key].affine, d[key].shape[1:], self.pixdim)
+                self._check_room(d[key], shape)
                 d[key] = self.sheared(d[key], dst_affine=affine, spatial_size=shape, mode=mode)
             return d
         # a fresh dictionary with the items alone: nothing named `image_...` is in Spacingd's way
         planned = self.upright({key: d[key] for key in self.key_iterator(d)}, lazy=True)
         for key, mode in self.key_iterator(d, self.mode):
             image, plan = d[key], planned[key]
+            self._check_room(image, plan.peek_pending_shape())
             done = None
             if mode == "bilinear" and self.dtype == torch.float32 and isinstance(image, MetaTensor) and not image.is_cuda:
                 done = _linear(image, plan)
@@ -72,6 +85,17 @@ class ResampleSpacingd(MapTransform, InvertibleTransform):
                 done = self.upright.spacing_transform(image, mode=mode, dtype=self.dtype, output_spatial_shape=shape)
             d[key] = done
         return d
+
+    def _check_room(self, image: torch.Tensor, shape: Sequence[int]) -> None:
+        needed = prod(float(n) for n in shape) * BYTES_PER_VOXEL
+        most, words = budget(self.memory_gb)
+        if needed <= most:
+            return
+        meta = image.meta if isinstance(image, MetaTensor) else {}
+        edges = "x".join(f"{edge:.3g}" for edge in grids.spacing(image.affine)) if isinstance(image, MetaTensor) else "1"
+        size, wanted = "x".join(str(int(n)) for n in shape), "x".join(f"{edge:g}" for edge in self.pixdim)
+        problem = f"its voxels of {edges} mm become {size} voxels of {wanted} mm, {needed / 1e9:.3g} GB, more than {words}"
+        raise UserError(meta.get("filename_or_obj", "image"), problem, "check the voxel size in its header; crop the scan if it is right")
 
     def inverse(self, data: Mapping[Hashable, torch.Tensor]) -> dict[Hashable, torch.Tensor]:
         """Back to the grid before (MONAI notes that grid with each item)."""
@@ -129,9 +153,7 @@ def is_sheared(affine: torch.Tensor | np.ndarray) -> bool:
     Args:
         affine: (4, 4), voxel indices to mm.
     """
-    axes = np.asarray(affine, dtype=np.float64)[:3, :3]
-    unit = axes / np.linalg.norm(axes, axis=0)
-    return bool(np.abs(unit.T @ unit - np.eye(3)).max() > SHEAR_TOLERANCE)
+    return not grids.has_right_angles(affine, grids.SHEAR_TOLERANCE)
 
 
 def upright_grid(affine: torch.Tensor | np.ndarray, shape: Sequence[int], pixdim: Sequence[float]) -> tuple[torch.Tensor, list[int]]:
@@ -147,7 +169,7 @@ def upright_grid(affine: torch.Tensor | np.ndarray, shape: Sequence[int], pixdim
     """
     sheared = np.asarray(affine, dtype=np.float64)
     # the closest rotation (polar decomposition) turns as little as possible away from the axes there were
-    left, _, right = np.linalg.svd(sheared[:3, :3] / affine_to_spacing(sheared))
+    left, _, right = np.linalg.svd(sheared[:3, :3] / grids.spacing(sheared))
     upright = np.eye(4)
     upright[:3, :3] = (left @ right) * np.asarray(pixdim, dtype=np.float64)
     size, origin = compute_shape_offset(shape, sheared, upright)

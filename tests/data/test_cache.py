@@ -240,6 +240,12 @@ def test_definition_is_equal_for_equal_transforms_and_only_for_those():
         assert definition(Holder(**{**vars(one), **other})) != definition(one)
 
 
+def test_a_bound_of_memory_is_no_other_preprocessing():
+    from bundle.data.load_scan import LoadScand
+
+    assert cache.definition(LoadScand("image", memory_gb=1.0)) == cache.definition(LoadScand("image"))
+
+
 def test_definition_of_an_object_that_holds_itself_ends():
     one = Load()
     one.itself = one

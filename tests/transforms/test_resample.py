@@ -8,6 +8,7 @@ import torch
 from monai.data import MetaTensor
 from monai.transforms import Compose, Invertd, Spacingd
 
+from bundle.errors import UserError
 from bundle.transforms import ResampleSpacingd
 from bundle.transforms.resample import is_sheared
 
@@ -98,3 +99,15 @@ def test_sheared_grid_becomes_upright_with_each_value_at_its_place() -> None:
     inverted = Invertd("pred", transform, "image", nearest_interp=False)({"image": done, "pred": done.clone()})["pred"]
     assert inverted.shape == source.shape
     assert np.allclose(inverted.numpy()[0, 5:15, 5:13, 4:12], source.numpy()[0, 5:15, 5:13, 4:12], atol=0.05)
+
+
+@pytest.mark.parametrize("tilt", [0.0, 3.0])
+def test_a_grid_that_would_not_fit_into_memory_is_refused_before_it_is_made(tilt: float) -> None:
+    """20x18x16 voxels of 20x20x25 mm become 191x171x189 of 2 mm: at 16 bytes 0.099 GB."""
+    affine = np.diag([20.0, 20.0, 25.0, 1.0])
+    affine[1, 2] = tilt
+    image = ramp(affine)
+    image.meta["filename_or_obj"] = "scan.nii.gz"
+    with pytest.raises(UserError, match=r"scan\.nii\.gz: its voxels of 20x20x25.* mm become .* GB, more than memory_gb, 0\.05"):
+        ResampleSpacingd("image", 2.0, memory_gb=0.05)({"image": image})
+    assert ResampleSpacingd("image", 20.0, memory_gb=0.05)({"image": image})["image"].shape[0] == 1

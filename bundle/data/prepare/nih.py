@@ -17,7 +17,8 @@ import numpy as np
 from bundle.data.datalist import ENDINGS
 from bundle.data.orientation import by_header, decide, fit
 from bundle.data.prepare.plan import Plan, PlannedCase, Targets, not_found, number
-from bundle.images.writing import write_nifti
+from bundle.grids import spacing
+from bundle.images import read, write_nifti
 
 TWICE = {25: 2, 70: 2}  # cases that are case 2 again, cropped otherwise: TCIA took them out
 LAYOUT = "PANCREAS_0001, PANCREAS_0002, ... and TCIA_pancreas_labels-02-05-2017"
@@ -65,11 +66,7 @@ def convert(case: PlannedCase, targets: Targets, options: Mapping) -> list[str]:
 
 
 def _label(path: Path, image: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, list[str]]:
-    import nibabel
-
-    loaded = nibabel.load(path)
-    values = np.asarray(loaded.dataobj)
-    values = values.reshape(values.shape[:3])
+    values, own, _ = read(path)
     label = np.rint(values).astype(np.uint8)
     if values.shape != image.shape:
         sizes = ["x".join(map(str, shape)) for shape in (values.shape, image.shape)]
@@ -77,8 +74,8 @@ def _label(path: Path, image: np.ndarray, affine: np.ndarray) -> tuple[np.ndarra
     remarks = [] if (label == values).all() else [f"{path.name} is not stored as whole numbers: they were rounded"]
     if not label.any():
         return label, [*remarks, f"{path.name} is empty"]
-    expected = by_header(loaded.affine, affine, image.shape) or ()  # a header that fits the image's is believed
-    flip, clear = decide(fit(image, label, np.linalg.norm(affine[:3, :3], axis=0)), expected)
+    expected = by_header(own, affine, image.shape) or ()  # a header that fits the image's is believed
+    flip, clear = decide(fit(image, label, spacing(affine)), expected)
     if flip:
         axes = " and ".join("xyz"[axis] for axis in flip)
         remarks.append(f"{path.name} lies flipped along {axes} against the DICOM's rows, columns and slices: put right by the image")

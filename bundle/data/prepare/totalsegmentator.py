@@ -17,7 +17,8 @@ from bundle.data.datalist import ENDINGS
 from bundle.data.prepare.files import link
 from bundle.data.prepare.plan import Plan, PlannedCase, Targets, not_found
 from bundle.errors import UserError
-from bundle.images.writing import write_nifti
+from bundle.images import read, write_nifti
+from bundle.images.nifti import header
 
 DEFAULT = {"pancreas": ["pancreas"], "spleen": ["spleen"], "kidney": ["kidney_left", "kidney_right"]}
 SPLITS = {"train": "training", "val": "validation", "test": "test"}
@@ -60,17 +61,15 @@ def plan(source: Path, *, structures: Mapping[str, list[str]] | str | None = Non
 
 def convert(case: PlannedCase, targets: Targets, options: Mapping) -> list[str]:
     """Link the CT and merge the structures' files; a scan that shows none of them is not written."""
-    import nibabel
-
     names = [_plain(path) for path in case.labels]
     value_of = {part: value for value, parts in enumerate(options["structures"].values(), start=1) for part in parts}
-    image = nibabel.load(case.image)
+    image = header(case.image)
     merged, twice = np.zeros(image.shape[:3], np.uint8), 0
     for name, path in zip(names, case.labels, strict=True):
-        part = nibabel.load(path)
-        if part.shape[:3] != merged.shape or not np.allclose(part.affine, image.affine, atol=1e-2):
+        part, affine, _ = read(path)
+        if part.shape != merged.shape or not np.allclose(affine, image.affine, atol=1e-2):
             raise ValueError(f"segmentations/{path.name} has another grid than {case.image.name}")
-        mask = np.asarray(part.dataobj) > 0
+        mask = part > 0
         twice += int(((merged > 0) & (merged != value_of[name]) & mask).sum())
         merged[mask & (merged == 0)] = value_of[name]
     if not merged.any() and not options["keep_empty"]:

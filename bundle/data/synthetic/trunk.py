@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from bundle import grids
 from bundle.data.synthetic.canvas import Canvas
 from bundle.data.synthetic.physique import Physique
 from bundle.data.synthetic.tissues import Tissue
@@ -95,7 +96,7 @@ def paint_spine(canvas: Canvas, body: Physique) -> None:
     x0, y0 = body.spine(canvas.z)
     u = canvas.x - x0.astype(np.float32)
     v = canvas.y - y0.astype(np.float32)
-    box = _bounding_box((np.abs(u) < 50) & (v > -70) & (v < 26))
+    box = grids.box((np.abs(u) < 50) & (v > -70) & (v < 26))
     if box is None:
         return
     u, v, z = u[box], v[box], canvas.z[box] / np.float32(body.stretch)
@@ -234,13 +235,3 @@ def paint_arms(canvas: Canvas, body: Physique) -> None:
             over = ~_BODY if tissue == Tissue.SKIN else _BODY
             arm = np.abs(canvas.x[box]) > 0.9 * body.half_width
             canvas.paint(box, (distance + (1.5 * canvas.wavy[box] if radius < 40 else 0) < 0) & arm, tissue, over=over)
-
-
-def _bounding_box(mask: np.ndarray):
-    spans = []
-    for axis in range(3):
-        hit = np.flatnonzero(mask.any(tuple(a for a in range(3) if a != axis)))
-        if not len(hit):
-            return None
-        spans.append(slice(int(hit[0]), int(hit[-1]) + 1))
-    return tuple(spans)
