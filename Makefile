@@ -26,11 +26,12 @@ WEIGHTS = --dataset_dir data/weights --output_dir runs/weights --cache_dir runs/
 # measured with other programs running, an epoch of the quickstart took 120 s spinning and 15 s waiting
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: help train test test-slow test-monai-label weights clean-quickstart
+.PHONY: help train test test-cpus test-slow test-monai-label weights clean-quickstart
 
 help:
 	@echo "make train             synthetic data, training, evaluation, inference: about a quarter of an hour on 2 cores"
 	@echo "make test              the tests"
+	@echo "make test-cpus         the numeric tests under each set of instructions that this CPU has: no AMX, no AVX512, no AVX2"
 	@echo "make test-slow         the tests that take longer: kills, two processes, a real CT"
 	@echo "make test-monai-label  the end-to-end test with a real MONAI Label server, in an environment of its own"
 	@echo "make weights           retrain models/model.pt: hours on 2 cores; goes on where it was interrupted (docs/README.md)"
@@ -53,6 +54,10 @@ train: $(VENV)/.ready
 
 test: $(VENV)/.ready
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n auto -m "not slow"
+
+# one after the other, each shared out over the cores
+test-cpus: $(VENV)/.ready
+	$(VENV)/bin/python tests/run_on_cpus.py -n auto
 
 test-slow: $(VENV)/.ready
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n auto -m slow

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
+from inspect import getdoc
 
 from bundle.errors import UserError
+from bundle.mistakes import one_line
 
 # verb -> ("module:function", what it does in one line)
 VERBS: dict[str, tuple[str, str]] = {
+    "run": ("bundle.arguments.front:run", "train or infer: monai.bundle run with this bundle's configs"),
     "phantom": ("bundle.data.phantom:phantom", "write a data set of synthetic abdominal CT with labels"),
     "check": ("bundle.data.doctor:check", "a doctor for a data set: problems with their fixes, summary, picture"),
     "prepare": ("bundle.data.prepare.run:prepare", "bring a public data set, as downloaded, into the layout that training reads"),
@@ -29,30 +32,46 @@ VERBS: dict[str, tuple[str, str]] = {
 
 
 def main() -> int:
-    """Run one verb; a user's mistake ends with one readable line and exit code 2."""
+    """Run one verb; a person's mistake ends with one readable line and exit code 2."""
     for stream in (sys.stdout, sys.stderr):
         # a console without Unicode shows "?" for a plus-minus sign, and does not end the verb
         stream.reconfigure(errors="replace")
     verb = sys.argv[1] if len(sys.argv) > 1 else "--help"
     if verb in ("-h", "--help", "help"):
-        print("usage: python -m bundle VERB [ARGUMENTS]   (python -m bundle VERB --help tells the arguments)\n")
+        print("usage: python -m bundle VERB [ARGUMENTS]   (python -m bundle VERB --help shows the arguments)\n")
         for name, (_, summary) in VERBS.items():
             print(f"  {name:18s} {summary}")
         return 0
-    if verb not in VERBS:
-        print(f"'{verb}' is no verb of this bundle. There are: {', '.join(VERBS)}", file=sys.stderr)
-        return 2
-    import fire
-
-    module, function = VERBS[verb][0].split(":")
-    # behind "--" it is fire's own: a verb that takes any key would take "help" as one
-    words = ["--", "--help"] if {"-h", "--help"} & set(sys.argv[2:]) else sys.argv[2:]
     try:
-        result = fire.Fire(getattr(import_module(module), function), command=words, name=f"bundle {verb}", serialize=lambda _: None)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        result = _call(verb, sys.argv[2:])
+    except (Exception, KeyboardInterrupt) as error:
+        known = one_line(error)
+        if known is None:
+            raise
+        print(known[0], file=sys.stderr)
+        return known[1]
     return result if isinstance(result, int) and not isinstance(result, bool) else 0
+
+
+def _call(verb: str, words: list[str]) -> object:
+    """What a verb returns for the words after it.
+
+    Raises:
+        UserError: the verb is unknown, or its arguments do not fit.
+    """
+    from bundle.arguments.verbs import HELP, call, did_you_mean
+
+    if verb not in VERBS:
+        problem = "there is no such verb" + did_you_mean(verb, list(VERBS))
+        raise UserError(verb, problem, f"use one of {', '.join(VERBS)}")
+    module, name = VERBS[verb][0].split(":")
+    function = getattr(import_module(module), name)
+    if verb != "run":
+        return call(function, verb, words)
+    if any(word in HELP for word in words):
+        print(getdoc(function))
+        return 0
+    return function(words)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,11 @@ class UserError(ValueError):
 
     def __init__(self, where: str | os.PathLike, problem: str, fix: str = "") -> None:
         self.where, self.problem, self.fix = str(where), problem, fix
-        super().__init__(f"{self.where}: {problem}." + (f" Fix: {fix}." if fix else ""))
+        super().__init__(f"{self.where}: {_sentence(problem)}" + (f" Fix: {_sentence(fix)}" if fix else ""))
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith("?") else f"{text}."
 
     def __reduce__(self) -> tuple[type[UserError], tuple[str, str, str]]:
         """Errors cross to other processes with their three parts."""

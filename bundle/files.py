@@ -127,6 +127,11 @@ def spelled(name: str | os.PathLike) -> str:
         return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
+def named(path: str | os.PathLike) -> Path:
+    """The path of a name that a person gave: `~` is the home folder, unless something of that very name is there."""
+    return Path(path) if os.path.lexists(path) else Path(os.path.expanduser(path))
+
+
 def remove_unfinished(folder: str | os.PathLike) -> None:
     """Remove what killed processes left behind in a folder of results; what a living one is writing stays.
 

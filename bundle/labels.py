@@ -7,6 +7,7 @@ values; label maps that the bundle writes use the first value of each list.
 
 from __future__ import annotations
 
+import ast
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -42,7 +43,7 @@ def resolve(
     """The `labels` block to use: the one that is given, else the data set's own, else that of the bundle's config.
 
     Args:
-        labels: the block itself; or a JSON file with `labels` in it (a config, a `dataset.json` of MSD or nnU-Net) or with the
+        labels: the block itself, also as text; a JSON file with `labels` in it (a config, a `dataset.json` of MSD or nnU-Net) or with the
             block alone; or None.
         folders: where `files` are looked for, in this order: the first that names labels counts.
         files: names of JSON files of a data set: `labels.json` is what the user trains with, `dataset.json` what its authors say.
@@ -51,6 +52,8 @@ def resolve(
     Raises:
         UserError: a file that cannot be read or holds no labels, or labels that are not usable.
     """
+    if isinstance(labels, str) and labels.lstrip().startswith("{"):
+        labels = _written_out(labels)
     if isinstance(labels, Mapping):
         return _resolved(labels, "the command line", "labels")
     if labels is not None:
@@ -65,6 +68,15 @@ def resolve(
     if not path.is_file():
         raise UserError("labels", "are not known", f"say which value is what: --labels '{EXAMPLE[11:-1]}'")
     return _resolved(read_object(path, EXAMPLE).get("labels"), str(path), path)
+
+
+def _written_out(text: str) -> Any:
+    """A block that was typed on a command line, as JSON or as Python writes it."""
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError, RecursionError, MemoryError) as error:
+        fix = f"write it as {EXAMPLE[11:-1]}, between single quotes"
+        raise UserError("labels", f"{text[:200]} cannot be read ({' '.join(str(error).split())[:100]})", fix) from error
 
 
 def _resolved(block: Any, origin: str, where: str | os.PathLike) -> Resolved:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import json
 import os
+import time
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -33,11 +34,11 @@ class Records:
         self._entries: dict[str, Entry] = {}
         self._seen: dict[str, tuple[int, ...]] = {}
 
-    def open(self, table_rows: Mapping[str, list[Mapping[str, Any]]] | None = None) -> None:
+    def open(self, table_rows: Callable[[], Mapping[str, list[Mapping[str, Any]]]] = dict) -> None:
         """Make the folder, clear away what killed processes left, and read what is recorded.
 
         Args:
-            table_rows: case to its rows of `cases.csv`, for entries that are found in `run.json` only.
+            table_rows: gives case to its rows of `cases.csv`: asked where `run.json` has entries without a record.
 
         Raises:
             OSError: the folder cannot be made or written.
@@ -49,10 +50,14 @@ class Records:
             aside.touch()
         (self.hidden / ".probe").unlink(missing_ok=True)
         self.refresh()
-        for entry in _cases(self.folder / outputs.RECORD):
-            if key(entry["case"]) not in self._entries:
-                with suppress(OSError):
-                    self.save({**entry, "rows": list((table_rows or {}).get(entry["case"], []))})
+        lost = [entry for entry in _cases(self.folder / outputs.RECORD) if key(entry["case"]) not in self._entries]
+        rows = table_rows() if lost else {}
+        for entry in lost:
+            with suppress(OSError):
+                self.save({**entry, "rows": list(rows.get(entry["case"], []))})
+
+    def __len__(self) -> int:
+        return len(self._entries)
 
     def __iter__(self) -> Iterator[Entry]:
         """All entries, sorted by name."""
@@ -122,12 +127,15 @@ class Claims:
         path = self.folder / f"{case}.claim"
         owner = json.dumps({"place": files.place(), "pid": os.getpid()})
         try:
-            with open(path, "x", encoding="ascii") as file:
-                file.write(owner)
+            _make_new(path, owner)
         except FileExistsError:
             if path not in self._mine and self._taken(path):
                 return False
-            files.write_text(path, owner)
+            with suppress(OSError):
+                files.write_text(path, owner)
+        except OSError:
+            # without a claim the case may be done twice, which harms nothing
+            return True
         self._mine.add(path)
         return True
 
@@ -143,11 +151,36 @@ class Claims:
         try:
             written = path.stat().st_mtime
             text = path.read_text(encoding="ascii")
-            # a claim without text yet is being written
-            owner = json.loads(text) if text else {"place": "", "pid": 0}
+            if not text:  # being written, where the file system has no links; or its writer was killed doing so
+                return time.time() - written < files.CLOCKS_DIFFER
+            owner = json.loads(text)
             return files.lives(str(owner["place"]), int(owner["pid"]), written, self.ABANDONED)
         except (OSError, ValueError, KeyError, TypeError):
             return False
+
+
+def _make_new(path: Path, text: str) -> None:
+    """Make a file that is not there yet, with its text from its first moment on.
+
+    Raises:
+        FileExistsError: it is there.
+    """
+    aside = files.aside_path(path)
+    try:
+        aside.write_text(text, encoding="ascii")
+        os.link(aside, path)
+    except FileExistsError:
+        raise
+    except OSError:  # no links on this file system, or no room
+        with open(path, "x", encoding="ascii") as file:
+            try:
+                file.write(text)
+                file.flush()
+            except OSError:
+                path.unlink(missing_ok=True)
+                raise
+    finally:
+        aside.unlink(missing_ok=True)
 
 
 def key(case: str) -> str:

@@ -11,6 +11,17 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 SHARED_DATA = Path(os.environ.get("BUNDLE_SHARED_DATA", REPOSITORY.parent / "shared" / "data"))
 
 
+# folders whose tests are about numbers: `make test-cpus` runs them under each set of instructions that the CPU has
+NUMERIC = ("networks", "transforms", "inferers", "metrics")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests of whole folders; others carry the marker themselves."""
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent) and item.path.relative_to(Path(__file__).parent).parts[0] in NUMERIC:
+            item.add_marker(pytest.mark.numeric)
+
+
 @pytest.fixture(scope="session")
 def repository() -> Path:
     """Root of the checkout, which is the root of the bundle."""

@@ -106,3 +106,10 @@ def test_labels_of_another_type(given):
         labels.resolve(given)
     with pytest.raises(UserError, match="not a block"):
         labels.check(given)
+
+
+def test_a_block_as_text():
+    for text in ('{"background": 0, "pancreas": [1, 2]}', "{'background': 0, 'pancreas': [1, 2]}"):
+        assert labels.resolve(text).block == {"background": 0, "pancreas": [1, 2]}
+    with pytest.raises(UserError, match=r"labels: \{background: 0\} cannot be read"):
+        labels.resolve("{background: 0}")

@@ -52,8 +52,13 @@ def names_apart(places: Iterable[Place]) -> list[str]:
 
 
 def digest(parts: Sequence[str], length: int = 6) -> str:
-    """The first hexadecimal digits of the SHA-256 of some text, whatever bytes file names hold."""
-    return hashlib.sha256("/".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:length]
+    """The first hexadecimal digits of the SHA-256 of some text: of the bytes on disk where it is a file name, in any locale."""
+    text = "/".join(parts)
+    try:
+        found = os.fsencode(text)
+    except UnicodeEncodeError:
+        found = text.encode("utf-8", "surrogatepass")
+    return hashlib.sha256(found).hexdigest()[:length]
 
 
 def _clean(part: str) -> str:

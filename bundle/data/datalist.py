@@ -7,11 +7,11 @@ what is wrong in it, for the checks.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 from bundle.data.splits import SECTIONS, Split, split
 from bundle.errors import UserError
+from bundle.files import named
 
 ENDINGS = (".nii.gz", ".nii")
 SHOWN = 100  # problems that one error lists
@@ -81,8 +81,8 @@ def find_cases(dataset_dir: str, datalist_file: str | None = None) -> Listing:
     from bundle.json_input import read_object
 
     if datalist_file:
-        return list_file.from_json(Path(datalist_file).expanduser(), Path(dataset_dir).expanduser() if dataset_dir else None)
-    folder = Path(dataset_dir).expanduser()
+        return list_file.from_json(named(datalist_file), named(dataset_dir) if dataset_dir else None)
+    folder = named(dataset_dir)
     if not folder.is_dir():
         raise UserError(dataset_dir, "no such folder", "give the folder that holds imagesTr and labelsTr")
     about = folder / "dataset.json"

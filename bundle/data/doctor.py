@@ -49,9 +49,14 @@ def check(
 
     Returns:
         0, or 1 where there is an error (warnings are no errors).
+
+    Raises:
+        UserError: no such data set, or arguments that do not fit.
     """
     from bundle.data.check_report import write_report
 
+    split = Split(fold=fold, num_folds=num_folds, seed=seed)
+    patch_mm = _patch_mm(patch_size, spacing)
     block, origin, _ = label_block.resolve(labels, [dataset_dir] if dataset_dir else [], files=("labels.json",), config="train.json")
     output = Path(output_dir or Path("runs") / "check" / Path(dataset_dir or datalist).resolve().name)
     listing = find_cases(dataset_dir, datalist)
@@ -59,17 +64,27 @@ def check(
     found = [_listed(problem) for problem in listing.problems]
     parts: dict[str, list[Case]] = {}
     try:
-        parts = sections(listing, Split(fold=fold, num_folds=num_folds, seed=seed))
+        parts = sections(listing, split)
     except UserError as error:
         found.append(_listed(error))
     found += findings(measured, block, parts)
     found += _unlisted(measured)
-    found += _more(measured, block, [size * spacing for size in patch_size])
+    found += _more(measured, block, patch_mm)
     found.sort(key=lambda finding: (finding.level, finding.case))
     print_findings(found, "see findings.csv")
     write_report(measured, found, block, output)
     _advise(measured, block, origin, found)
     return int(any(finding.level == "error" for finding in found))
+
+
+def _patch_mm(patch_size: object, spacing: object) -> list[float]:
+    """Edges of the training patch in mm."""
+    sizes = list(patch_size) if isinstance(patch_size, Sequence) and not isinstance(patch_size, str) else []
+    numbers = (*sizes, spacing)
+    if len(sizes) != 3 or any(isinstance(n, bool) or not isinstance(n, (int, float)) or not n > 0 for n in numbers):
+        fix = "give three numbers of voxels, such as --patch_size 160,160,96, and one spacing in mm, such as --spacing 2.0"
+        raise UserError("patch_size, spacing", f"their values are {patch_size!r} and {spacing!r}", fix)
+    return [size * spacing for size in sizes]
 
 
 def _listed(problem: UserError) -> rules.Finding:

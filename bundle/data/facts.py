@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from bundle import grids
 from bundle.data.tally import Tally
 from bundle.errors import UserError
 from bundle.images.names import kind
@@ -20,7 +21,7 @@ from bundle.images.reading import read
 from bundle.images.voxels import check_size
 from bundle.labels import TOLERANCE
 
-VERSION = 4  # of the facts: caches of other versions are dropped
+VERSION = 5  # of the facts: caches of other versions are dropped
 CHUNK = 1 << 19  # voxels looked at at once, about: whole slices
 THIN_MM = 3.0  # how far apart voxels may be to tell which way round a label lies
 MOST_THINNED = 4_000_000  # voxels that are kept for it at most
@@ -37,12 +38,12 @@ def case_facts(image: str, label: str | None = None) -> tuple[dict, dict | None]
     found = image_facts(image, thin)
     if label is None:
         return found, None
-    image_voxels, thin.parts = thin.array(), []
-    said = label_facts(label, thin)
+    image_voxels, edges, thin.parts = thin.array(), np.array(thin.steps, dtype=float), []
+    said = label_facts(label, thin, found)
     label_voxels = thin.array()
     if image_voxels is None or label_voxels is None or image_voxels.shape != label_voxels.shape or "error" in {**found, **said}:
         return found, said
-    edges = np.linalg.norm(np.array(found["affine"])[:3, :3], axis=0) * thin.steps
+    edges *= grids.spacing(np.array(found["affine"]))
     if np.isfinite(edges).all() and edges.min() > 0:
         from bundle.data.orientation import fit
 
@@ -71,17 +72,22 @@ def image_facts(path: str, thin: Thinned | None = None) -> dict:
                 lowest, highest = min(lowest, float(values.min())), max(highest, float(values.max()))
             tally.add(values)
     except UNREADABLE as error:
-        return facts | {"error": _said(error)}
+        return facts | _said(error)
     counts = tally.counts()
     span = {"minimum": lowest, "maximum": highest} if lowest <= highest else {}  # exact, where the tally rounds
     return facts | {"nonfinite": bad, **_statistics(counts, facts["shape"]), **span}
 
 
-def label_facts(path: str, thin: Thinned | None = None) -> dict:
-    """Grid of a label map, how many voxels each value has, and voxels that are not whole or not finite."""
+def label_facts(path: str, thin: Thinned | None = None, image: dict | None = None) -> dict:
+    """Grid of a label map, how many voxels each value has, and voxels that are not whole or not finite.
+
+    `image` are the facts of its image: with them `thin` keeps the label's voxels in the image's order of axes.
+    """
     facts, volume = _header(path, thin)
     if volume is None:
         return facts
+    if thin is not None and image is not None:
+        thin.turn(facts, image)
     tally, fractions, bad, example = Tally(), 0, 0, None
     try:
         for values in volume.chunks():
@@ -96,7 +102,7 @@ def label_facts(path: str, thin: Thinned | None = None) -> dict:
                     values = values[whole]
             tally.add(values)
     except UNREADABLE as error:
-        return facts | {"error": _said(error)}
+        return facts | _said(error)
     counts = {str(value): number for value, number in tally.counts().items()}
     return facts | {"nonfinite": bad, "fractions": fractions, "fraction_example": example, "counts": counts}
 
@@ -105,11 +111,12 @@ class Thinned:
     """Every n-th voxel of a volume that is read slices by slices, so that voxels are about `THIN_MM` apart."""
 
     def __init__(self) -> None:
-        self.steps, self.parts = [1, 1, 1], []
+        self.steps, self.starts, self.parts = [1, 1, 1], [0, 0, 0], []
+        self.axes: grids.Axes | None = None
 
     def choose(self, facts: dict) -> None:
         """Choose the steps from the grid of the first volume; the second takes the same."""
-        edges = np.linalg.norm(np.array(facts["affine"])[:3, :3], axis=0)
+        edges = grids.spacing(np.array(facts["affine"]))
         if not np.isfinite(edges).all() or edges.min() <= 0:
             edges = np.ones(3)
         steps = np.maximum(1, THIN_MM // edges).astype(int)
@@ -117,14 +124,28 @@ class Thinned:
             steps[np.argmin(edges * steps)] += 1
         self.steps = steps.tolist()
 
+    def turn(self, own: dict, first: dict) -> None:
+        """Keep from now on the same voxels of a second volume, where it has those of the first in another order of axes."""
+        if "affine" not in own or "affine" not in first or len(own["shape"]) != 3 or len(first["shape"]) != 3:
+            return
+        self.axes = grids.axes_onto(own["shape"], np.array(own["affine"]), first["shape"], np.array(first["affine"]))
+        if self.axes is None:
+            return
+        steps = self.steps
+        self.steps, self.starts = [1, 1, 1], [0, 0, 0]
+        for step, (axis, direction) in zip(steps, self.axes, strict=True):
+            self.steps[axis] = step
+            self.starts[axis] = 0 if direction > 0 else (own["shape"][axis] - 1) % step
+
     def take(self, slices: np.ndarray, start: int) -> None:
         """Keep what is wanted of (X, Y, n) slices, the first of which is number `start`."""
-        first = -start % self.steps[2]
-        self.parts.append(slices[:: self.steps[0], :: self.steps[1], first :: self.steps[2]].copy())
+        begins = (*self.starts[:2], (self.starts[2] - start) % self.steps[2])
+        self.parts.append(slices[tuple(slice(begin, None, step) for begin, step in zip(begins, self.steps, strict=True))].copy())
 
     def array(self) -> np.ndarray | None:
-        """What was kept, (X', Y', Z'); None where nothing was read."""
-        return np.concatenate(self.parts, axis=2) if self.parts else None
+        """What was kept, (X', Y', Z') in the first volume's order of axes; None where nothing was read."""
+        kept = np.concatenate(self.parts, axis=2) if self.parts else None
+        return kept if kept is None or self.axes is None else grids.reorder(kept, self.axes)
 
 
 class _NiftiVolume:
@@ -163,7 +184,7 @@ def _header(path: str, thin: Thinned | None = None) -> tuple[dict, _NiftiVolume 
     try:
         facts, volume, dtype = _nifti(path, thin) if kind(path) in ("nifti", "mgh") else _other(path)
     except Exception as error:  # nibabel's and ITK's own exceptions share no base class
-        return {"error": _said(error)}, None
+        return _said(error), None
     while len(facts["shape"]) > 3 and facts["shape"][-1] == 1:
         facts["shape"].pop()
     if thin is not None and thin.steps == [1, 1, 1] and len(facts["shape"]) == 3:
@@ -213,7 +234,7 @@ def _statistics(tally: dict[int, int], shape: list[int]) -> dict:
     }
 
 
-def _said(error: BaseException) -> str:
-    """The error in one line."""
-    said = error.problem if isinstance(error, UserError) else str(error)
-    return (" ".join(said.split()) or type(error).__name__)[:300]
+def _said(error: BaseException) -> dict[str, str]:
+    """Why a file could not be read, in one line, and the fix where it is known."""
+    said, fix = (error.problem, error.fix) if isinstance(error, UserError) else (str(error), "")
+    return {"error": (" ".join(said.split()) or type(error).__name__)[:300], **({"fix": fix} if fix else {})}

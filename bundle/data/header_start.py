@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import bz2
+import math
 import re
 import struct
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,16 +28,16 @@ class Start(NamedTuple):
 
 
 def read_start(path: Path) -> Start:
-    """What the header of a NIfTI or NRRD file says; nothing for other and for damaged files."""
+    """What the header of a NIfTI, NRRD or MetaImage file says; nothing for other and for damaged files."""
     try:
         with open(path, "rb") as file:
             start = file.read(HEADER_BYTES)
     except OSError:
         return Start()
     if ending(path) in (".nrrd", ".nhdr"):
-        # as 3D Slicer writes it: Segment0_Name:=spleen
-        header = re.split(rb"\r?\n\r?\n", start, maxsplit=1)[0]
-        return Start(labels=re.search(rb"^Segment(0_|ation_)\w+:=", header, re.MULTILINE) is not None)
+        return _nrrd(re.split(rb"\r?\n\r?\n", start, maxsplit=1)[0])
+    if ending(path) in (".mha", ".mhd"):
+        return _meta_image(start)
     if kind(path) != "nifti":
         return Start()
     try:
@@ -47,6 +49,37 @@ def read_start(path: Path) -> Start:
     except (zlib.error, OSError, EOFError):
         return Start()
     return _nifti(start)
+
+
+def _nrrd(header: bytes) -> Start:
+    """NRRD; 3D Slicer writes what each segment is called behind the fields: Segment0_Name:=spleen."""
+    fields = dict(re.findall(r"^([\w ]+): *(.*?)\r?$", header.decode("latin-1"), re.MULTILINE))
+    labels = re.search(rb"^Segment(0_|ation_)\w+:=", header, re.MULTILINE) is not None
+    small = fields.get("type", "").strip() in ("uchar", "unsigned char", "uint8", "uint8_t", "signed char", "int8", "int8_t")
+    vectors = re.findall(r"\(([^)]*)\)", fields.get("space directions", ""))
+    edges = [math.hypot(*_numbers(vector.replace(",", " "))) for vector in vectors] or _numbers(fields.get("spacings", ""))
+    return Start(labels, small, _grid(_numbers(fields.get("sizes", "")), edges))
+
+
+def _meta_image(start: bytes) -> Start:
+    """MHA or MHD."""
+    header = start.split(b"ElementDataFile", maxsplit=1)[0].decode("latin-1")
+    fields = dict(re.findall(r"^(\w+) *= *(.*?)\r?$", header, re.MULTILINE))
+    small = fields.get("ElementType", "").strip() in ("MET_UCHAR", "MET_CHAR")
+    return Start(False, small, _grid(_numbers(fields.get("DimSize", "")), _numbers(fields.get("ElementSpacing", ""))))
+
+
+def _numbers(text: str) -> list[float]:
+    try:
+        return [float(part) for part in text.split()]
+    except ValueError:
+        return []
+
+
+def _grid(sizes: Sequence[float], edges: Sequence[float]) -> tuple[float, ...]:
+    """Size and spacing of three axes; empty where they are not known."""
+    grid = (*sizes[:3], *(round(abs(edge), 3) for edge in edges[:3]))
+    return tuple(map(float, grid)) if len(grid) == 6 else ()
 
 
 def _nifti(header: bytes) -> Start:
@@ -63,6 +96,6 @@ def _nifti(header: bytes) -> Start:
         else:
             continue
         unscaled = slope in (0, 1) or slope != slope
-        grid = (*dims[1:4], *(round(abs(edge), 3) for edge in edges[1:4]))
-        return Start(intent == INTENT_LABEL or b"<LabelTable" in header[348:], code in EIGHT_BITS and unscaled, grid)
+        labels = intent == INTENT_LABEL or b"<LabelTable" in header[348:]
+        return Start(labels, code in EIGHT_BITS and unscaled, _grid(dims[1:4], edges[1:4]))
     return Start()

@@ -11,9 +11,11 @@ import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 
-from bundle.data.header_start import Start, read_start
+from bundle.data.header_start import read_start
+from bundle.files import spelled
 from bundle.images.names import stem
 from bundle.records import result_files
 
@@ -26,6 +28,7 @@ KINDS = {
     "dose": ("dose distribution", "dose distributions"),
     "unread": ("image in a format that is not read", "images in formats that are not read"),
     "archives": ("archive, which is not unpacked", "archives, which are not unpacked"),
+    "partial": ("unfinished download", "unfinished downloads"),
     "special": ("pipe, device or dead link", "pipes, devices or dead links"),
 }
 # of DICOM: kinds of `bundle.dicom` and their plurals; others are counted as files
@@ -44,11 +47,13 @@ DICOM_PLURALS = {
     "DICOM object without an image": "DICOM objects without an image",
 }
 LABEL_WORDS = frozenset(
-    "label labels labelmap labelmaps mask masks seg segs segmentation segmentations segmented annotation annotations "
-    "groundtruth gt roi rois dseg probseg contours structures".split()
+    "label labels labelmap labelmaps mask masks seg segs segmentation segmentations annotation annotations groundtruth gt "
+    "dseg probseg pred preds prediction predictions".split()
 )
 # in names of folders only
-LABEL_FOLDER_WORDS = LABEL_WORDS | set("instances prediction predictions pred preds".split())
+LABEL_FOLDER_WORDS = LABEL_WORDS | {"instances"}
+# these say label map only where voxels have 8 bits: a region of interest may be a part of the CT
+WEAK_WORDS = frozenset("roi rois contour contours structure structures organ organs lesion lesions tumor tumors tumour tumours".split())
 FILLING_WORDS = frozenset("tr ts va tv train training test testing val validation dicom dcm nifti nii nrrd".split())
 IMAGE_WORDS = frozenset("image images imaging img imgs volume vol ct cta scan orig original raw".split())
 OTHER_WORDS = {"pet": "pet", "pt": "pet", "suv": "pet", "mr": "mr", "mri": "mr", "dose": "dose", "rtdose": "dose"}
@@ -60,7 +65,8 @@ BIDS_KINDS = {
     "pet": "pet",
 }
 OWN_RESULT = re.compile(r".*_(probabilities|attention_level\d+)", re.IGNORECASE | re.DOTALL)
-UNREAD_ENDINGS = tuple(".mgz .mgh .mnc .gipl .gipl.gz .par .rec .vtk .vti .nii.xz".split())
+UNREAD_ENDINGS = tuple(".mnc .gipl .gipl.gz .par .rec .vtk .vti .nii.xz .dcm.gz".split())
+PARTIAL_ENDINGS = (".part", ".partial", ".crdownload", ".download", ".filepart")
 ARCHIVE_ENDINGS = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".7z", ".rar", ".mrb")
 
 
@@ -84,13 +90,23 @@ def sort_out(files: Sequence[Path], below: Path, root: Path, recorded: set[Path]
     """
     in_labels = label_folder(below, root) or predicted_by_nnunet(below)
     names = {path: _words(stem(path)) for path in files}
+    images = {_own(words) for words in names.values() if not words & LABEL_WORDS}
+    scans = {_own(words) for words in names.values() if words & {"ct", "cta", "ctres"}}
     kinds: dict[Path, str | None] = {}
     for path in files:
         kind = "results" if path in recorded else "labels" if in_labels else kind_by_name(path, below, root)
-        kinds[path] = kind or _kind_beside(names[path], [names[other] for other in files if other != path])
+        kinds[path] = kind or _kind_beside(names[path], images, scans)
+    in_folders = {word for part in below.relative_to(root).parts for word in _words(part)}
+    small_means_labels = bool(in_folders & (LABEL_FOLDER_WORDS | WEAK_WORDS))
     starts = {path: read_start(path) for path in files if kinds[path] is None}
+    large = {path: start.grid for path, start in starts.items() if not start.small and start.grid}
+    owners: dict[tuple[float, ...], set[frozenset[str]]] = {grid: set() for grid in large.values()}
+    for path, grid in large.items():
+        owners[grid].add(_own(names[path]))
     for path, start in starts.items():
-        if start.labels or _is_small_beside(start, starts.values()):
+        called = small_means_labels or names[path] & (LABEL_WORDS | WEAK_WORDS)
+        beside = start.grid in owners and (len(large) == 1 or _holds_one(names[path], owners[start.grid]))
+        if start.labels or (start.small and (called or beside)):
             kinds[path] = "labels"
     taken = [path for path in files if kinds[path] is None]
     return taken, [LeftAlone(kind, str(path)) for path, kind in kinds.items() if kind is not None]
@@ -123,6 +139,8 @@ def not_read(path: Path) -> str | None:
     name = path.name.lower()
     if name.endswith(ARCHIVE_ENDINGS):
         return "archives"
+    if name.endswith(PARTIAL_ENDINGS):
+        return "partial"
     return "unread" if name.endswith(UNREAD_ENDINGS) else None
 
 
@@ -163,33 +181,41 @@ def lines(left: Iterable[LeftAlone], root: Path) -> list[str]:
 
 def _below(path: str, root: Path) -> str:
     try:
-        return str(Path(path).relative_to(root))
+        name = str(Path(path).relative_to(root))
     except ValueError:
-        return path
+        name = path
+    # a line stays a line, whatever the name
+    return "".join(character if character.isprintable() else "?" for character in spelled(name))
 
 
 def _is_label_name(name: str) -> bool:
     words = _words(name) - FILLING_WORDS
-    return bool(words) and words <= LABEL_FOLDER_WORDS
+    # imagesTs_pred of nnU-Net's documentation
+    return bool(words) and (words <= LABEL_FOLDER_WORDS or re.search(r"[\W_](pred|preds|predictions?)$", name.lower()) is not None)
 
 
-def _kind_beside(words: frozenset[str], others: Sequence[frozenset[str]]) -> str | None:
-    """The kind of a file that calls itself a mask, or another modality, where its image is beside it."""
-    if words & LABEL_WORDS:
-        images = [other for other in others if not other & LABEL_WORDS]
-        if any(_own(image) <= words - LABEL_WORDS for image in images):
-            return "labels"
+def _kind_beside(words: frozenset[str], images: set[frozenset[str]], scans: set[frozenset[str]]) -> str | None:
+    """The kind of a file that calls itself a mask, or another modality, where its image is beside it.
+
+    Args:
+        words: of its name.
+        images: whose (`_own`) the images in the folder are.
+        scans: whose those are that call themselves CT.
+    """
+    if words & LABEL_WORDS and _holds_one(words - LABEL_WORDS, images):
+        return "labels"
     other_modality = words & OTHER_WORDS.keys()
-    if other_modality and not words & IMAGE_WORDS:
-        scans = [other for other in others if other & {"ct", "cta", "ctres"}]
-        if any(_own(scan) <= words for scan in scans):
-            return OTHER_WORDS[min(other_modality)]
+    if other_modality and not words & IMAGE_WORDS and _holds_one(words, scans):
+        return OTHER_WORDS[min(other_modality)]
     return None
 
 
-def _is_small_beside(start: Start, others: Iterable[Start]) -> bool:
-    """Whether a file of 8-bit numbers has an image of more bits on the same grid beside it, as a mask has that is called spleen."""
-    return start.small and any(other.grid == start.grid and not other.small for other in others)
+def _holds_one(words: frozenset[str], others: set[frozenset[str]]) -> bool:
+    """Whether one of the others is a part of the words."""
+    if len(words) > 10:
+        return any(other <= words for other in others)
+    # folders may hold many thousands of files: names have few words, so their parts are looked up
+    return any(frozenset(part) in others for count in range(len(words) + 1) for part in combinations(words, count))
 
 
 def _own(words: frozenset[str]) -> frozenset[str]:

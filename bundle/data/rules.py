@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
+from bundle import grids
 from bundle import labels as label_block
 from bundle.data.datalist import Case
 from bundle.data.hounsfield import SIDES_A_GUESS, Values, not_hounsfield
@@ -137,7 +138,7 @@ def patch_findings(case: Case, image: Mapping, patch_mm: tuple[float, float, flo
 
 def spacing(facts: Mapping) -> list[float]:
     """Voxel edges in mm, in the order of the array's axes."""
-    return np.linalg.norm(np.array(facts["affine"])[:3, :3], axis=0).tolist()
+    return grids.spacing(np.array(facts["affine"])).tolist()
 
 
 def extent_mm(facts: Mapping) -> list[float]:
@@ -150,18 +151,18 @@ def volumes_ml(facts: Mapping, labels: label_block.Labels) -> dict[str, float]:
     """Volume in ml of each structure of a label map; nothing where it could not be read."""
     if "counts" not in facts:
         return {}
-    voxel = abs(float(np.linalg.det(np.array(facts["affine"])[:3, :3]))) / 1000
+    voxel = grids.voxel_ml(np.array(facts["affine"]))
     block = zip(label_block.names(labels), label_block.values(labels), strict=True)
     return {name: sum(facts["counts"].get(str(value), 0) for value in values) * voxel for name, values in block}
 
 
 def _readable(case: Case, file: str, facts: Mapping) -> list[Finding]:
     if "error" in facts:
-        fix = "copy or download it again, or take the case out"
+        fix = f"{facts.get('fix', 'copy or download it again')}, or take the case out"
         return [Finding("error", "unreadable", case.name, file, f"cannot be read ({facts['error']})", fix)]
     if len(facts["shape"]) != 3 or min(facts["shape"]) < 1:
         size = "x".join(map(str, facts["shape"]))
-        return [Finding("error", "not 3D", case.name, file, f"is no 3D volume (size {size})", "give one volume a file")]
+        return [Finding("error", "not 3D", case.name, file, f"is not a 3D volume (size {size})", "give one volume a file")]
     if "minimum" not in facts and "counts" not in facts:
         return [Finding("error", "not 3D", case.name, file, f"has voxels of the type {facts['dtype']}", "store one number a voxel")]
     return []
@@ -237,15 +238,20 @@ def _fix_values(strange: list[int], labels: label_block.Labels) -> str:
 
 
 def _same_grid(case: Case, image: Mapping, label: Mapping) -> list[Finding]:
+    """An error unless the label's voxels are those of the image, in whatever order and direction its axes are stored."""
+    grid, other = [(tuple(facts["shape"]), np.array(facts["affine"])) for facts in (label, image)]
+    if grids.axes_onto(*grid, *other) is not None:
+        return []
+    fix = "resample the label onto the image's grid (nearest neighbour)"
     if image["shape"] != label["shape"]:
-        sizes = ["x".join(map(str, facts["shape"])) for facts in (label, image)]
+        sizes = ["x".join(map(str, shape)) for shape, _ in (grid, other)]
         problem = f"its grid is {sizes[0]}, that of {case.image} is {sizes[1]}"
-        return [Finding("error", "grid", case.name, case.label, problem, "resample the label onto the image's grid (nearest neighbour)")]
-    gap = _corner_gap(image, label)
+        return [Finding("error", "grid", case.name, case.label, problem, fix)]
+    gap = grids.corner_gap(grid[1], other[1], other[0])
     if gap <= GRID_TOLERANCE * min(spacing(image)):
         return []
-    problem = f"it has the size of {case.image}, but another affine: the corners lie up to {gap:.2f} mm apart"
-    fix = "resample the label onto the image's grid, or give it the image's affine where only the header is wrong"
+    problem = f"it has the size of {case.image}, but another affine: the corners are up to {gap:.2f} mm apart"
+    fix += ", by the affines of both; if only the label's header is wrong, write the label again from its source"
     return [Finding("error", "grid", case.name, case.label, problem, fix)]
 
 
@@ -268,13 +274,6 @@ def _flipped(case: Case, facts: Mapping) -> list[Finding]:
     problem = f"it fits its image far better when it is flipped along {axes} ({shares})"
     fix = "look at both in a viewer; where the label lies wrong, flip its array and keep the image's affine"
     return [Finding("warning", "flipped", case.name, case.label, problem, fix)]
-
-
-def _corner_gap(one: Mapping, other: Mapping) -> float:
-    """Largest distance in mm between the same corners of two grids of one shape."""
-    ends = [(0, size - 1) for size in one["shape"]]
-    corners = np.array([[x, y, z, 1] for x in ends[0] for y in ends[1] for z in ends[2]], dtype=float)
-    return float(np.linalg.norm(corners @ (np.array(one["affine"]) - np.array(other["affine"])).T, axis=1).max())
 
 
 def _mm(edges: np.ndarray) -> str:

@@ -14,6 +14,7 @@ from bundle.data.header_start import read_start
 from bundle.data.left_alone import LeftAlone, dicom_kind, label_folder, lines, not_read, recorded_results, sort_out
 from bundle.data.walk import Here, Problem, file_problem, walk
 from bundle.errors import UserError
+from bundle.files import named
 from bundle.images.names import DICOM_ENDINGS, PAIR_ENDINGS, VOLUME_ENDINGS, ending, stem, voxels_of_pair
 
 # files that are never opened to see whether they are DICOM without saying so
@@ -81,11 +82,11 @@ def find_scans(dataset_dir: str | os.PathLike, leave_out: str | os.PathLike | No
     Raises:
         UserError: nothing is there, or no scan is in it.
     """
-    path = Path(dataset_dir).expanduser()
+    path = named(dataset_dir)
     if not path.is_dir():
         return FoundScans(_with_names([_one_file(path)]))
     search = _Search(path)
-    for here in walk(path, Path(leave_out).expanduser().resolve() if leave_out else None):
+    for here in walk(path, named(leave_out).resolve() if leave_out else None):
         if here.folder == path and here.problems[:1] and here.problems[0][0] == path:
             raise UserError(path, here.problems[0][1].words, here.problems[0][1].fix)
         _look(search, here)
@@ -107,7 +108,7 @@ def listed_scans(labelled: Sequence[Mapping[str, str]], dataset_dir: str | os.Pa
     """
     if not labelled:
         raise UserError("section", "no labelled case is in it", "choose another section or fold")
-    root = Path(dataset_dir).expanduser().absolute() if dataset_dir else None
+    root = named(dataset_dir).absolute() if dataset_dir else None
     scans, labels = [], {}
     for entry in labelled:
         image, label = entry["image"], Path(entry["label"])

@@ -157,10 +157,12 @@ def _bare(file: str, layout: object) -> bytes:
     header.BitsAllocated, header.BitsStored, header.HighBit = layout.allocated, layout.stored, layout.high
     header.PixelRepresentation = int(layout.signed)
     header.file_meta, header.preamble = meta, b"\0" * 128
-    header.is_little_endian, header.is_implicit_VR = True, False
     written = io.BytesIO()
-    new = int(pydicom.__version__.split(".")[0]) >= 3
-    pydicom.dcmwrite(written, header, **({"enforce_file_format": True} if new else {"write_like_original": False}))
+    if int(pydicom.__version__.split(".")[0]) >= 3:
+        pydicom.dcmwrite(written, header, enforce_file_format=True)
+    else:  # the environment of MONAI Label
+        header.is_little_endian, header.is_implicit_VR = True, False
+        pydicom.dcmwrite(written, header, write_like_original=False)
     with open(file, "rb") as stream:
         stream.seek(layout.offset - 12)  # tag, representation and length of the pixels, which are last
         return written.getvalue() + stream.read()

@@ -12,7 +12,7 @@ import numpy as np
 
 from bundle.dicom.elements import looks_like_dicom
 from bundle.dicom.headers import Header, read_header
-from bundle.dicom.stack import Plane, Stack, by_plane, checked_planes, directions, stacked
+from bundle.dicom.stack import Plane, Stack, by_plane, checked_planes, directions, same_directions, stacked
 from bundle.errors import UserError
 
 # of the slices in two folders with one series UID, how many may be the same before they count as two exports of it
@@ -218,7 +218,7 @@ def _other_plane(plane: Plane, usual: Plane, without: str) -> UserError:
     one, other = plane.layout, usual.layout
     if (one.rows, one.columns) != (other.rows, other.columns):
         differs = f"{one.columns}x{one.rows} pixels, other slices {other.columns}x{other.rows}"
-    elif not np.allclose(plane.frame.directions, usual.frame.directions, rtol=0, atol=0.01):
+    elif not same_directions(plane, usual):
         differs = "another orientation (ImageOrientationPatient) than other slices"
     else:
         differs = f"PixelSpacing {plane.frame.spacing[0]:g} mm, other slices {usual.frame.spacing[0]:g} mm"

@@ -18,8 +18,8 @@ GAP_TOLERANCE, GAP_TOLERANCE_MM = 0.25, 1.0
 PLACE_TOLERANCE, PLACE_TOLERANCE_MM = 0.5, 1.0
 # directions that differ by less (half a degree) are rounding; ratio of two pixel spacings, likewise
 SAME_DIRECTION, SAME_SPACING = 0.01, 1e-3
-# slices closer than this share of the usual gap lie at the same position
-SAME_PLACE = 0.05
+# slices closer than this share of the usual gap, or this many mm, lie at the same position
+SAME_PLACE, SAME_PLACE_MM = 0.05, 1e-3
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 WHOLE_SERIES, APART = "export the whole series", "export each phase or reconstruction as a series of its own"
 
@@ -120,9 +120,14 @@ def by_plane(planes: Sequence[Plane]) -> list[list[Plane]]:
 def _alike(one: Plane, other: Plane) -> bool:
     return (
         (one.layout.rows, one.layout.columns) == (other.layout.rows, other.layout.columns)
-        and np.allclose(one.frame.spacing, other.frame.spacing, rtol=SAME_SPACING, atol=0)
-        and np.allclose(one.frame.directions, other.frame.directions, rtol=0, atol=SAME_DIRECTION)
+        and all(abs(a - b) <= SAME_SPACING * b for a, b in zip(one.frame.spacing, other.frame.spacing, strict=True))
+        and same_directions(one, other)
     )
+
+
+def same_directions(one: Plane, other: Plane) -> bool:
+    """Whether two planes have one orientation, but for rounding."""
+    return all(abs(a - b) <= SAME_DIRECTION for a, b in zip(one.frame.directions, other.frame.directions, strict=True))
 
 
 def directions(planes: Sequence[Plane]) -> np.ndarray:
@@ -161,16 +166,16 @@ def _without_copies(ordered: list[Plane], normal: np.ndarray) -> tuple[list[Plan
     along = np.array([normal @ plane.frame.position for plane in ordered])
     gaps = np.diff(along)
     # a few gaps may be far larger than the others, and half of them or more may be 0
-    same = gaps <= SAME_PLACE * np.percentile(gaps, 75, method="lower") if len(gaps) else gaps
+    same = gaps <= max(SAME_PLACE_MM, SAME_PLACE * np.percentile(gaps, 75, method="lower")) if len(gaps) else gaps
     kept, copies, clashes = ordered[:1], [], []
     first = 0  # of the planes at this position
     for plane, again in zip(ordered[1:], same, strict=True):
         if not again:
             first = len(kept)
-        elif any(_copy(plane, other) for other in kept[first:]):
+        elif not clashes and any(_copy(plane, other) for other in kept[first:]):
             copies.append(plane)
             continue
-        else:
+        else:  # after the first, pixels need not be read any more
             clashes.append((kept[-1], plane))
         kept.append(plane)
     if clashes:

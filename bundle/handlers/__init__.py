@@ -8,6 +8,7 @@ from bundle.handlers.growing_data import GrowingData
 from bundle.handlers.previews import ValidationPreviews
 from bundle.handlers.progress import Progress
 from bundle.handlers.save_unvalidated import SaveUnvalidated
+from bundle.handlers.training_lock import TrainingLock
 from bundle.handlers.training_state import TrainingState
 from bundle.handlers.validation import ValidationHandler
 
@@ -19,6 +20,7 @@ __all__ = [
     "GrowingData",
     "Progress",
     "SaveUnvalidated",
+    "TrainingLock",
     "TrainingState",
     "ValidationHandler",
     "ValidationPreviews",

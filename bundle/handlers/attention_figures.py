@@ -11,6 +11,8 @@ import torch
 from ignite.engine import Engine, Events
 from torch import nn
 
+from bundle.distributed import unwrapped
+from bundle.errors import UserError
 from bundle.files import written_aside
 
 VIEWS = ("axial", "sagittal")
@@ -35,7 +37,7 @@ class AttentionFigures:
         device: where the pass is done.
 
     Raises:
-        ValueError: a network without gates.
+        UserError: a network without gates.
     """
 
     def __init__(
@@ -51,8 +53,8 @@ class AttentionFigures:
         image_key: str = "image",
         label_key: str = "label",
     ) -> None:
-        if not getattr(getattr(network, "module", network), "num_gates", 0):
-            raise ValueError("AttentionFigures needs a network with gates; leave the handler out where num_gates is 0")
+        if not getattr(unwrapped(network), "num_gates", 0):
+            raise UserError("attention_figures.json", "this network has no gates to draw (num_gates is 0)", "leave this overlay out")
         self.network, self.dataset, self.index = network, dataset, index
         self.folder = Path(output_dir) / "attention"
         self.epochs, self.size = frozenset(int(epoch) for epoch in epochs), tuple(size)
@@ -109,7 +111,7 @@ class AttentionFigures:
 
     def _coefficients(self, image: torch.Tensor) -> dict[int, np.ndarray]:
         """Coefficients by level, the mean of the gates side by side, on the image's grid (X, Y, Z)."""
-        module = getattr(self.network, "module", self.network)
+        module = unwrapped(self.network)
         training = module.training
         module.eval()
         try:

@@ -43,7 +43,7 @@ class CaseReports(CaseHandler):
         self, output_dir: str | os.PathLike, labels: label_block.Labels, previews: bool = True, reference_ranges: str | None = None
     ) -> None:
         names, values = label_block.names(labels), label_block.output_values(labels)
-        self.output_dir, self.names, self.previews = Path(output_dir), names, previews
+        self.output_dir, self.names, self.previews = Path(output_dir).expanduser(), names, previews
         self.structures = dict(zip(names[1:], values[1:], strict=True))
         self.reference_ranges = load_ranges(reference_ranges)
 

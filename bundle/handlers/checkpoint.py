@@ -52,7 +52,7 @@ class CheckpointSaver(MonaiCheckpointSaver):
             return
         kept = best.with_name(self.keep_original)
         if not kept.exists():
-            with written_aside(kept, alone=True) as aside:
+            with written_aside(kept) as aside:
                 shutil.copy2(best, aside)
             self.logger.info(f"{best} was there before: kept as {kept}")
 
@@ -83,7 +83,7 @@ class AtomicDiskSaver(BaseSaveHandler):
     def __call__(self, checkpoint: Mapping, filename: str, metadata: Mapping | None = None) -> None:
         if idist.get_rank() == 0:
             _refuse_not_finite(checkpoint, self.dirname / (self.filename or filename))
-            write_checkpoint(checkpoint, self.dirname / (self.filename or filename), alone=True)
+            write_checkpoint(checkpoint, self.dirname / (self.filename or filename))
 
     def remove(self, filename: str) -> None:
         """Delete an outdated checkpoint; one with a fixed name is about to be replaced, so it stays until then."""

@@ -7,6 +7,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
@@ -28,7 +29,8 @@ class Console(CaseHandler):
     """
 
     def __init__(self, output_dir: str | os.PathLike) -> None:
-        self.output_dir = spelled(output_dir)
+        self.folder = Path(output_dir).expanduser()
+        self.output_dir = spelled(self.folder)
         self.bar: tqdm | None = None
         self.earlier = self.todo = 0
         self.began = 0.0
@@ -94,13 +96,12 @@ class Console(CaseHandler):
         """Where the page is, and how many of the folder's cases it asks a person to look at."""
         from bundle.reports.cases import read_cases_csv
 
-        page = os.path.join(self.output_dir, outputs.PAGE)
-        if not os.path.isfile(page):
+        if not (self.folder / outputs.PAGE).is_file():
             return
-        review = {row["case"]: row.get("review") == "yes" for row in read_cases_csv(self.output_dir)}
+        review = {row["case"]: row.get("review") == "yes" for row in read_cases_csv(self.folder)}
         number = sum(review.values())
         marked = f"{number} of {_count(len(review), 'case')}" if number else "no case"
-        print(f"look at {page}: {marked} marked for review")
+        print(f"look at {spelled(self.folder / outputs.PAGE)}: {marked} marked for review")
 
 
 def _why(error: Exception | None) -> str:

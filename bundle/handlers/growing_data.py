@@ -6,7 +6,10 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import ignite.distributed as idist
 from ignite.engine import Engine, Events
+
+from bundle.errors import UserError
 
 
 class GrowingData:
@@ -17,9 +20,15 @@ class GrowingData:
     Args:
         dataset: has `data` and `set_data(cases)` (`bundle.data.CachedDataset`).
         cases: gives all cases that stand now; fewer than before, or an error while listing them, change nothing.
+
+    Raises:
+        UserError: in a training of several processes.
     """
 
     def __init__(self, dataset: Any, cases: Callable[[], Sequence]) -> None:
+        if idist.get_world_size() > 1:
+            problem = "data that grows is for a training in one process: several would see different cases"
+            raise UserError("grow", problem, "wait until the data set is complete, then give --grow false")
         self.dataset, self.cases = dataset, cases
         self.logger = logging.getLogger(__name__)
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import os
 import sys
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import ignite.distributed as idist
@@ -15,18 +17,26 @@ from tqdm import tqdm
 
 
 class Progress:
-    """A progress bar over the whole training, and a line in plain words after each validation.
+    """A progress bar over the whole training, a line in plain words after each validation, and at the end what was written where.
 
-    Without a terminal (log files, CI) only the lines are printed, one per epoch. Ignite's `ProgressBar` shows one bar per
-    epoch, knows no time left for the training, and fills log files with carriage returns.
+    Without a terminal (log files, CI) only the lines are printed, one per epoch, with date and time. Ignite's `ProgressBar` shows
+    one bar per epoch, knows no time left for the training, and fills log files with carriage returns.
 
     Args:
         evaluators: prefix to engine; `<prefix>_dice` and `<prefix>_dice_<structure>` of its metrics are shown.
         stream: where to write; None is standard error.
+        output_dir: folder of the training's tables and pictures, named at the end.
+        weights: the file of the best weights, named at the end.
     """
 
-    def __init__(self, evaluators: Mapping[str, Engine] | None = None, stream: Any = None) -> None:
-        self.evaluators, self.stream = dict(evaluators or {}), stream
+    def __init__(
+        self,
+        evaluators: Mapping[str, Engine] | None = None,
+        stream: Any = None,
+        output_dir: str | os.PathLike | None = None,
+        weights: str | os.PathLike | None = None,
+    ) -> None:
+        self.evaluators, self.stream, self.output_dir, self.weights = dict(evaluators or {}), stream, output_dir, weights
         self._loss_of = from_engine(["loss"], first=True)
         self._bar: tqdm | None = None
         self._losses: list[float] = []
@@ -40,6 +50,8 @@ class Progress:
         engine.add_event_handler(Events.ITERATION_COMPLETED, self.step)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self.report)
         engine.add_event_handler(Events.COMPLETED, self.close)
+        if self.output_dir or self.weights:
+            engine.add_event_handler(Events.COMPLETED, self.summary)
         engine.add_event_handler(Events.TERMINATE, self.close)
 
     def start(self, engine: Engine) -> None:
@@ -74,7 +86,29 @@ class Progress:
         if self._bar is not None:
             self._bar.write(line, file=self.stream or sys.stderr)
         else:
-            print(line, file=self.stream or sys.stderr, flush=True)
+            print(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {line}", file=self.stream or sys.stderr, flush=True)
+
+    def summary(self, engine: Engine) -> None:
+        """Say what was written where, and what to look at next."""
+        lines = (
+            [f"trained: {engine.state.epoch} epochs, in this run {duration(time.perf_counter() - self._started)}"] if self._started else []
+        )
+        best = getattr(self.evaluators.get("val"), "state", None)
+        epoch = getattr(best, "best_metric_epoch", -1)
+        said = (
+            f"best Dice of a validation {best.best_metric:.3f}, in epoch {epoch}" if best is not None and epoch != -1 else "not validated"
+        )
+        lines += [f"weights: {self.weights} ({said})"] if self.weights and Path(self.weights).is_file() else []
+        if self.output_dir:
+            folder = Path(self.output_dir)
+            parts = {
+                "training.csv": "Dice, loss and learning rate of every epoch",
+                "previews": "pictures of validation cases",
+                "last.pt": "state of the last epoch, for --resume True",
+            }
+            lines += [f"  {folder / name}: {what}" for name, what in parts.items() if (folder / name).exists()]
+            lines += [f"look at {folder / 'previews'} next"] if (folder / "previews").exists() else []
+        print("\n".join(lines), file=self.stream or sys.stderr, flush=True)
 
     def close(self, engine: Engine) -> None:
         """Close the bar."""

@@ -22,8 +22,9 @@ from bundle.records import Claims, Entry, Records, own_files
 
 logger = logging.getLogger("bundle.inference")
 
-# the tables are written anew when a 50th of the cases is new, or after so many seconds: bytes grow with the cases, not their square
-SHARE, SECONDS = 50, 60.0
+# the tables are written anew when a 50th of the cases is new and so many times as long has passed as it takes, or after a minute:
+# bytes grow with the cases, not their square, and time by a twentieth at most
+SHARE, PAUSE, SECONDS = 50, 20.0, 60.0
 NOT_KEPT = ("kept", "error", "case", "source", "status")
 
 
@@ -52,7 +53,7 @@ class RunRecord(CaseHandler):
         reference_ranges: str | os.PathLike | None = None,
         overwrite: bool = False,
     ) -> None:
-        self.folder = Path(output_dir)
+        self.folder = Path(output_dir).expanduser()
         self.weights, self.overwrite = weights, overwrite
         digests = {"weights": _weights_digest(weights), "reference_ranges": _digest(reference_ranges)}
         asked = sorted(name for name, on in (options or {}).items() if on)
@@ -63,7 +64,7 @@ class RunRecord(CaseHandler):
         self.mine: dict[str, Entry] = {}
         self.names: dict[str, str] = {}
         self.hidden: set[str] = set()
-        self.started, self._new, self._written_at = "", 0, 0.0
+        self.started, self._new, self._written_at, self._took = "", 0, 0.0, 0.0
 
     def named(self, items: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         """Read the records, and give each entry a name that no other scan has in this folder.
@@ -74,7 +75,7 @@ class RunRecord(CaseHandler):
         if self.folder.exists() and not self.folder.is_dir():
             raise UserError(self.folder, "this is a file, not a folder", "give --output_dir a folder")
         try:
-            self.records.open(_rows_by_case(self.folder))
+            self.records.open(lambda: _rows_by_case(self.folder))
             self.claims.clear()
         except OSError as error:
             raise self._not_writable(error) from error
@@ -147,8 +148,8 @@ class RunRecord(CaseHandler):
         finally:
             self.claims.give_back(case.name)
         self._new += 0 if case.skipped else 1
-        total = sum(1 for _ in self.records)
-        if self._new >= max(1, total // SHARE) or time.monotonic() - self._written_at > SECONDS:
+        passed = time.monotonic() - self._written_at
+        if (self._new >= max(1, len(self.records) // SHARE) and passed > PAUSE * self._took) or passed > SECONDS:
             # the record of the case is written: the tables are tried again with the next one, and at the end
             with suppress(OSError):
                 self._write_tables(finished=False)
@@ -247,6 +248,7 @@ class RunRecord(CaseHandler):
         """Make `run.json` and `cases.csv` of the records of all runs and processes."""
         from bundle.reports.cases import write_rows
 
+        began = time.monotonic()
         with files.locked(self.records.hidden / ".lock", wait=30.0 if finished else 0.0) as alone:
             if not alone:
                 return
@@ -265,6 +267,7 @@ class RunRecord(CaseHandler):
             files.write_json(self.folder / outputs.RECORD, content)
             write_rows(self.folder, [row for entry in entries for row in entry.get("rows") or []])
             self._new, self._written_at = 0, time.monotonic()
+            self._took = self._written_at - began
 
 
 class _Shown:

@@ -6,16 +6,16 @@ from typing import Any
 
 import ignite.distributed as idist
 from ignite.engine import Engine, Events
-from torch.nn.parallel import DistributedDataParallel
 
+from bundle.distributed import unwrapped
 from bundle.handlers.checkpoint import CheckpointSaver
 
 
 class SaveUnvalidated:
     """Saves the last weights where the best would be saved, if the whole training had no validation.
 
-    Two or three labelled scans in MONAI Label leave no validation case, and a training shorter than the interval between
-    validations has none either: MONAI's `CheckpointSaver` then saves nothing, and a training that succeeded changes nothing.
+    Two or three labelled scans in MONAI Label leave no validation case: MONAI's `CheckpointSaver` then saves nothing, and a training
+    that succeeded changes nothing.
 
     Args:
         saver: `bundle.handlers.CheckpointSaver` of the best weights; its file name, folder and copy of the original count.
@@ -41,6 +41,5 @@ class SaveUnvalidated:
 
 def weights(objects: dict[str, Any]) -> dict[str, Any]:
     """The state of each object, without the wrapper that several GPUs put around a network; of a single one as it is, as Ignite does."""
-    plain = {key: thing.module if isinstance(thing, DistributedDataParallel) else thing for key, thing in objects.items()}
-    states = {key: thing.state_dict() for key, thing in plain.items()}
+    states = {key: unwrapped(thing).state_dict() for key, thing in objects.items()}
     return next(iter(states.values())) if len(states) == 1 else states

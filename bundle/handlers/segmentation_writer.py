@@ -30,7 +30,7 @@ class SegmentationWriter(CaseHandler):
     """
 
     def __init__(self, output_dir: str | os.PathLike, probabilities: bool = False) -> None:
-        self.output_dir, self.probabilities = Path(output_dir), probabilities
+        self.output_dir, self.probabilities = Path(output_dir).expanduser(), probabilities
 
     def start(self, evaluator: ScanEvaluator, items: Sequence[dict]) -> None:
         """Make the output folder."""

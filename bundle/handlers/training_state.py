@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +12,9 @@ import ignite.distributed as idist
 import torch
 from ignite.engine import Engine, Events
 
+from bundle.distributed import unwrapped
 from bundle.errors import UserError
-from bundle.networks.weights import read_checkpoint, refuse_not_finite, write_checkpoint
+from bundle.networks.weights import read_checkpoint, refuse_not_finite, state_dict_of, write_checkpoint
 
 
 class TrainingState:
@@ -30,12 +33,13 @@ class TrainingState:
         network, optimizer, lr_scheduler: what is trained. A network wrapped for several GPUs is saved without its wrapper.
         evaluator: engine whose best metric is kept.
         saver: `bundle.handlers.CheckpointSaver` of the best weights.
+        settings: what the weights were learnt with and cannot be resumed without, by name: labels, spacing, HU range.
         resume: go on from `path`. Without a file there the training begins at the beginning, so that one command serves
             before and after a kill.
         interval: epochs between saves; the last epoch is always saved.
 
     Raises:
-        UserError: the file is of another network.
+        UserError: the file cannot be read, is of another network or other settings, or its weights are not finite.
     """
 
     def __init__(
@@ -47,12 +51,14 @@ class TrainingState:
         evaluator: Engine | None = None,
         saver: Any = None,
         *,
+        settings: Mapping[str, Any] | None = None,
         resume: bool = False,
         interval: int = 1,
     ) -> None:
         self.path, self.resume, self.interval = Path(path), resume, max(int(interval), 1)
-        self.network = network.module if isinstance(network, torch.nn.parallel.DistributedDataParallel) else network
+        self.network = unwrapped(network)
         self.optimizer, self.lr_scheduler, self.evaluator, self.saver = optimizer, lr_scheduler, evaluator, saver
+        self.settings = json.loads(json.dumps(dict(settings or {}), default=str))
         self.logger = logging.getLogger(__name__)
 
     def attach(self, engine: Engine) -> None:
@@ -70,6 +76,7 @@ class TrainingState:
             "epoch": int(engine.state.epoch),
             "iteration": int(engine.state.iteration),
             "max_epochs": int(engine.state.max_epochs),
+            "settings": self.settings,
         }
         if self.lr_scheduler is not None:
             state["lr_scheduler"] = _plain(self.lr_scheduler.state_dict())
@@ -81,7 +88,7 @@ class TrainingState:
         if getattr(engine, "scaler", None) is not None:
             state["scaler"] = engine.scaler.state_dict()
         refuse_not_finite(state["model"], self.path)
-        write_checkpoint(state, self.path, alone=True)
+        write_checkpoint(state, self.path)
 
     def restore(self, engine: Engine) -> None:
         """Put the saved state back, where `resume` is set and there is one."""
@@ -93,13 +100,15 @@ class TrainingState:
         state = read_checkpoint(self.path)
         if not isinstance(state, dict) or not {"model", "optimizer", "epoch"} <= state.keys():
             raise UserError(self.path, "holds no state of a training", "give the last.pt of a training, or start with --resume False")
-        refuse_not_finite(state["model"], self.path)
+        refuse_not_finite({**state_dict_of(state["model"], self.path), **_tensors(state["optimizer"], "optimizer")}, self.path)
+        self._refuse_other_settings(state.get("settings"))
         try:
             self.network.load_state_dict(state["model"])
             self.optimizer.load_state_dict(state["optimizer"])
-        except (RuntimeError, ValueError) as error:
+        except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
             fix = "start with resume=false, or with the network and labels that the file was made with"
-            raise UserError(self.path, f"the state is of another network ({str(error).splitlines()[0]})", fix) from error
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise UserError(self.path, f"the state is of another network ({reason})", fix) from error
         engine.state.epoch = state["epoch"]
         # the data set may have grown: whole epochs count, in units of the epoch's length of now
         engine.state.iteration = state["epoch"] * engine.state.epoch_length
@@ -112,6 +121,29 @@ class TrainingState:
         if getattr(engine, "scaler", None) is not None and "scaler" in state:
             engine.scaler.load_state_dict(state["scaler"])
         self.logger.info(f"resumed from {self.path}: {state['epoch']} of {engine.state.max_epochs} epochs are done")
+
+    def _refuse_other_settings(self, saved: Any) -> None:
+        """Refuse a state whose settings differ; one of before settings were kept says nothing."""
+        if not isinstance(saved, dict):
+            return
+        changed = [name for name in self.settings if name in saved and not _same(saved[name], self.settings[name])]
+        if changed:
+            told = "; ".join(f"{name} {saved[name]} there, {self.settings[name]} now" for name in changed)
+            fix = "resume with the values of there, or train into another --output_dir (finetune.json starts from weights of other labels)"
+            raise UserError(self.path, f"is the state of a training with other settings: {told}", fix)
+
+
+def _tensors(value: Any, name: str) -> dict[str, torch.Tensor]:
+    """The tensors in dictionaries of dictionaries, by the path to them."""
+    if isinstance(value, torch.Tensor):
+        return {name: value}
+    parts = value.items() if isinstance(value, dict) else ()
+    return {path: tensor for key, part in parts for path, tensor in _tensors(part, f"{name}.{key}").items()}
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether two settings are equal; of labels the order counts too, which is that of the network's channels."""
+    return one == other and (not isinstance(one, dict) or list(one) == list(other))
 
 
 def _restore_schedule(scheduler: Any, saved: dict[str, Any]) -> None:

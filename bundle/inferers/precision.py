@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from bundle.errors import UserError
 from bundle.inferers.gradients import cpu_has_bf16
 
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
@@ -17,13 +18,13 @@ def choose_precision(precision: str, device: torch.device | str) -> torch.dtype:
         device: where the network runs.
 
     Raises:
-        ValueError: an unknown name, or fp16 asked for on the CPU, where convolutions lack it.
+        UserError: an unknown name, or fp16 asked for on the CPU, where convolutions lack it.
     """
     device = torch.device(device)
     if precision not in PRECISIONS:
-        raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}.")
+        raise UserError("precision", f"{precision!r} is not a number format", f"use one of {', '.join(PRECISIONS)}")
     if precision == "fp16" and device.type == "cpu":
-        raise ValueError("precision fp16 needs a GPU; use auto, fp32 or bf16 on the CPU.")
+        raise UserError("precision", "fp16 needs a GPU", "use auto, fp32 or bf16 on the CPU")
     named = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
     if precision != "auto":
         return named[precision]

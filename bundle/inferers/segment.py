@@ -12,11 +12,16 @@ import numpy as np
 import torch
 from monai.bundle import ConfigParser
 from monai.data.meta_tensor import MetaTensor
-from monai.transforms import LoadImaged
+from monai.transforms import Compose, LoadImaged
 
 import bundle
+from bundle.data.load_scan import checked_voxels
+from bundle.data.scans import find_scans
 from bundle.errors import UserError
-from bundle.inferers.setup import users_mistake
+from bundle.images.voxels import check_affine
+from bundle.inferers.case import Case
+from bundle.inferers.prediction import predict
+from bundle.mistakes import users_mistake
 
 # networks with their options, the oldest first
 KEPT = 4
@@ -44,21 +49,14 @@ def segment(image: Any, affine: np.ndarray | None = None, **options: Any) -> np.
         uint8 (X, Y, Z) on the grid of the scan, with the values of the `labels` block.
 
     Raises:
-        UserError: the scan cannot be read or is no CT volume, or the weights are missing.
+        UserError: the scan cannot be read or is not a CT volume, a folder holds several, or the weights are missing.
     """
-    source, grid = _source(image, affine)
+    item = _item(image, affine)
     get = partial(_get, _parser(options))
-    data: dict[str, Any] = {"image": source}
-    for transform in get("preprocessing").transforms:
-        if isinstance(transform, LoadImaged) and grid is not None:
-            continue
-        data = transform(data)
-    volume = data["image"].as_tensor()[None].to(torch.device(get("device")))
-    logits = get("inferer")(volume, get("network"))[0]
-    if get("flips"):
-        logits = logits.add_(get("inferer")(volume.flip(2), get("network"))[0].flip(1)).div_(2)
-    data["pred"] = MetaTensor(logits.cpu(), affine=data["image"].affine)
-    return np.asarray(get("postprocessing")(data)["pred"].as_tensor()[0])
+    steps = [step for step in get("preprocessing").transforms if isinstance(item["image"], (str, list)) or not isinstance(step, LoadImaged)]
+    case = Case(item, data=Compose(steps)(dict(item)))
+    predict(case, get("network"), get("inferer"), torch.device(get("device")), flips=get("flips"))
+    return np.asarray(get("postprocessing")(case.data)["pred"].as_tensor()[0])
 
 
 def _parser(options: Mapping[str, Any]) -> ConfigParser:
@@ -86,23 +84,40 @@ def _get(parser: ConfigParser, name: str) -> Any:
         raise users_mistake(error) or error from None
 
 
-def _source(image: Any, affine: np.ndarray | None) -> tuple[Any, np.ndarray | None]:
-    """What the transforms begin with, and the affine where there is nothing to load."""
+def _item(image: Any, affine: np.ndarray | None) -> dict[str, Any]:
+    """The entry that the transforms begin with: a path to load, as inference finds it, or voxels that are there already."""
     if isinstance(image, (str, os.PathLike)):
         if affine is not None:
             raise UserError("affine", "the file has one of its own", "leave it out")
-        return str(image), None
+        return _one_scan(image)
     if hasattr(image, "dataobj") and hasattr(image, "affine"):
         if affine is not None:
             raise UserError("affine", "the image has one of its own", "leave it out")
         image, affine = np.asanyarray(image.dataobj), image.affine
     if affine is None:
         raise UserError("affine", "voxels alone do not tell their size and direction", "give the affine (4, 4) in mm, RAS+")
-    from bundle.data.load_scan import checked_voxels
-
     values = checked_voxels(image.numpy() if isinstance(image, torch.Tensor) else np.asarray(image), "image")
     affine = np.asarray(affine, dtype=np.float64)
     if affine.shape != (4, 4):
         raise UserError("affine", f"its shape is {affine.shape}", "give a (4, 4) matrix")
+    check_affine("affine", affine)
     meta = {"original_affine": affine.copy(), "spatial_shape": np.array(values.shape), "original_channel_dim": float("nan")}
-    return MetaTensor(torch.from_numpy(values.copy(order="K")), affine=torch.as_tensor(affine), meta={**meta, "space": "RAS"}), affine
+    voxels = torch.from_numpy(values.copy(order="K"))
+    return {"image": MetaTensor(voxels, affine=torch.as_tensor(affine), meta={**meta, "space": "RAS"}), "case": "image", "source": "image"}
+
+
+def _one_scan(path: str | os.PathLike) -> dict[str, Any]:
+    """The one scan that a path is.
+
+    Raises:
+        UserError: there is none, it cannot be read, or there are several.
+    """
+    found = find_scans(path)
+    if len(found) > 1:
+        names = ", ".join(str(item["source"]) for item in found[:3])
+        raise UserError(
+            path, f"there are {len(found)} scans in this folder ({names}{', ...' if len(found) > 3 else ''})", "give one of them"
+        )
+    if found[0].get("problem"):
+        raise UserError(found[0]["source"], found[0]["problem"], found[0]["fix"])
+    return found[0]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import warnings
-from types import TracebackType
 
 import torch
 
+from bundle import mistakes
 from bundle.errors import UserError
 from bundle.limits import cpu_limit
 
@@ -37,28 +38,9 @@ def start(threads: int = 0) -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
-    sys.excepthook = _readable
-
-
-def _readable(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """Print a user's mistake as one line, wherever in the chain of errors it is; anything else as usual."""
-    mistake = users_mistake(error)
-    if isinstance(error, KeyboardInterrupt):
-        print("interrupted: the same command goes on where this run stopped", file=sys.stderr)
-    elif mistake is not None:
-        print(f"error: {mistake}", file=sys.stderr)
-    else:
-        sys.__excepthook__(kind, error, trace)
-
-
-def users_mistake(error: BaseException) -> UserError | None:
-    """The `UserError` that an error is, or was caused by: MONAI's config parser wraps what happens inside it."""
-    link: BaseException | None = error
-    while link is not None and not isinstance(link, UserError):
-        link = link.__cause__ or link.__context__
-    return link
+    mistakes.install()
 
 
 def pick_device() -> str:
-    """The first GPU where there is one, the CPU otherwise."""
-    return "cuda:0" if torch.cuda.is_available() else "cpu"
+    """The GPU of this process (the first one, or the one that torchrun gives it), the CPU where there is none."""
+    return f"cuda:{os.environ.get('LOCAL_RANK', 0)}" if torch.cuda.is_available() else "cpu"

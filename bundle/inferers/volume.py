@@ -42,7 +42,7 @@ class VolumeInferer(Inferer):
             `bundle.networks.fold_batch_norm`; for those who hand over the network as it was trained, as MONAI Label does.
 
     Raises:
-        ValueError: overlap outside [0, 1), or an unknown precision.
+        UserError: overlap outside [0, 1), or an unknown precision.
     """
 
     # the network pools four times by 2, so that 16 is the least size with a voxel left at the bottom
@@ -63,7 +63,7 @@ class VolumeInferer(Inferer):
     ) -> None:
         super().__init__()
         if not 0 <= overlap < 1:
-            raise ValueError(f"overlap must be at least 0 and below 1, got {overlap}.")
+            raise UserError("overlap", f"{overlap} is not a share of a window", "use a number from 0 below 1")
         choose_precision(precision, "cuda" if precision == "fp16" else "cpu")
         self.roi_size, self.overlap, self.memory_gb, self.precision = tuple(roi_size), overlap, memory_gb, precision
         self.bytes_per_voxel, self.gpu_bytes_per_voxel = bytes_per_voxel, gpu_bytes_per_voxel

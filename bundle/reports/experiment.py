@@ -66,7 +66,7 @@ def experiment(
         UserError: configs that are not there, a folder that holds another experiment, a run that fails, a held-out case that
             cannot be scored: the table is of all of them or is not written.
     """
-    output = Path(output_dir).resolve()
+    output = Path(str(output_dir)).resolve()
     files = [_config(item) for item in _listed(config_file) + _listed(overlays)]
     merged, split = _merged(files, overrides)
     if checkpoint not in ("last", "best"):
@@ -241,16 +241,26 @@ def _merged(files: Sequence[str], overrides: Mapping[str, Any]) -> tuple[dict, S
     """The training configuration as it is in the files, overrides laid over it and nothing evaluated; and its split."""
     from monai.bundle import ConfigParser
 
+    from bundle.arguments import keys, overlays
+    from bundle.arguments.command_line import CommandLine, normal
+
+    line = CommandLine({normal(key): str(value) for key, value in overrides.items()} | {"config_file": json.dumps(list(files))})
+    overlays.check_order(files)
     parser = ConfigParser(ConfigParser.load_config_files(list(files)))
+    keys.check_nested(parser.get(), line)
+    new = CommandLine({key: value for key, value in line.values.items() if key.split("::")[0] not in {*parser.get(), *keys.shipped_keys()}})
     for key, value in overrides.items():
         parser[key] = value
+    # each training looks at all of it again: here what would be found only then, when a folder is claimed already
+    overlays.check(parser, line)
+    keys.check(parser, new)
     config = dict(parser.get())
     for key in ("num_folds", "dataset_dir"):
         if key not in config:
             raise UserError(files[0], f"has no '{key}'", "give configs/train.json first, then overlays")
     if str(config["dataset_dir"]).startswith("$"):
         raise UserError("dataset_dir", "is not given", "say which data set: --dataset_dir FOLDER")
-    config["dataset_dir"] = parser["dataset_dir"] = str(Path(config["dataset_dir"]).resolve())
+    config["dataset_dir"] = parser["dataset_dir"] = str(Path(str(config["dataset_dir"])).expanduser().resolve())
     names = {"split_seed" if key == "seed" else key: key for key in Split().keys()}
     for key in (*names, "datalist"):
         if str(config.get(key)).startswith(("$", "@", "%")):

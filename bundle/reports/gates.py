@@ -102,8 +102,7 @@ def _network(parser) -> torch.nn.Module:
     """The network of the config with its weights, unfolded, so that its features are those of training."""
     if not getattr(parser.get_parsed_content("network_def"), "num_gates", 0):
         raise UserError("network_def", "has no gates", "give the config of a network whose num_gates is above 0")
-    parser["unfolded"] = "$bundle.inferers.load_weights(@network_def, @ckpt_path)"
-    return parser.get_parsed_content("unfolded").eval()
+    return parser.get_parsed_content("trained").eval()
 
 
 def _preprocessed(parser, image: str, reference: str | None) -> tuple[torch.Tensor, np.ndarray]:

@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from bundle import grids
 from bundle import labels as label_block
 from bundle.errors import UserError
 from bundle.files import write_json
+from bundle.images import read_scan
 from bundle.reports import label_maps
 from bundle.reports.measure import Structure, measure_structures
 
@@ -112,7 +114,7 @@ def _measure(maps: Mapping[str, Path], scans: Mapping[str, Path], block: label_b
     for path in tqdm(maps.values(), desc="ranges", unit="case", disable=None):
         labels, affine = label_maps.read(path)
         scan = scans.get(_case(path))
-        image = None if scan is None else _scan(scan, labels.shape)
+        image = None if scan is None else _scan(scan, labels.shape, affine)
         yield measure_structures(_merged(labels, block), affine, values, image=image)
 
 
@@ -121,24 +123,20 @@ def _merged(labels: np.ndarray, block: label_block.Labels) -> np.ndarray:
     several = [channel for channel in label_block.values(block) if len(channel) > 1]
     if not several:
         return labels
-    table = np.arange(256, dtype=np.uint8)
+    merged = labels.copy()
     for channel in several:
-        table[channel] = channel[0]
-    return table[labels]
+        merged[np.isin(labels, channel)] = channel[0]
+    return merged
 
 
 def _case(path: Path) -> str:
     return label_maps.case_name(path).removesuffix("_0000")
 
 
-def _scan(path: Path, shape: tuple[int, ...]) -> np.ndarray:
-    from monai.transforms import LoadImage
-
-    try:
-        reader = "NibabelReader" if path.name.lower().endswith(label_maps.NIFTI) else "ITKReader"
-        image = LoadImage(reader=reader, image_only=True)(str(path)).numpy()
-    except Exception as error:
-        raise UserError(path, f"cannot be read ({error})", "copy the scan again, or take it out") from error
-    if image.shape != shape:
-        raise UserError(path, f"has the shape {image.shape}, its label map {shape}", "run `python -m bundle check` on the data set")
-    return image
+def _scan(path: Path, shape: tuple[int, ...], affine: np.ndarray) -> np.ndarray:
+    image, own, _ = read_scan(path)
+    axes = grids.axes_onto(image.shape, own, shape, affine)
+    if axes is None:
+        problem = f"is on another grid than its label map: {grids.describe(image.shape, own)}; {grids.describe(shape, affine)}"
+        raise UserError(path, problem, "run `python -m bundle check` on the data set")
+    return grids.reorder(image, axes)

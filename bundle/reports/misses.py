@@ -7,8 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
+from bundle import grids
 from bundle import labels as label_block
 from bundle.errors import UserError
+from bundle.images import read_scan
 from bundle.reports import label_maps
 from bundle.reports.figures import new_figure, save_figure
 
@@ -122,21 +124,18 @@ def _frame(mask: np.ndarray, pixel_mm: tuple[float, float]) -> tuple[slice, slic
 
 def _onto(path: Path, shape: tuple[int, ...], affine: np.ndarray) -> np.ndarray:
     array, own = label_maps.read(path)
-    axes = label_maps.axes_onto(array.shape, own, shape, affine)
+    axes = grids.axes_onto(array.shape, own, shape, affine)
     if axes is None:
-        raise UserError(path, f"lies on another grid: {label_maps.describe(array.shape, own)}", "draw maps on the reference's grid")
-    return label_maps.reorder(array, axes)
+        raise UserError(path, f"is on another grid: {grids.describe(array.shape, own)}", "draw maps on the reference's grid")
+    return grids.reorder(array, axes)
 
 
 def _scan(path: Path, shape: tuple[int, ...], affine: np.ndarray) -> np.ndarray:
-    import nibabel
-
-    image = nibabel.load(path)
-    values = np.asarray(image.dataobj, dtype=np.float32).reshape(image.shape[:3])
-    axes = label_maps.axes_onto(values.shape, np.asarray(image.affine), shape, affine)
+    values, own, _ = read_scan(path)
+    axes = grids.axes_onto(values.shape, own, shape, affine)
     if axes is None:
-        raise UserError(path, f"lies on another grid: {label_maps.describe(values.shape, image.affine)}", "give the scan of this reference")
-    return label_maps.reorder(values, axes)
+        raise UserError(path, f"is on another grid: {grids.describe(values.shape, own)}", "give the scan of this reference")
+    return grids.reorder(values, axes)
 
 
 def _titles(paths: Sequence[Path], names: str | Sequence[str] | None) -> list[str]:

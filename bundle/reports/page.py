@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import io
+import json
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -56,11 +57,26 @@ def write_page(output_dir: str | os.PathLike, *, title: str | None = None) -> Pa
         summary=html.escape(_summary(ordered)),
         heads="".join(_head(name) for name in ("Case", "Verdict", "Score", *(f"{name} (ml)" for name in structures), "Seconds")),
         rows="\n".join(_row(*row, structures, folder) for row in zip(ordered, pictures, strict=True)),
-        footer=html.escape(f"{CSV_NAME} holds the figures. Written {time.strftime('%Y-%m-%d %H:%M UTC', time.gmtime())}."),
+        footer=html.escape(_footer(folder)),
     )
     path = folder / PAGE_NAME
     write_text(path, text)
     return path
+
+
+def _footer(folder: Path) -> str:
+    """What made the results, as `run.json` has it, when, and what they are not."""
+    written = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
+    try:
+        run = json.loads((folder / outputs.RECORD).read_text(encoding="utf-8"))
+        path, version = run["settings"]["ckpt_path"], run["bundle"]
+        entries = [case.get("settings") or {} for case in run["cases"] if case["status"] == "ok"]
+        digests = {str(settings.get("weights"))[:12] for settings in entries if settings.get("weights")}
+        made = f"Weights {path}" + (f" (SHA-256 {', '.join(sorted(digests))}...)" if digests else "") + f", bundle {version}. "
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        made = ""
+    warning = "For research: this is not a medical device, and a person must check the results."
+    return f"{CSV_NAME} holds the figures. {made}Written {written}. {warning}"
 
 
 def _urgency(rows: Rows) -> tuple[bool, bool, float, str]:

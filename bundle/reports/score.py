@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bundle import grids
 from bundle.errors import UserError
 from bundle.files import write_json
 from bundle.labels import Labels, resolve
@@ -81,7 +82,7 @@ def score(
     unlisted = {side: sorted(set().union(*(found[side] for _, found in scored))) for side in ("predictions", "references")}
     about = {"labels": block, "labels_from": origin, "ignored_values": list(ignore), "values_without_label": unlisted}
     summary = {**summarise(rows), **about, **unmatched}
-    output = Path(output_dir)
+    output = Path(output_dir).expanduser()
     write_metrics(rows, output / "metrics.csv")
     write_json(output / "summary.json", summary)
     if progress:
@@ -204,9 +205,9 @@ def _check_grids(pairs: Mapping[str, tuple[Path, Path]]) -> list[tuple]:
     jobs, problems = [], []
     for name, (prediction, reference) in pairs.items():
         mine, theirs = label_maps.grid(prediction), label_maps.grid(reference)
-        axes = label_maps.axes_onto(*mine, *theirs)
+        axes = grids.axes_onto(*mine, *theirs)
         if axes is None:
-            text = f"{prediction.name}: {label_maps.describe(*mine)}; its reference: {label_maps.describe(*theirs)}"
+            text = f"{prediction.name}: {grids.describe(*mine)}; its reference: {grids.describe(*theirs)}"
             problems.append((prediction, text))
         jobs.append((name, prediction, reference, axes, int(np.prod(mine[0]))))
     if problems:
@@ -237,7 +238,7 @@ def _score_one(job: tuple, labels: Labels, ignore: Sequence[int]) -> tuple[list[
     expected, affine = label_maps.read(reference)
     known = {value for values in label_values(labels) for value in values} | set(ignore)
     unlisted = {side: label_maps.values_in(array) - known for side, array in (("predictions", predicted), ("references", expected))}
-    predicted = label_maps.reorder(predicted, axes)
+    predicted = grids.reorder(predicted, axes)
     if ignore and (left := np.isin(expected, ignore)).any():
         predicted = np.where(left, label_values(labels)[0][0], predicted)
     rows = score_case(predicted, expected, affine[:3, :3], labels)

@@ -33,7 +33,7 @@ class MapLabels(Transform):
 
     def __init__(self, labels: labels_block.Labels, *, unlisted: str = "error") -> None:
         if unlisted not in ("error", "background"):
-            raise ValueError(f"unlisted must be 'error' or 'background', got {unlisted!r}")
+            raise UserError("unlisted_labels", f"{unlisted!r} is not a choice", "use error or background")
         self.unlisted = unlisted
         self.values = labels_block.values(labels)
         # one look-up per voxel: index = value in the file, entry = channel; -1 marks values nobody named

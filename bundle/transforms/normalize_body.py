@@ -9,6 +9,8 @@ from monai.config import KeysCollection
 from monai.data.meta_tensor import MetaTensor
 from monai.transforms import MapTransform, Transform
 
+from bundle.errors import UserError
+
 
 class NormalizeBody(Transform):
     """Clip to a window of HU, then scale so that the body's voxels have mean 0 and standard deviation 1.
@@ -21,13 +23,13 @@ class NormalizeBody(Transform):
         hu_range: lower and upper end of the window, in HU.
 
     Raises:
-        ValueError: the range is empty.
+        UserError: the range is empty.
     """
 
     def __init__(self, hu_range: Sequence[float] = (-200.0, 300.0)) -> None:
         self.low, self.high = (float(value) for value in hu_range)
         if not self.low < self.high:
-            raise ValueError(f"hu_range must rise, got {tuple(hu_range)}.")
+            raise UserError("hu_range", f"{tuple(hu_range)} does not rise", "give the lower end first")
 
     def __call__(self, image: torch.Tensor) -> torch.Tensor:
         """Return a float32 image of the same shape; the one given stays as it is."""

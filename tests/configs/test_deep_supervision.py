@@ -23,12 +23,12 @@ def test_trainer_learns_from_every_scale(repository):
         train_data_loader=DataLoader([batch, batch], batch_size=2),
         network=network,
         optimizer=parser.get_parsed_content("optimizer"),
-        loss_function=parser.get_parsed_content("loss"),
+        loss_function=parser.get_parsed_content("train#trainer#loss_function"),
         inferer=parser.get_parsed_content("train#inferer"),
     )
     trainer.run()
     assert len(trainer.state.output["pred"] if isinstance(trainer.state.output, dict) else trainer.state.output[0]["pred"]) >= 2
     assert not torch.equal(network.heads.levels[1].weight, before)
     loss = parser.get_parsed_content("loss")
-    with torch.no_grad():  # the same loss serves validation, where there is one output
+    with torch.no_grad():  # validation, where there is one output, has the plain loss
         assert 0 < loss(network.eval()(batch["image"][None]), batch["label"][None]) < 1

@@ -67,7 +67,7 @@ def test_a_killed_run_goes_on_where_it_was(command: list[str], tmp_path: Path) -
     assert 3 <= len(first) < 12
     for name in first:
         nibabel.load(out / name).get_fdata()  # whole, or not there
-    recorded = {case["case"] for case in json.loads((out / "run.json").read_text())["cases"]}
+    recorded = {path.stem for path in (out / ".records").glob("*.json")}
     assert run(command, tmp_path).returncode == 0
     second = {path.name: path.stat().st_mtime_ns for path in out.glob("*_seg.nii.gz")}
     assert len(second) == 12 and [path.name for path in out.glob(".*")] == [".records"]
@@ -75,3 +75,28 @@ def test_a_killed_run_goes_on_where_it_was(command: list[str], tmp_path: Path) -
     kept = [name for name in first if second[name] == first[name]]
     assert {f"{case}_seg.nii.gz" for case in recorded} <= set(kept)
     assert len(kept) >= len(first) - 1
+
+
+def test_an_interrupted_run_says_what_it_did_and_two_at_once_share_the_rest(command: list[str], tmp_path: Path) -> None:
+    for number in range(14):
+        nifti(tmp_path / "data" / f"scan_{number:02d}.nii.gz")
+    out = tmp_path / "out"
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen(command, cwd=tmp_path, env=ENVIRONMENT, **pipes)
+    deadline = time.monotonic() + 200
+    while len(list(out.glob("*_seg.nii.gz"))) < 2 and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    said, errors = process.communicate(timeout=60)
+    assert process.returncode != 0 and "Traceback" not in errors
+    written = len(list(out.glob("*_seg.nii.gz")))
+    record = json.loads((out / "run.json").read_text())
+    assert record["written"] == written and f"{written} label maps written to {out}" in said and "index.html" in said
+    both = [subprocess.Popen(command, cwd=tmp_path, env=ENVIRONMENT, **pipes) for _ in range(2)]
+    words = [one.communicate(timeout=300)[0] for one in both]
+    assert [one.returncode for one in both] == [0, 0]
+    record = json.loads((out / "run.json").read_text())
+    assert record["written"] == 14 and record["failed"] == 0 and len(list(out.glob("*_seg.nii.gz"))) == 14
+    by_them = sum(int(line.split()[0]) for text in words for line in text.splitlines() if " written to " in line)
+    assert by_them == 14 - written, "no scan was done twice"
+    assert [path.name for path in out.glob(".*")] == [".records"] and not list((out / ".records").glob("*.claim"))

@@ -14,10 +14,13 @@ import nibabel
 import numpy as np
 import pytest
 import torch
+from ignite.engine import Engine
 from monai.bundle import ConfigParser
+from monai.engines import Evaluator
 from monai.transforms import Compose, Invertd, LoadImaged, SaveImaged
 
 from bundle import labels as labels_block
+from bundle.handlers import ValidationHandler
 from bundle.networks import AttentionUnet
 from bundle.serving.monai_label import MODEL
 
@@ -188,13 +191,15 @@ def test_training_handlers_are_a_list_the_server_can_add_to(configs: Path) -> No
     # even a disabled one keeps the server from loading the current weights
     assert "CheckpointLoader" not in [handler["_target_"] for handler in handlers]
     assert "displayable_configs" not in config, "every key of it would be mandatory in a request"
-    short = {"_target_": "bundle.handlers.SaveUnvalidated", "saver": "@validate#handlers#0", "evaluator": "@validate#evaluator"}
+    handlers = [{key: value for key, value in handler.items() if key != "_desc_"} for handler in handlers]
+    short = {"_target_": "bundle.handlers.SaveUnvalidated", "saver": "@saver", "evaluator": "@validate#evaluator"}
     assert short in handlers, "two labels leave no validation case, and model.pt would stay as it is"
 
 
 def test_validation_saves_what_the_server_loads_again(configs: Path) -> None:
     config = content(configs, "train.json")
-    saver = config["validate"]["handlers"][0]
+    saver = config["saver"]
+    assert "@saver" in config["validate"]["handlers"]
     assert saver["_target_"].endswith("CheckpointSaver") and saver["save_dict"] == {"model": "@network"}
     assert saver["save_key_metric"] is True and saver["key_metric_filename"] == "model.pt"
     assert len(saver["keep_original"]) > len("model.pt")
@@ -202,11 +207,15 @@ def test_validation_saves_what_the_server_loads_again(configs: Path) -> None:
 
 
 def test_one_epoch_has_its_validation(configs: Path) -> None:
-    """The server overrides max_epochs alone: the interval between validations must not be longer."""
-    parser = ConfigParser(content(configs, "train.json"))
-    parser["train#trainer#max_epochs"] = 1
-    intervals = [i for i, handler in enumerate(parser["train#handlers"]) if handler["_target_"].endswith("ValidationHandler")]
-    assert intervals and all(parser.get_parsed_content(f"train#handlers#{i}#interval") == 1 for i in intervals)
+    """The server overrides max_epochs alone: the last epoch is validated although the interval is longer."""
+    handlers = [one for one in content(configs, "train.json")["train"]["handlers"] if one["_target_"].endswith("ValidationHandler")]
+    assert handlers and all(one["interval"] == "@val_interval" and one["epoch_level"] for one in handlers)
+    validated = []
+    validator, trainer = Evaluator(torch.device("cpu"), [0]), Engine(lambda engine, batch: None)
+    validator.run = lambda epoch: validated.append(epoch)
+    ValidationHandler(interval=5, validator=validator, epoch_level=True).attach(trainer)
+    trainer.run([0], max_epochs=1)
+    assert validated == [1]
 
 
 @pytest.mark.parametrize("name", ["train.json", "inference.json"])

@@ -18,7 +18,7 @@ from monai.bundle import ConfigParser, create_workflow
 
 from bundle.errors import UserError
 from bundle.handlers.epoch_table import read_table
-from bundle.inferers.setup import users_mistake
+from bundle.mistakes import users_mistake
 
 SMALL = {"network_def#channels": [2, 2, 4, 4, 4], "patch_size": [16, 16, 16], "num_workers": 0, "max_epochs": 2, "val_interval": 1}
 ORGANS = "spleen right_kidney left_kidney gallbladder esophagus liver stomach aorta ivc veins pancreas right_adrenal left_adrenal".split()
@@ -104,10 +104,10 @@ def test_handlers_are_what_monai_label_reads(repository):
     config = json.loads((repository / "configs" / "train.json").read_text(encoding="utf-8"))
     assert isinstance(config["train"]["handlers"], list) and "network" in config and "displayable_configs" not in config
     assert all(handler["_target_"] != "CheckpointLoader" for handler in config["train"]["handlers"])
-    saver = config["validate"]["handlers"][0]
+    saver = config["saver"]
     assert saver["_target_"].endswith("CheckpointSaver") and saver["save_dict"] == {"model": "@network"}
     assert saver["key_metric_filename"] == "model.pt" and config["ckpt_dir"] == "$@bundle_root + '/models'"
-    assert config["run"] == ["$@train#trainer.run()"] and config["training"] == "@run"
+    assert config["run"][-1] == "$@train#trainer.run()" and config["training"] == "@run"
 
 
 def test_a_training_from_another_folder_leaves_what_it_should(repository, cases, tmp_path, monkeypatch):
@@ -240,7 +240,7 @@ def test_quickstart_is_a_thin_overlay(repository):
     """Keys of train.json only, and nothing that would overwrite the shipped weights."""
     overlay = json.loads((repository / "configs" / "quickstart.json").read_text(encoding="utf-8"))
     train_json = json.loads((repository / "configs" / "train.json").read_text(encoding="utf-8"))
-    assert all(key.split("#")[0] in train_json for key in overlay) and len(overlay) < 20
+    assert all(key.lstrip("+").split("#")[0] in train_json for key in overlay) and len(overlay) < 20
     assert parsed(repository, "quickstart").get_parsed_content("ckpt_dir").endswith("runs/quickstart")
 
 
@@ -254,3 +254,11 @@ def test_numbers_that_are_not_finite_end_the_training_and_nothing_is_replaced(re
         r"training, epoch 2, step 1: \d+ of \d+ weights are not finite after the step, .*; scans of this batch: \S+\.nii\.gz, ", told
     )
     assert {name: (tmp_path / name).read_bytes() for name in before} == before
+
+
+def test_resuming_with_labels_in_another_order_is_refused(repository, cases, tmp_path):
+    """As many classes, so that the weights would fit: each structure would go on in another one's channel."""
+    train(repository, cases, tmp_path, max_epochs=1)
+    with pytest.raises(RuntimeError) as caught:
+        train(repository, cases, tmp_path, resume=True, labels={"background": 0, "kidney": 3, "spleen": 2, "pancreas": 1})
+    assert re.search(r"last\.pt: .* other settings: labels .*'pancreas': 1.* there, .*'kidney': 3.* now", str(users_mistake(caught.value)))

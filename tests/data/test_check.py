@@ -7,9 +7,12 @@ import json
 import nibabel
 import numpy as np
 import pytest
+from nibabel.orientations import axcodes2ornt, ornt_transform
+from scipy.spatial.transform import Rotation
 
 from bundle.data import check
 from bundle.data.check import check_before_training
+from bundle.data.facts import case_facts
 from bundle.errors import UserError
 
 LABELS = {"background": 0, "pancreas": 1, "spleen": 2}
@@ -95,7 +98,52 @@ def test_grids_that_differ_in_size_and_in_place(msd, save, scan):
     save(folder / "labelsTr/case_1.nii.gz", scan(1)[1], moved)
     said = message(folder)
     assert "labelsTr/case_0.nii.gz: its grid is 24x20x15, that of" in said and "case_0.nii.gz is 24x20x16" in said
-    assert "the corners lie up to 3.00 mm apart" in said
+    assert "the corners are up to 3.00 mm apart" in said
+
+
+@pytest.mark.parametrize("codes", ["LPS", "LAS", "SRA", "PIL"])
+@pytest.mark.parametrize("oblique", [False, True])
+def test_a_label_in_another_order_of_axes_is_taken(msd, save, scan, codes, oblique, capsys):
+    """On the very voxels of its image; a label that is really flipped is still found, whatever order it is stored in."""
+    folder = msd()
+    affine = np.diag([1.0, 1.5, 2.5, 1.0])
+    if oblique:
+        affine[:3, :3] = cosines(20) @ affine[:3, :3]
+    image, label = scan(1)
+    save(folder / "imagesTr/case_1.nii.gz", image, affine)
+    stored = turned(nibabel.Nifti1Image(label, affine), codes)
+    save(folder / "labelsTr/case_1.nii.gz", np.asarray(stored.dataobj), stored.affine)
+    assert check_before_training(str(folder), LABELS)["training"] == 4
+    assert "case_1" not in capsys.readouterr().out
+    plain = case_facts(str(folder / "imagesTr/case_1.nii.gz"), str(save(folder / "plain.nii.gz", label, affine)))[1]
+    found = case_facts(str(folder / "imagesTr/case_1.nii.gz"), str(folder / "labelsTr/case_1.nii.gz"))[1]
+    assert found["fit"] == plain["fit"] and found["counts"] == plain["counts"]
+    wrong = turned(nibabel.Nifti1Image(label[::-1], affine), codes)
+    save(folder / "labelsTr/case_1.nii.gz", np.asarray(wrong.dataobj), wrong.affine)
+    check_before_training(str(folder), LABELS)
+    assert "case_1.nii.gz: it fits its image far better when it is flipped along x" in capsys.readouterr().out
+
+
+def test_a_label_elsewhere_is_refused_without_advice_that_would_mirror_it(msd, save, scan):
+    """Another order of axes, and half a voxel off as well: giving it the image's affine would mirror it."""
+    folder = msd()
+    stored = turned(nibabel.Nifti1Image(scan(1)[1], UPRIGHT), "LPS")
+    affine = stored.affine.copy()
+    affine[0, 3] += 1.0
+    save(folder / "labelsTr/case_1.nii.gz", np.asarray(stored.dataobj), affine)
+    said = message(folder)
+    assert "labelsTr/case_1.nii.gz: it has the size of" in said and "resample the label onto the image's grid" in said
+    assert "image's affine" not in said
+
+
+def turned(image: nibabel.Nifti1Image, codes: str) -> nibabel.Nifti1Image:
+    """The same voxels stored in another order of axes."""
+    return image.as_reoriented(ornt_transform(nibabel.io_orientation(image.affine), axcodes2ornt(codes)))
+
+
+def cosines(degrees: float) -> np.ndarray:
+    """A rotation about an axis that is none of the body's."""
+    return Rotation.from_rotvec(np.radians(degrees) * np.array([1, 2, 3]) / np.sqrt(14)).as_matrix()
 
 
 def test_header_noise_is_no_other_grid(msd, save, scan):
@@ -146,7 +194,7 @@ def test_affine_that_is_not_finite_or_singular(msd, save, scan):
 def test_four_dimensions(msd, save, scan):
     folder = msd()
     save(folder / "imagesTr/case_0.nii.gz", np.stack([scan(0)[0]] * 2, axis=-1))
-    assert "imagesTr/case_0.nii.gz: is no 3D volume (size 24x20x16x2)" in message(folder)
+    assert "imagesTr/case_0.nii.gz: is not a 3D volume (size 24x20x16x2)" in message(folder)
 
 
 def test_trailing_axis_of_one_is_three_dimensions(msd, save, scan):

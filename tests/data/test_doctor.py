@@ -17,6 +17,7 @@ import pytest
 from bundle.data.check import measure
 from bundle.data.datalist import find_cases
 from bundle.data.doctor import check
+from bundle.errors import UserError
 
 LABELS = {"background": 0, "pancreas": 1, "spleen": 2}
 
@@ -175,3 +176,13 @@ def test_a_case_of_clinical_size_costs_little_more_than_unpacking_it(tmp_path, s
         measuring.append(time.process_time() - middle)
     print(f"{min(measuring):.2f} s of one core for a case of 512x512x120, {min(unpacking):.2f} s to unpack its image")
     assert min(measuring) < 6 * min(unpacking)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [{"patch_size": 5}, {"patch_size": (1, 2)}, {"spacing": "many"}, {"spacing": 0}, {"fold": "x"}, {"num_folds": 0}, {"labels": 7}],
+)
+def test_arguments_of_another_type_are_one_line(msd, tmp_path, given):
+    with pytest.raises(UserError) as caught:
+        check(str(msd(2)), output_dir=str(tmp_path / "out"), **given)
+    assert next(iter(given)) in caught.value.where and "\n" not in str(caught.value) and not (tmp_path / "out").exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import nibabel
@@ -44,6 +45,14 @@ LAYOUTS = {
         ["sub-01/anat/sub-01_T1w.nii.gz", "derivatives/sub-01_desc-liver_mask.nii.gz", "sub-01/func/sub-01_task-rest_bold.nii.gz"],
     ),
     "a mask of an organ": (["case_1.nii.gz", "case_2.nii.gz"], ["case_1_liver_mask.nii.gz"]),
+    "nnU-Net by its documentation": (["imagesTs/c_0000.nii.gz"], ["imagesTs_pred/c.nii.gz", "Task_predictions/c.nii.gz"]),
+    "CT-ORG": (["volume-0.nii.gz"], ["labels-0.nii.gz"]),
+    "RibFrac": (["train-images-1/RibFrac1-image.nii.gz"], ["train-labels-1/RibFrac1-label.nii.gz"]),
+    "AbdomenAtlas": (["BDMAP_1/ct.nii.gz"], ["BDMAP_1/combined_labels.nii.gz", "BDMAP_1/segmentations/aorta.nii.gz"]),
+    "dcmrtstruct2nii": (["image.nii.gz"], ["mask_liver.nii.gz"]),
+    "MONAI Label": (["a.nii.gz"], ["labels/final/a.nii.gz", "labels/original/a.nii.gz"]),
+    "ACDC": (["patient001_frame01.nii.gz"], ["patient001_frame01_gt.nii.gz"]),
+    "a prediction": (["a.nii.gz"], ["a_pred.nii.gz"]),
     "TrainMask": (["TrainImage/1.nii.gz"], ["TrainMask/1.nii.gz"]),
 }
 
@@ -71,6 +80,9 @@ def test_layouts(layout: str, tmp_path: Path) -> None:
         ["masked_ct.nii.gz", "ct.nii.gz"],
         ["unmasked/a.nii.gz"],
         ["segment.nii.gz", "a.nii.gz"],
+        ["CT_ROI.nii.gz", "CT.nii.gz"],
+        ["ROI/ct.nii.gz"],
+        ["predicted dose/ct.nii.gz"],
     ],
 )
 def test_names_alone_lose_no_scan(names: list[str], tmp_path: Path) -> None:
@@ -113,9 +125,45 @@ def test_eight_bits_are_a_mask_only_beside_their_image(tmp_path: Path) -> None:
     assert sorted(item["case"] for item in find_scans(tmp_path)) == ["p_ct", "p_other_grid"]
 
 
+def test_eight_bits_beside_the_scans_of_others_are_no_mask(tmp_path: Path) -> None:
+    """Data sets resampled to one grid, of which some scans were saved as pictures: these are taken, and flagged as not HU."""
+    made(tmp_path, "case_1.nii.gz", "case_2.nii.gz")
+    for name in ("case_3.nii.gz", "case_2_spleen.nii.gz"):
+        nifti(tmp_path / name, (body() > 100).astype(np.uint8), dtype=np.uint8)
+    assert [item["case"] for item in find_scans(tmp_path)] == ["case_1", "case_2", "case_3"]
+
+
+def test_eight_bits_in_a_folder_with_a_word_for_labels(tmp_path: Path) -> None:
+    """LUNA16: subset0/ID.mhd and seg-lungs-LUNA16/ID.mhd."""
+    for folder, kind in (("subset0", "MET_SHORT"), ("seg-lungs-LUNA16", "MET_UCHAR"), ("rois", "MET_UCHAR"), ("other", "MET_UCHAR")):
+        (tmp_path / folder).mkdir()
+        text = f"ObjectType = Image\nNDims = 3\nElementType = {kind}\nDimSize = 9 8 7\nElementSpacing = 1 1 2\nElementDataFile = LOCAL\n"
+        (tmp_path / folder / "1.3.mha").write_bytes(text.encode() + bytes(2 * 9 * 8 * 7))
+    assert sorted(item["case"] for item in find_scans(tmp_path)) == ["other_1.3", "subset0_1.3"]
+
+
+@pytest.mark.parametrize(("image", "mask"), [("ct.nii.gz", "liver.nrrd"), ("ct.mha", "liver.nii.gz"), ("ct.nrrd", "liver.mha")])
+def test_grids_are_compared_across_formats(tmp_path: Path, image: str, mask: str) -> None:
+    def write(name: str, kind: int) -> None:
+        if name.endswith("nii.gz"):
+            nifti(tmp_path / name, np.zeros((9, 8, 7), (np.int16, np.uint8)[kind]), np.diag([-1.5, 1.5, 2, 1]), (np.int16, np.uint8)[kind])
+        elif name.endswith("nrrd"):
+            text = f"NRRD0004\ntype: {('short', 'unsigned char')[kind]}\ndimension: 3\nspace: left-posterior-superior\nsizes: 9 8 7\n"
+            (tmp_path / name).write_text(f"{text}space directions: (1.5,0,0) (0,1.5,0) (0,0,2)\nencoding: raw\n\n")
+        else:
+            text = f"NDims = 3\nElementSpacing = 1.5 1.5 2\nDimSize = 9 8 7\nElementType = {('MET_SHORT', 'MET_UCHAR')[kind]}\n"
+            (tmp_path / name).write_text(text + "ElementDataFile = LOCAL\n")
+
+    write(image, 0)
+    write(mask, 1)
+    assert [item["case"] for item in find_scans(tmp_path)] == ["ct"]
+    write(image, 1)
+    assert len(find_scans(tmp_path)) == 2, "two of 8 bits: neither is the other's mask"
+
+
 def test_results_on_record_and_predictions_of_nnunet(tmp_path: Path) -> None:
-    made(tmp_path, "a.nii.gz", "out/odd name.nii.gz", "nnunet/a.nii.gz", "fold_0/validation/a.nii.gz", "cut/b.nii.gz")
-    record = {"cases": [{"case": "x", "output": "odd name.nii.gz", "files": ["odd name.nii.gz"]}, 7, {"files": 3}]}
+    made(tmp_path, "a.nii.gz", "out/x_odd name.nii.gz", "nnunet/a.nii.gz", "fold_0/validation/a.nii.gz", "cut/b.nii.gz")
+    record = {"cases": [{"case": "x", "source": "/x.nii", "status": "ok", "files": ["x_odd name.nii.gz"]}, 7, {"files": 3}]}
     (tmp_path / "out" / "run.json").write_text(json.dumps(record))
     (tmp_path / "nnunet" / "predict_from_raw_data_args.json").write_text("{}")
     (tmp_path / "fold_0" / "validation" / "summary.json").write_text('{"metric_per_case": []}')
@@ -124,7 +172,7 @@ def test_results_on_record_and_predictions_of_nnunet(tmp_path: Path) -> None:
     assert sorted(item["case"] for item in found) == ["a", "cut_b"]
     assert found.left_alone == [
         "left alone: 2 label maps (fold_0/validation/a.nii.gz, ...)",
-        "left alone: 1 result of an earlier run (out/odd name.nii.gz)",
+        "left alone: 1 result of an earlier run (out/x_odd name.nii.gz)",
     ]
 
 
@@ -135,11 +183,12 @@ def test_a_label_map_by_name_is_taken_by_its_own_path(tmp_path: Path) -> None:
 
 def test_what_is_not_read_is_said(tmp_path: Path) -> None:
     nifti(tmp_path / "a.nii.gz")
-    for name in ("brain.mgz", "Export.ZIP", "x.tar.gz", "lone.hdr", "Thumbs.db", "LICENSE", "Untitled.mrml"):
+    for name in ("brain.mnc", "Export.ZIP", "x.tar.gz", "lone.hdr", "b.nii.gz.part", "Thumbs.db", "LICENSE", "Untitled.mrml"):
         (tmp_path / name).write_bytes(b"x" * 200)
     assert find_scans(tmp_path).left_alone == [
         "left alone: 2 archives, which are not unpacked (Export.ZIP, ...)",
-        "left alone: 1 image in a format that is not read (brain.mgz)",
+        "left alone: 1 unfinished download (b.nii.gz.part)",
+        "left alone: 1 image in a format that is not read (brain.mnc)",
         "left alone: 1 header without its .img (lone.hdr)",
     ]
 
@@ -147,3 +196,20 @@ def test_what_is_not_read_is_said(tmp_path: Path) -> None:
 def test_lines_count_by_kind(tmp_path: Path) -> None:
     left = [LeftAlone("labels", str(tmp_path / "x" / "a.nii"), 3), LeftAlone(("scout", "scouts"), "/b", 1), LeftAlone("labels", "c")]
     assert lines(left, tmp_path) == ["left alone: 4 label maps (x/a.nii, ...)", "left alone: 1 scout (/b)"]
+
+
+def test_a_line_stays_a_line(tmp_path: Path) -> None:
+    assert lines([LeftAlone("labels", str(tmp_path / "a\nb\x1b[31m_\udcfc.nii"))], tmp_path) == [
+        r"left alone: 1 label map (a?b?[31m_\xfc.nii)"
+    ]
+
+
+def test_folders_of_many_files_are_sorted_out_at_once(tmp_path: Path) -> None:
+    """Time grows with the number of files and not with its square."""
+    for number in range(3000):
+        (tmp_path / f"case_{number}.nii.gz").touch()
+        (tmp_path / f"case_{number}_mask.nii.gz").touch()
+    began = time.monotonic()
+    found = find_scans(tmp_path)
+    assert len(found) == 3000 and found.left_alone == ["left alone: 3000 label maps (case_0_mask.nii.gz, ...)"]
+    assert time.monotonic() - began < 10

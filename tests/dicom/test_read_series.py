@@ -181,6 +181,11 @@ def test_slices_against_the_normal_and_rounded_directions(tmp_path: Path) -> Non
         # each gap is within tolerance, the places are not: 3 gaps of 5 mm, then 2 of 4.1 mm
         ([0, 5, 10, 15, 19.1, 23.2], ["4.10 to 5.00 mm", "off its place"]),
         ([0, 10, 20, 31.2, 41.2, 51.2], ["11.20 mm", "10.00 mm"]),
+        ([0, 0, 3, 6, 9, 12], ["same position", "IM9.dcm", "IM8.dcm"]),
+        ([0, 0.02, 3, 3.02, 6, 6.02], ["same position", "like 2 more"]),
+        ([0, 1e-5, 2e-5, 3e-5, 4e-5, 5e-5], ["same position"]),
+        # one slice far from the others
+        ([0, 3, 6, 9, 12, 500], ["488.00 mm", "missing"]),
     ],
 )
 def test_uneven_gaps_are_refused(tmp_path: Path, heights: list[float], words: list[str]) -> None:

@@ -1,6 +1,7 @@
 """What a person watching sees."""
 
 import io
+import re
 
 import pytest
 from ignite.engine import Engine, Events, State
@@ -34,7 +35,7 @@ def run(stream, epochs=3):
 def test_log_file_gets_a_line_per_epoch():
     lines = run(io.StringIO()).splitlines()
     assert len(lines) == 3
-    assert lines[0].startswith("epoch 1/3  loss 0.750")
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d  epoch 1/3  loss 0\.750  .*left", lines[0])
     assert "val Dice 0.750 (pancreas 0.50, spleen 1.00)" in lines[1]
     assert "Dice" not in lines[2] and lines[2].endswith("done")
 
@@ -42,6 +43,22 @@ def test_log_file_gets_a_line_per_epoch():
 def test_terminal_gets_a_bar_and_a_line_per_validation():
     text = run(Terminal())
     assert "6/6" in text and text.count("val Dice") == 1 and "epoch 1/3  loss" not in text
+
+
+def test_the_end_names_what_was_written_and_where(tmp_path):
+    for name in ("training.csv", "last.pt", "model.pt"):
+        (tmp_path / name).touch()
+    (tmp_path / "previews").mkdir()
+    stream, val = io.StringIO(), Engine(lambda engine, batch: None)
+    val.state = State(epoch=0, metrics={}, best_metric=0.8125, best_metric_epoch=2)
+    trainer = Engine(lambda engine, batch: [{"loss": batch}])
+    Progress({"val": val}, stream, tmp_path, tmp_path / "model.pt").attach(trainer)
+    trainer.run([0.5], max_epochs=3)
+    end = stream.getvalue().splitlines()[3:]
+    assert end[0].startswith("trained: 3 epochs")
+    assert end[1] == f"weights: {tmp_path / 'model.pt'} (best Dice of a validation 0.812, in epoch 2)"
+    assert [line.split(":")[0].strip() for line in end[2:5]] == [str(tmp_path / name) for name in ("training.csv", "previews", "last.pt")]
+    assert end[5] == f"look at {tmp_path / 'previews'} next"
 
 
 @pytest.mark.parametrize(("seconds", "words"), [(45, "45 s"), (89.4, "89 s"), (150, "2 min"), (720, "12 min"), (12000, "3 h 20 min")])

@@ -336,6 +336,7 @@ def test_tables_are_not_written_anew_after_every_case(tmp_path: Path, out: Path,
     shutil.rmtree(tmp_path / "data")
     scan(tmp_path / "data" / "x1.nii"), scan(tmp_path / "data" / "x2.nii"), scan(tmp_path / "data" / "x3.nii")
     sizes = []
+    monkeypatch.setattr("bundle.handlers.run_record.PAUSE", 0.0)
     write = RunRecord._write_tables
     monkeypatch.setattr(RunRecord, "_write_tables", lambda self, finished: sizes.append(finished) or write(self, finished))
     done(tmp_path / "data", out)

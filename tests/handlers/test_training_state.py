@@ -1,5 +1,7 @@
 """Resuming: the same weights, to the last bit, as without the interruption."""
 
+import math
+
 import pytest
 import torch
 from ignite.engine import Engine, Events
@@ -11,7 +13,7 @@ from bundle.handlers import EpochSeed, TrainingState
 class Training:
     """A training of one linear layer, with everything that has a state; dies before the epoch `dies_in`."""
 
-    def __init__(self, path, *, resume=False, epochs=6, step=2, dies_in=None, features=3):
+    def __init__(self, path, *, resume=False, epochs=6, step=2, dies_in=None, features=3, settings=None):
         torch.manual_seed(0)
         self.network = torch.nn.Sequential(torch.nn.Linear(features, 1), torch.nn.Dropout(0.5))
         self.optimizer = torch.optim.Adam(self.network.parameters(), 0.1)
@@ -22,7 +24,7 @@ class Training:
         EpochSeed(0).attach(self.engine)
         self.engine.add_event_handler(Events.EPOCH_COMPLETED, lambda engine: self.scheduler.step())
         self.engine.add_event_handler(Events.EPOCH_COMPLETED, self.validate)
-        self.state = TrainingState(path, self.network, self.optimizer, self.scheduler, self.evaluator, resume=resume)
+        self.state = TrainingState(path, self.network, self.optimizer, self.scheduler, self.evaluator, resume=resume, settings=settings)
         self.state.attach(self.engine)
         self.dies_in, self.epochs, self.rates = dies_in, epochs, []
 
@@ -127,3 +129,69 @@ def test_loss_scale_goes_on(tmp_path):
     second.engine.scaler = Scaler()
     second.run()
     assert second.engine.scaler.scale == 32.0
+
+
+SETTINGS = {"labels": {"background": 0, "spleen": 2, "kidney": [3, 4]}, "spacing": [2.0, 2.0, 2.0], "hu_range": [-200, 300]}
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        (
+            {"labels": {"background": 0, "kidney": [3, 4], "spleen": 2}},
+            "labels {'background': 0, 'spleen': 2, 'kidney': [3, 4]} there, {'backg",
+        ),
+        ({"labels": {"background": 0, "spleen": 1, "kidney": [3, 4]}}, "'spleen': 1, 'kidney': [3, 4]} now"),
+        ({"spacing": [3.0, 2.0, 2.0]}, "spacing [2.0, 2.0, 2.0] there, [3.0, 2.0, 2.0] now"),
+        ({"spacing": [2, 2, 3], "hu_range": None}, "; hu_range [-200, 300] there, None now"),
+    ],
+)
+def test_resuming_with_other_settings_is_refused_with_both_values(tmp_path, changed, told):
+    Training(tmp_path / "s.pt", epochs=1, settings=SETTINGS).run()
+    before = (tmp_path / "s.pt").read_bytes()
+    with pytest.raises(UserError, match=r"s\.pt: is the state of a training with other settings: ") as caught:
+        Training(tmp_path / "s.pt", resume=True, settings={**SETTINGS, **changed}).run()
+    assert told in str(caught.value) and (tmp_path / "s.pt").read_bytes() == before
+
+
+def test_resuming_with_equal_settings_goes_on(tmp_path):
+    Training(tmp_path / "s.pt", epochs=1, settings=SETTINGS).run()
+    equal = {**SETTINGS, "spacing": (2, 2, 2), "hu_range": [-200.0, 300.0]}
+    assert Training(tmp_path / "s.pt", resume=True, epochs=2, settings=equal).run().engine.state.epoch == 2
+
+
+def _change(path, change):
+    state = torch.load(path, weights_only=True)
+    change(state)
+    torch.save(state, path)
+
+
+@pytest.mark.parametrize(
+    ("harm", "told"),
+    [
+        (lambda path: path.write_bytes(b""), "the file is empty"),
+        (lambda path: path.write_bytes(path.read_bytes()[:900]), "cannot be read as a checkpoint"),
+        (lambda path: torch.save([1], path), "holds no state of a training"),
+        (lambda path: torch.save({"weight": torch.ones(1)}, path), "holds no state of a training"),
+        (lambda path: _change(path, lambda state: state["model"]["0.bias"].fill_(math.nan)), "not finite, such as 0.bias"),
+        (lambda path: _change(path, lambda s: s["optimizer"]["state"][1]["exp_avg"].fill_(math.inf)), "such as optimizer.state.1.exp_avg"),
+        (lambda path: _change(path, lambda state: state.update(optimizer={})), "another network"),
+    ],
+)
+def test_a_broken_state_is_one_line(tmp_path, harm, told):
+    Training(tmp_path / "s.pt", epochs=1).run()
+    harm(tmp_path / "s.pt")
+    before = (tmp_path / "s.pt").read_bytes()
+    with pytest.raises(UserError, match=r"s\.pt: ") as caught:
+        Training(tmp_path / "s.pt", resume=True).run()
+    assert told in str(caught.value) and "\n" not in str(caught.value) and (tmp_path / "s.pt").read_bytes() == before
+
+
+def test_weights_that_are_not_finite_never_replace_the_state(tmp_path):
+    Training(tmp_path / "s.pt", epochs=1).run()
+    before = (tmp_path / "s.pt").read_bytes()
+    training = Training(tmp_path / "s.pt")
+    torch.nn.init.constant_(training.network[0].bias, math.nan)
+    with pytest.raises(UserError, match=r"s\.pt: 2 of 2 tensors hold values that are not finite"):
+        training.run()
+    assert (tmp_path / "s.pt").read_bytes() == before

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import json
 import os
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -156,3 +158,13 @@ def test_a_name_too_long_for_its_files_fails_alone(tmp_path: Path, data: Path) -
     assert len(engine.failed) == 1 and "File name too long" in reason(engine.failed[0].error)
     assert sorted(path.name[0] for path in out.glob("*_seg.nii.gz")) == ["a", "c", "d"]
     assert os.path.isfile(out / "run.json")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_runs_killed_at_any_moment_leave_no_record_that_is_wrong(tmp_path: Path) -> None:
+    here = Path(__file__).resolve()
+    paths = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (here.parents[1], here.parents[2]))), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, str(here.with_name("killed_runs.py")), str(tmp_path)]
+    done = subprocess.run(command, env=paths, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr

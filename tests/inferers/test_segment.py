@@ -43,6 +43,25 @@ def test_options_are_those_of_the_config(options: dict) -> None:
         segment(body(), AFFINE, **options, colour="red")
 
 
+def test_a_path_is_one_scan_and_not_a_label_map(tmp_path: Path, options: dict) -> None:
+    nifti(tmp_path / "a.nii.gz")
+    nifti(tmp_path / "a_seg.nii.gz")
+    assert np.array_equal(segment(tmp_path, **options), segment(tmp_path / "a.nii.gz", **options))
+    image = nibabel.Nifti1Image(body(), AFFINE)
+    image.header.set_intent("label")
+    nibabel.save(image, tmp_path / "labels.nii.gz")
+    with pytest.raises(UserError, match="label map"):
+        segment(tmp_path / "labels.nii.gz", **options)
+    nifti(tmp_path / "b.nii.gz")
+    with pytest.raises(UserError, match="2 scans in this folder"):
+        segment(tmp_path, **options)
+    (tmp_path / "empty.nii.gz").touch()
+    with pytest.raises(UserError, match="the file is empty"):
+        segment(tmp_path / "empty.nii.gz", **options)
+    with pytest.raises(UserError, match="affine"):
+        segment(body(), np.zeros((4, 4)), **options)
+
+
 def test_mistakes_are_named(options: dict) -> None:
     with pytest.raises(UserError, match="affine"):
         segment(body(), **options)
@@ -50,5 +69,5 @@ def test_mistakes_are_named(options: dict) -> None:
         segment(body()[:, :, 0], AFFINE, **options)
     with pytest.raises(UserError, match="no such file"):
         segment("/nowhere/scan.nii.gz", **options)
-    with pytest.raises(UserError, match="no weights at this path"):
+    with pytest.raises(UserError, match=r"model\.pt: there is no such file"):
         segment(body(), AFFINE, ckpt_path="/nowhere/model.pt")

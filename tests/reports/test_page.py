@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from html.parser import HTMLParser
 
@@ -95,3 +96,17 @@ def test_an_empty_folder_gives_an_empty_page(tmp_path):
     page = Page(write_page(tmp_path / "new").read_text(encoding="utf-8"))
     assert len(page.rows) == 1
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["index.html"]
+
+
+def test_the_footer_says_what_made_the_results_and_what_they_are_not(tmp_path, abdomen):
+    folder(tmp_path, abdomen)
+    assert (
+        "this is not a medical device" in (tmp_path / "index.html").read_text() and "Weights" not in (tmp_path / "index.html").read_text()
+    )
+    case = {"case": "good", "status": "ok", "settings": {"weights": "0123456789abcdef" * 4}}
+    run = {"bundle": "1.2.3", "settings": {"ckpt_path": "models/<mine>.pt"}, "cases": [case, {"case": "bad", "status": "failed"}]}
+    (tmp_path / "run.json").write_text(json.dumps(run))
+    text = write_page(tmp_path).read_text(encoding="utf-8")
+    assert "Weights models/&lt;mine&gt;.pt (SHA-256 0123456789ab...), bundle 1.2.3." in text
+    (tmp_path / "run.json").write_text("[1, 2")
+    assert "Weights" not in write_page(tmp_path).read_text(encoding="utf-8")

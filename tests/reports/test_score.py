@@ -120,7 +120,7 @@ def test_probabilities_are_no_labels(cohort: Path) -> None:
 def test_truncated_file_is_named(cohort: Path) -> None:
     path = cohort / "predictions" / "case_b_seg.nii.gz"
     path.write_bytes(path.read_bytes()[:-30])
-    with pytest.raises(UserError, match=r"case_b_seg.nii.gz: cannot be read"):
+    with pytest.raises(UserError, match=r"case_b_seg.nii.gz: the file is truncated or damaged"):
         score(cohort / "predictions", cohort / "labelsTr", cohort / "out", LABELS, progress=False)
 
 

@@ -107,19 +107,18 @@ def not_finite(tensors: Mapping[str, Tensor]) -> list[str]:
     return [name for name, value in floating.items() if not torch.isfinite(value).all()]
 
 
-def write_checkpoint(content: Any, path: str | os.PathLike, *, alone: bool = False) -> None:
+def write_checkpoint(content: Any, path: str | os.PathLike) -> None:
     """`torch.save` after which `path` holds the whole new content or, if killed on the way, the whole old one.
 
     Args:
         content: tensors, numbers, strings, and dicts and lists of them.
         path: the file; missing folders are made.
-        alone: see `bundle.files.written_aside`: True where a lock keeps other processes away.
 
     Raises:
         UserError: the disk is full, or may not be written to.
     """
     try:
-        with written_aside(path, alone=alone) as aside, open(aside, "wb") as stream:
+        with written_aside(path) as aside, open(aside, "wb") as stream:
             torch.save(content, stream)
             stream.flush()
             # the rename must not reach the disk before the content does: power cuts

@@ -8,11 +8,15 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from bundle.distributed import unwrapped
 from bundle.errors import UserError
 from bundle.networks.attention_unet import AttentionUnet
 from bundle.networks.initialise import open_gates
 from bundle.networks.weights.authors import convert_state_dict
 from bundle.networks.weights.files import read_state_dict, refuse_not_finite
+
+# names of the parameters that belong to the gates begin with one of these
+GATES = ("skips.", "gating.", "encoder_gates.")
 
 
 def transfer(
@@ -70,7 +74,7 @@ def transfer(
 def gates_only(network: AttentionUnet, only: bool = True) -> AttentionUnet:
     """Let an optimizer change the gates (and the gating convolution) only, or everything again; returns the network."""
     for name, parameter in network.named_parameters():
-        parameter.requires_grad_(not only or name.startswith(("skips.", "gating.", "encoder_gates.")))
+        parameter.requires_grad_(not only or name.startswith(GATES))
     return network
 
 
@@ -93,7 +97,7 @@ def _heads(
     for given, classes, what in ((names, new, "the network"), (other_names, old, "the file")):
         if len(given) != classes:
             problem = f"{what} has {classes} classes, but {len(given)} names are given"
-            raise UserError(where, problem, f"name all {classes}, the background first")
+            raise UserError(where, problem, f"name all {classes}, the background first (in finetune.json: --pretrained_labels)")
     final = final.flatten(1).float()
     for level in range(levels):
         weight, bias = state_dict.get(f"heads.levels.{level}.weight"), state_dict.get(f"heads.levels.{level}.bias")
@@ -115,7 +119,8 @@ def _heads(
 class GatesFirst:
     """Ignite handler: for the first epochs only the gates learn, then everything does.
 
-    MONAI has handlers that change numbers while training, none that freezes parameters.
+    MONAI has handlers that change numbers while training, none that freezes parameters. In several processes PyTorch's wrapper
+    waits for a gradient of every parameter that it was made with, so there the others' gradients are dropped before each step.
 
     Args:
         network: whose gates go first.
@@ -128,11 +133,22 @@ class GatesFirst:
     def attach(self, engine) -> None:
         """Attach to a trainer, before its run."""
         from ignite.engine import Events
+        from monai.engines.utils import IterationEvents
 
-        engine.add_event_handler(Events.EPOCH_STARTED, self)
+        if self.epochs <= 0:
+            return
+        if unwrapped(self.network) is self.network:
+            engine.add_event_handler(Events.EPOCH_STARTED, self)
+        else:
+            engine.add_event_handler(IterationEvents.BACKWARD_COMPLETED, self.drop_gradients)
 
     def __call__(self, engine) -> None:
-        """Freeze or free, by the epoch that starts: so a resumed run goes on as it was."""
-        module = getattr(self.network, "module", self.network)  # inside data parallel
-        if self.epochs > 0:
-            gates_only(module, engine.state.epoch <= self.epochs)
+        """Freeze or free, by the epoch that starts, so that a resumed run continues as it was."""
+        gates_only(self.network, engine.state.epoch <= self.epochs)
+
+    def drop_gradients(self, engine) -> None:
+        """Leave the optimizer the gradients of the gates only, while it is their turn."""
+        if engine.state.epoch <= self.epochs:
+            for name, parameter in unwrapped(self.network).named_parameters():
+                if not name.startswith(GATES):
+                    parameter.grad = None

@@ -1,0 +1,76 @@
+"""The config that MONAI is evaluating: what is in it, and what uses what."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from monai.bundle import ConfigParser
+from monai.bundle.reference_resolver import ReferenceResolver
+
+import bundle
+
+SEPARATOR = ReferenceResolver.sep
+# used by MONAI or by whoever starts a run, without a reference in the config
+ENTRIES = ("imports", "overlays", "initialize", "run", "training", "inference", "finalize", "bundle_root", "_meta_")
+
+
+def current() -> ConfigParser | None:
+    """The parser that is evaluating the expression from which this is called; MONAI hands it to no expression."""
+    frame = inspect.currentframe()
+    while frame is not None:
+        found = frame.f_locals.get("self")
+        if isinstance(found, ConfigParser):
+            return found
+        frame = frame.f_back
+    return None
+
+
+def references(config: Any) -> set[str]:
+    """Ids that anything in a config refers to, such as `train::dataset`."""
+    found: set[str] = set()
+    for text in strings(config):
+        found.update(ReferenceResolver.match_refs_pattern(text))
+    return found
+
+
+def strings(config: Any) -> Iterator[str]:
+    """Every string in a config; descriptions are not looked at."""
+    if isinstance(config, str):
+        yield config
+    elif isinstance(config, Mapping):
+        for key, value in config.items():
+            if key != "_desc_":
+                yield from strings(value)
+    elif isinstance(config, (list, tuple)):
+        for value in config:
+            yield from strings(value)
+
+
+def touches(one: str, other: str) -> bool:
+    """Whether two ids are the same, or one is inside the other."""
+    return one == other or one.startswith(other + SEPARATOR) or other.startswith(one + SEPARATOR)
+
+
+@cache
+def shipped(name: str) -> dict[str, Any]:
+    """A config of this bundle by its name, `::` between levels of its keys; empty where there is none."""
+    path = Path(bundle.root()) / "configs" / f"{name}.json"
+    return read(path) if path.is_file() else {}
+
+
+def shipped_names() -> list[str]:
+    """Names of the configs of this bundle."""
+    return sorted(path.stem for path in (Path(bundle.root()) / "configs").glob("*.json"))
+
+
+def read(path: str | Path) -> dict[str, Any]:
+    """A config file as it is written; no list or macro of it is merged."""
+    if not str(path).lower().endswith(".json"):
+        return dict(ConfigParser.load_config_file(path))
+    content = json.loads(Path(path).read_text(encoding="utf-8-sig"))
+    return content if isinstance(content, dict) else {}

@@ -1,0 +1,84 @@
+"""`python -m bundle run`: MONAI's own `run`, with what it does not say in one line looked at before."""
+
+from __future__ import annotations
+
+import os
+import runpy
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import bundle
+from bundle.arguments.command_line import CommandLine, given
+from bundle.arguments.paths import MACRO, NEEDED, OPTIONAL
+from bundle.arguments.verbs import did_you_mean
+from bundle.errors import UserError
+
+# run -> the config that has it
+CONFIGS = {"training": "train.json", "inference": "inference.json"}
+
+
+def run(words: Sequence[str]) -> None:
+    """Train or infer: `python -m bundle run training --dataset_dir D`, as `python -m monai.bundle run training --config_file ...`.
+
+    The config is that of this bundle where none is given. Files that are missing or broken end with one line here, where MONAI
+    reads them before anything of the bundle is imported.
+
+    Args:
+        words: what was typed after `run`.
+
+    Raises:
+        UserError: such a file, or a run that does not exist.
+    """
+    import monai.bundle
+
+    from bundle.arguments import keys, overlays
+
+    main = str(Path(monai.bundle.__file__).parent / "__main__.py")
+    line = given([main, "run", *words])
+    name = line.values.get("run_id") or next(iter(line.words), None)
+    if name is None:
+        raise UserError("bundle run", "RUN is missing", f"give {' or '.join(CONFIGS)} first, then keys such as --dataset_dir FOLDER")
+    words = [*_without_macros(words, line)]
+    files = line.files
+    if not files:
+        if name not in CONFIGS:
+            problem = "no config is given for this run" + did_you_mean(name, list(CONFIGS))
+            raise UserError(name, problem, f"use {' or '.join(CONFIGS)}, or name a config with --config_file")
+        files = [str(Path(bundle.root()) / "configs" / CONFIGS[name])]
+        words += ["--config_file", files[0]]
+    for file in files:
+        _check_file(file)
+    overlays.check_order(files)
+    keys.check_nested(monai.bundle.ConfigParser.load_config_files(files), line)
+    # MONAI warns that a config is code; these are this bundle's, and those that the user names
+    warnings.filterwarnings("ignore", message="parsing config_file")
+    sys.argv = [main, "run", *words]
+    runpy.run_module("monai.bundle", run_name="__main__", alter_sys=True)
+
+
+def _check_file(file: str) -> None:
+    from monai.bundle import ConfigParser
+
+    if not os.path.isfile(file):
+        raise UserError(file, "there is no such config file", "correct the path; several are given as \"['a.json','b.json']\"")
+    try:
+        content = ConfigParser.load_config_file(file)
+    except (ValueError, OSError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(file, f"this config cannot be read ({reason})", "correct the file at this place") from error
+    if not isinstance(content, dict):
+        raise UserError(file, "this config is not a block of keys", "put all of it between { and }")
+
+
+def _without_macros(words: Sequence[str], line: CommandLine) -> list[str]:
+    """The words, where a folder whose name begins with `%` is no macro of MONAI."""
+    changed = list(words)
+    for key in (*NEEDED, *OPTIONAL):
+        value = line.values.get(key)
+        if value is not None and value.startswith(MACRO):
+            if not os.path.lexists(value):
+                raise UserError(f"--{key}", f"{value} begins like a macro of MONAI", f"for a file or folder of this name write ./{value}")
+            changed = [word.replace(value, f"./{value}") if word in (value, f"--{key}={value}") else word for word in changed]
+    return changed

@@ -1,0 +1,108 @@
+"""Names of files and folders as they were typed: `2024`, `scans#1`, `Doe,John` and `[x]` are names, whatever fire reads in them."""
+
+from __future__ import annotations
+
+import ast
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from bundle.arguments.command_line import CommandLine
+from bundle.arguments.config import read
+from bundle.errors import UserError
+from bundle.files import named
+
+if TYPE_CHECKING:
+    from monai.bundle import ConfigParser
+
+# keys whose values are names of files or folders; those that may be None as well
+NEEDED = ("bundle_root", "dataset_dir", "output_dir", "ckpt_dir", "ckpt_path", "pretrained", "openvino_cache")
+OPTIONAL = ("cache_dir", "datalist", "reference_ranges")
+# a value that begins with one of these means something to MONAI
+EXPRESSION, REFERENCE, MACRO = "$", "@", "%"
+
+
+def take(parser: ConfigParser, line: CommandLine) -> None:
+    """Give each key that names a file or folder the name as it was typed, or as it is in the config file.
+
+    Raises:
+        UserError: a key without a value, a reference or expression that cannot be evaluated.
+    """
+    written = _written(line)
+    for key in (*NEEDED, *OPTIONAL):
+        if key not in parser.config:
+            continue
+        typed = key in line.values
+        raw = line.values[key] if typed else written.get(key, parser.config[key])
+        shown = line.shown(key)
+        if typed:
+            raw = unquoted(raw, shown)
+        if key in OPTIONAL and (raw is None or raw in ("None", "null")):
+            value = None
+        elif isinstance(raw, str) and not _means_something(raw, parser, shown):
+            value = expanded(raw, shown)
+        else:
+            value = _evaluated(key, raw, parser, shown)
+        parser.ref_resolver.resolved_content[key] = value
+
+
+def expanded(raw: str, shown: str) -> str:
+    """A name with `~` for the home folder, unless that very name exists.
+
+    Raises:
+        UserError: an empty name.
+    """
+    if not raw.strip():
+        raise UserError(shown, "the name is empty", "give a file or folder; for this folder a dot")
+    return raw if os.path.lexists(raw) else os.fspath(named(raw))
+
+
+def unquoted(raw: str | None, shown: str) -> str:
+    """A typed value without a second pair of quotes around it.
+
+    Raises:
+        UserError: no value.
+    """
+    if raw is None:
+        raise UserError(shown, "there is no value after this key", "give the name of a file or folder")
+    if len(raw) > 1 and raw[0] == raw[-1] and raw[0] in "'\"" and not os.path.lexists(raw):
+        try:
+            return str(ast.literal_eval(raw))
+        except (ValueError, SyntaxError):
+            return raw
+    return raw
+
+
+def _means_something(raw: str, parser: ConfigParser, shown: str) -> bool:
+    """Whether a value is an expression or reference of MONAI, not a name that begins like one."""
+    if not raw.startswith((EXPRESSION, REFERENCE, MACRO)) or os.path.lexists(raw):
+        return False
+    if raw.startswith(REFERENCE) and raw[1:] not in parser:
+        problem = f"{raw} refers to another key, and no key has this name"
+        raise UserError(shown, problem, f"for a file or folder of this name write ./{raw}")
+    return not raw.startswith(MACRO)
+
+
+def _evaluated(key: str, raw: Any, parser: ConfigParser, shown: str) -> str:
+    """The value of an expression or reference; a whole number is a name, too."""
+    try:
+        value = parser.get_parsed_content(key)
+    except Exception as error:
+        reason = error.__cause__ or error
+        fix = f"correct the expression; for a file or folder of this name write ./{raw}"
+        raise UserError(shown, f"{raw} cannot be evaluated ({reason})", fix) from error
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    if not isinstance(value, (str, os.PathLike)) or not str(value).strip():
+        raise UserError(shown, f"{value!r} is not the name of a file or folder", "give one, between quotes in a config file")
+    return os.fspath(value)
+
+
+def _written(line: CommandLine) -> dict[str, Any]:
+    """What the files say about these keys, before MONAI changed `#` in it to `::`; the last one counts."""
+    found: dict[str, Any] = {}
+    for content in (*(read(file) for file in line.files), line.arguments):
+        if isinstance(content, Mapping):
+            found.update({key: content[key] for key in (*NEEDED, *OPTIONAL) if isinstance(content.get(key), str)})
+            found = {key: value for key, value in found.items() if key not in content or isinstance(content[key], str)}
+    return found

@@ -1,0 +1,238 @@
+"""What each key at the top of the configs may be: type and range, in one table, checked before anything is loaded."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from bundle.arguments.command_line import CommandLine
+from bundle.errors import UserError
+
+if TYPE_CHECKING:
+    from monai.bundle import ConfigParser
+
+# takes a value, gives it as the key needs it, or raises `Wrong` with what would be right
+Kind = Callable[[Any], Any]
+
+
+class Wrong(Exception):
+    """A value that a key cannot have; the text says what it can be."""
+
+
+def whole(least: int | None = None, optional: bool = False) -> Kind:
+    """A whole number, from `least` on; None where `optional`."""
+    wanted = "a whole number" + ("" if least is None else f" from {least} up") + (", or None" if optional else "")
+
+    def kind(value: Any) -> Any:
+        if optional and value is None:
+            return None
+        if isinstance(value, bool) or not isinstance(value, int) or (least is not None and value < least):
+            raise Wrong(wanted)
+        return value
+
+    return kind
+
+
+def number(
+    above: float = -math.inf, least: float = -math.inf, below: float = math.inf, most: float = math.inf, optional: bool = False
+) -> Kind:
+    """A finite number between bounds; None where `optional`."""
+    bounds = [
+        *([f"above {above:g}"] if above > -math.inf else []),
+        *([f"from {least:g}"] if least > -math.inf else []),
+        *([f"below {below:g}"] if below < math.inf else []),
+        *([f"up to {most:g}"] if most < math.inf else []),
+    ]
+    wanted = " ".join(["a number", *bounds]) + (", or None" if optional else "")
+
+    def kind(value: Any) -> Any:
+        if optional and value is None:
+            return None
+        fits = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+        if not fits or not (above < value < below and least <= value <= most):
+            raise Wrong(wanted)
+        return value
+
+    return kind
+
+
+def several(one: Kind, count: int | None, what: str) -> Kind:
+    """`count` values of a kind (None: one or more)."""
+
+    def kind(value: Any) -> Any:
+        if not isinstance(value, (list, tuple)) or (len(value) != count if count else not value):
+            raise Wrong(what)
+        try:
+            return [one(item) for item in value]
+        except Wrong:
+            raise Wrong(what) from None
+
+    return kind
+
+
+def one_of(*choices: Any) -> Kind:
+    """One of some words."""
+
+    def kind(value: Any) -> Any:
+        if value not in choices:
+            raise Wrong("one of " + ", ".join(map(str, choices)))
+        return value
+
+    return kind
+
+
+def switch(value: Any) -> bool:
+    """True or false, also as text: fire takes `false` for a word, and a word that is not empty would be true."""
+    text = str(value).lower()
+    if text not in ("true", "false", "1", "0"):
+        raise Wrong("true or false")
+    return text in ("true", "1")
+
+
+def mixed_precision(value: Any) -> Any:
+    """`auto`, or a switch."""
+    try:
+        return value if value == "auto" else switch(value)
+    except Wrong:
+        raise Wrong("auto, true or false") from None
+
+
+def device(value: Any) -> Any:
+    """A device that this machine has."""
+    import torch
+
+    try:
+        found = torch.device(value)
+    except (RuntimeError, TypeError, ValueError):
+        raise Wrong("cpu, cuda, or cuda and a number such as cuda:0") from None
+    count = torch.cuda.device_count() if found.type == "cuda" and torch.cuda.is_available() else 0
+    if found.type == "cuda" and (found.index or 0) >= count:
+        raise Wrong(f"cuda:0 to cuda:{count - 1}" if count else "cpu, as PyTorch finds no GPU on this machine")
+    return value if isinstance(value, (str, torch.device)) else str(found)
+
+
+def rising(value: Any) -> Any:
+    """Lower and upper end of a range."""
+    wanted = "two numbers, the lower one first, such as -200,300"
+    low, high = several(number(), 2, wanted)(value)
+    if not low < high:
+        raise Wrong(wanted)
+    return [low, high]
+
+
+def labels(value: Any) -> Any:
+    """A block of labels; what is wrong inside it is said by `bundle.labels`."""
+    from bundle import labels as block
+
+    if not isinstance(value, Mapping):
+        raise Wrong("a block such as '{background: 0, pancreas: 1}'")
+    block.check(value)
+    return value
+
+
+def pieces(value: Any) -> Any:
+    """What to keep of each structure; the structures' names are looked at by the transform."""
+    each = list(value.values()) if isinstance(value, Mapping) else [] if value is None else [value]
+    for one in each:
+        if isinstance(one, bool) or not isinstance(one, (int, float)) or not (0 < one < 1 or (one >= 1 and one == int(one))):
+            raise Wrong("a share below 1 such as 0.1, a number of pieces from 1 up, or one of them for each structure")
+    return value
+
+
+THREE_SIZES = several(whole(1), 3, "three whole numbers from 1 up, such as 160,160,96")
+COUNT, SHARE, POSITIVE = whole(1), number(least=0, most=1), number(above=0)
+
+KINDS: dict[str, Kind] = {
+    # data
+    "labels": labels,
+    "unlisted_labels": one_of("background", "error"),
+    "fold": whole(0),
+    "num_folds": COUNT,
+    "split_seed": whole(),
+    "with_test": switch,
+    "train_size": whole(1, optional=True),
+    "test_size": whole(1, optional=True),
+    "section": one_of("training", "validation", "test"),
+    "spacing": several(POSITIVE, 3, "three numbers above 0 in mm, such as 2,2,2"),
+    "hu_range": rising,
+    # how it runs
+    "device": device,
+    "threads": whole(0),
+    "num_workers": whole(0),
+    "memory_gb": number(above=0, optional=True),
+    "amp": mixed_precision,
+    "precision": one_of("auto", "fp32", "bf16", "fp16"),
+    # training
+    "seed": whole(0),
+    "resume": switch,
+    "grow": switch,
+    "max_epochs": COUNT,
+    "val_interval": COUNT,
+    "batch_size": COUNT,
+    "gradient_averaging": COUNT,
+    "patch_size": THREE_SIZES,
+    "affine_prob": SHARE,
+    "flip_prob": SHARE,
+    "learning_rate": POSITIVE,
+    "weight_decay": number(least=0),
+    "lr_step": COUNT,
+    "lr_gamma": POSITIVE,
+    "preview_cases": whole(0),
+    "figure_epochs": several(COUNT, None, "whole numbers from 1 up, such as 1,10,100"),
+    "gates_first_epochs": whole(0),
+    "lambda_dice": number(least=0),
+    "lambda_ce": number(least=0),
+    "lambda_bce": number(least=0),
+    # inference
+    "roi_size": THREE_SIZES,
+    "overlap": number(least=0, below=1),
+    "flips": switch,
+    "keep_pieces": pieces,
+    "probabilities": switch,
+    "attention": switch,
+    "previews": switch,
+    "overwrite": switch,
+    "allow_missing": switch,
+}
+
+
+def check(parser: ConfigParser, line: CommandLine) -> None:
+    """Check every key of the table that the config has, and give it the value in the form that it needs.
+
+    Raises:
+        UserError: the key, its value, and what it can be.
+    """
+    resolved = parser.ref_resolver.resolved_content
+    found = {}
+    for key, kind in KINDS.items():
+        if key in parser.config:
+            found[key] = resolved[key] = _value(key, kind, parser, line)
+    if "fold" in found and found["fold"] >= found["num_folds"]:
+        problem = f"{found['fold']} is not one of {found['num_folds']} folds, which are counted from 0"
+        raise UserError(line.shown("fold"), problem, f"use 0 to {found['num_folds'] - 1}, or more num_folds")
+    if found.get("precision") == "fp16" and str(found["device"]).startswith("cpu"):
+        raise UserError(line.shown("precision"), "fp16 needs a GPU", "use auto, fp32 or bf16 on the CPU")
+
+
+def _value(key: str, kind: Kind, parser: ConfigParser, line: CommandLine) -> Any:
+    """The value of one key."""
+    shown = line.shown(key)
+    if line.values.get(key, "") is None and kind is not switch:
+        raise UserError(shown, "there is no value after this key", "give one")
+    try:
+        value = parser.get_parsed_content(key)
+    except UserError:
+        raise
+    except Exception as error:
+        reason = error.__cause__ or error
+        raise UserError(shown, f"{parser.config[key]!r} cannot be evaluated ({reason})", "give a plain value") from error
+    try:
+        return kind(value)
+    except Wrong as wrong:
+        raise UserError(shown, f"{_brief(value)} does not fit this key", f"give {wrong}") from None
+
+
+def _brief(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

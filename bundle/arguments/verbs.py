@@ -1,0 +1,143 @@
+"""Calling a verb by what was typed after it: fire takes the words apart, and a wrong one is refused by name before it does."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Callable, Sequence
+from difflib import get_close_matches
+from functools import partial
+from typing import Any
+
+from bundle.arguments.command_line import split
+from bundle.errors import UserError
+from bundle.files import named
+
+Parse = Callable[[str], Any]
+# keys of the configs that `experiment` hands on and that name files or folders
+PATH_KEYS = ("dataset_dir", "output_dir", "ckpt_dir", "cache_dir", "datalist", "pretrained", "bundle_root")
+HELP = ("--help", "-h")
+
+
+def call(function: Callable, verb: str, words: Sequence[str]) -> Any:
+    """What a function returns for the words after its verb. Names of files stay as typed, whatever they look like.
+
+    Raises:
+        UserError: an unknown, missing or superfluous argument, or a value of another type than the function's.
+    """
+    import fire
+
+    asks = any(word in HELP for word in words)
+    if not asks:
+        _check(function, verb, words)
+        _set_parsers(function)
+    command = ["--", "--help"] if asks else list(words)
+    return fire.Fire(function, command=command, name=f"bundle {verb}", serialize=lambda _: None)
+
+
+def did_you_mean(word: str, candidates: Sequence[str], prefix: str = "") -> str:
+    """`, did you mean X?` for the candidate most like a word; nothing where none is."""
+    near = get_close_matches(word, candidates, 1, 0.6)
+    return f", did you mean {prefix}{near[0]}?" if near else ""
+
+
+def _check(function: Callable, verb: str, words: Sequence[str]) -> None:
+    """Refuse names that the function does not have, words too many and arguments that are missing."""
+    parameters = inspect.signature(function).parameters
+    named_ones = {name: one for name, one in parameters.items() if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY)}
+    any_name, any_word = (
+        any(one.kind is kind for one in parameters.values()) for kind in (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
+    )
+    values, loose = split(words)
+    see = f"python -m bundle {verb} --help shows the arguments"
+    for key, value in values.items():
+        name = _full(key, value, named_ones)
+        if name is None and not any_name:
+            raise UserError(f"--{key}", f"{verb} has no such argument" + did_you_mean(key, list(named_ones), "--"), see)
+        if value is None and name == key and "bool" not in str(named_ones[key].annotation):
+            raise UserError(f"--{key}", "there is no value after this argument", see)
+    given = {_full(key, value, named_ones) for key, value in values.items()}
+    places = [name for name, one in named_ones.items() if one.kind is one.POSITIONAL_OR_KEYWORD and name not in given]
+    if len(loose) > len(places) and not any_word:
+        raise UserError(loose[len(places)], "this word belongs to no argument", f"put names with spaces between quotes; {see}")
+    missing = [name for name in places[len(loose) :] if parameters[name].default is inspect.Parameter.empty]
+    missing += [name for name, one in named_ones.items() if one.kind is one.KEYWORD_ONLY and one.default is one.empty and name not in given]
+    if missing:
+        raise UserError(f"bundle {verb}", f"{missing[0].upper()} is missing", see)
+
+
+def _full(key: str, value: str | None, parameters: dict[str, inspect.Parameter]) -> str | None:
+    """The parameter that a typed name stands for: its own, one letter of it, or `no` before it (fire's ways)."""
+    if key in parameters:
+        return key
+    if value is None and key.startswith("no") and key[2:] in parameters:
+        return key[2:]
+    by_letter = [name for name in parameters if name[0] == key]
+    return by_letter[0] if len(by_letter) == 1 else None
+
+
+def _set_parsers(function: Callable) -> None:
+    """Tell fire how to read each argument: by its type in the function's signature."""
+    from fire.decorators import SetParseFn, SetParseFns
+    from fire.parser import DefaultParseValue
+
+    try:
+        parameters = inspect.signature(function, eval_str=True).parameters
+    except NameError:  # a type that is imported for type checkers only
+        parameters = inspect.signature(function).parameters
+    parsers = {name: _parser(name, str(one.annotation).replace("<class '", "").replace("'>", "")) for name, one in parameters.items()}
+    rest = next((parsers[name] for name, one in parameters.items() if one.kind is one.VAR_POSITIONAL), DefaultParseValue)
+    keys = {key: partial(_text, optional=True) for key in PATH_KEYS} if any(p.kind is p.VAR_KEYWORD for p in parameters.values()) else {}
+    SetParseFn(rest)(function)
+    SetParseFns(**{**keys, **parsers})(function)
+
+
+def _parser(name: str, annotation: str) -> Parse:
+    from fire.parser import DefaultParseValue
+
+    types = annotation.replace("typing.", "").replace("collections.abc.", "")
+    optional = "None" in types
+    if "str" in types or "Path" in types:
+        return partial(_text, optional=optional, several="Sequence" in types or "list" in types or "Iterable" in types)
+    if "Sequence" in types or "Mapping" in types or "list" in types or "tuple" in types:
+        return DefaultParseValue
+    for kind, what in (("bool", _switch), ("float", _number), ("int", _whole)):
+        if kind in types:
+            return partial(what, name, optional=optional)
+    return DefaultParseValue
+
+
+def _text(raw: str, optional: bool = False, several: bool = False) -> Any:
+    """A name as it was typed; a list in brackets where several are taken and none has that name."""
+    from fire.parser import DefaultParseValue
+
+    if optional and raw == "None":
+        return None
+    if several and raw[:1] in "[(" and not os.path.lexists(raw):
+        return DefaultParseValue(raw)
+    return os.fspath(named(raw)) if raw.startswith("~") else raw
+
+
+def _switch(name: str, raw: str, optional: bool = False) -> Any:
+    if optional and raw == "None":
+        return None
+    if raw.lower() not in ("true", "false", "1", "0"):
+        raise UserError(f"--{name}", f"{raw!r} does not fit this argument", "give true or false")
+    return raw.lower() in ("true", "1")
+
+
+def _whole(name: str, raw: str, optional: bool = False) -> Any:
+    return _converted(name, raw, int, "a whole number", optional)
+
+
+def _number(name: str, raw: str, optional: bool = False) -> Any:
+    return _converted(name, raw, float, "a number", optional)
+
+
+def _converted(name: str, raw: str, kind: type, wanted: str, optional: bool) -> Any:
+    if optional and raw == "None":
+        return None
+    try:
+        return kind(raw)
+    except ValueError:
+        raise UserError(f"--{name}", f"{raw!r} does not fit this argument", f"give {wanted}") from None

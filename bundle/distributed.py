@@ -1,0 +1,54 @@
+"""Training in several processes: joining and leaving them, and the network without the wrapper that they need."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sized
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+
+def rank() -> int:
+    """The number of this process among all, as torchrun sets it; 0 without torchrun. Known before the processes have joined."""
+    return int(os.environ.get("RANK", 0))
+
+
+def join(device: torch.device | str) -> None:
+    """Join the processes that torchrun started: by NCCL where there is a GPU, by Gloo on the CPU. Joined already: nothing happens.
+
+    Args:
+        device: the device of this process.
+    """
+    import torch
+
+    device = torch.device(device)
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    if not torch.distributed.is_initialized():
+        torch.distributed.init_process_group(backend="nccl" if device.type == "cuda" else "gloo")
+
+
+def leave() -> None:
+    """Leave the processes that `join` joined."""
+    import ignite.distributed as idist
+    import torch.distributed
+
+    idist.finalize()  # Ignite would go on asking the group that is left
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
+def more_than(items: Sized) -> bool:
+    """Whether there are more processes than items: some of them would have nothing to do."""
+    import torch.distributed
+
+    return torch.distributed.get_world_size() > len(items)
+
+
+def unwrapped(network: torch.nn.Module) -> torch.nn.Module:
+    """The network itself, without the wrapper that training in several processes puts around it."""
+    from torch.nn.parallel import DataParallel, DistributedDataParallel
+
+    return network.module if isinstance(network, (DataParallel, DistributedDataParallel)) else network

@@ -1,0 +1,125 @@
+"""Errors as a person reads them: one line and an exit code in place of a traceback, for what a person or a disk can cause."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import sys
+from types import TracebackType
+
+from bundle.errors import UserError
+
+MISTAKE, INTERRUPTED = 2, 130
+# characters of a line
+LONGEST = 700
+
+# module -> the extra of this package that installs it
+EXTRAS = {
+    **dict.fromkeys(("onnx", "onnxruntime", "onnxscript"), "onnx"),
+    **dict.fromkeys(("openvino",), "openvino"),
+    **dict.fromkeys(("highdicom",), "dicom"),
+    **dict.fromkeys(("mlflow",), "mlflow"),
+    **dict.fromkeys(("nvflare",), "federated"),
+}
+
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+_FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
+_NOT_A_FOLDER = {errno.ENOTDIR, errno.EEXIST}
+
+
+def install() -> None:
+    """From now on an error that ends this process is one line where `one_line` knows it, and a traceback otherwise."""
+    sys.excepthook = hook
+
+
+def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """For `sys.excepthook`: print the line and end with its exit code, or print the traceback.
+
+    Raises:
+        SystemExit: Python ends with the code of one that is raised here.
+    """
+    known = one_line(error)
+    if known is None:
+        sys.__excepthook__(kind, error, trace)
+        return
+    line, code = known
+    print(line, file=sys.stderr, flush=True)
+    raise SystemExit(code)
+
+
+def one_line(error: BaseException) -> tuple[str, int] | None:
+    """The line and the exit code that stand for an error; None for an error of the code, which needs its traceback.
+
+    MONAI's config parser wraps what happens inside it, so the causes of an error are looked at as well.
+    """
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted: what was finished is kept, and the same command continues (a training with --resume True)", INTERRUPTED
+    mistake = users_mistake(error)
+    if mistake is not None:
+        return _line(mistake), MISTAKE
+    for link in _chain(error):
+        said = _of_the_disk(link) or _of_monai(link) or _of_an_extra(link)
+        if said is not None:
+            return _line(said), MISTAKE
+    return None
+
+
+def _line(mistake: UserError) -> str:
+    """A mistake without the line breaks that the message of a library may have brought into it."""
+    text = " ".join(str(mistake).split())
+    return f"error: {text if len(text) <= LONGEST else f'{text[: LONGEST // 2]} ... {text[-LONGEST // 2 :]}'}"
+
+
+def users_mistake(error: BaseException) -> UserError | None:
+    """The `UserError` that an error is, or was caused by."""
+    return next((link for link in _chain(error) if isinstance(link, UserError)), None)
+
+
+def _chain(error: BaseException) -> list[BaseException]:
+    """An error and what caused it, the outermost first."""
+    links: list[BaseException] = []
+    link: BaseException | None = error
+    while link is not None and link not in links:
+        links.append(link)
+        link = link.__cause__ or link.__context__
+    return links
+
+
+def _of_the_disk(error: BaseException) -> UserError | None:
+    """A full disk, and files or folders that may not be written or read."""
+    if isinstance(error, RuntimeError) and "PytorchStreamWriter failed" in str(error):
+        return UserError("weights", "the file could not be written", "see whether the disk is full, then run the same command again")
+    if not isinstance(error, OSError):
+        return None
+    where = os.fsdecode(error.filename2 or error.filename) if (error.filename2 or error.filename) else "disk"
+    if error.errno in _FULL:
+        return UserError(where, "the disk is full; what was finished is kept", "free some space and run the same command again")
+    if error.errno in _FORBIDDEN:
+        fix = "choose another folder (for results: --output_dir), or change its permissions"
+        return UserError(where, f"this file or folder cannot be used ({error.strerror})", fix)
+    if error.errno in _NOT_A_FOLDER:
+        return UserError(where, "there is a file where a folder is needed", "choose another name, or move that file")
+    return None
+
+
+def _of_monai(error: BaseException) -> UserError | None:
+    """What MONAI says about a config that lacks something, with a fix."""
+    text = str(error.args[0]) if error.args else ""
+    if found := re.search(r"referring item `@(.+?)` is not defined", text):
+        return UserError(f"@{found[1].replace('::', '#')}", "no key of this config has this name", "correct the name of the key")
+    if found := re.search(r"run ID '(.*?)' doesn't exist", text):
+        return UserError(found[1], "this config has no run of this name", "use training or inference, as the config has it")
+    if isinstance(error, KeyError) and (found := re.fullmatch(r"query key: (.*)", text)):
+        return UserError(found[1].replace("::", "#"), "no key of this config has this name", "correct the name of the key")
+    return None
+
+
+def _of_an_extra(error: BaseException) -> UserError | None:
+    """A module that an extra of this package installs."""
+    if not isinstance(error, ImportError):
+        return None
+    # MONAI's own import errors name the module in their text only
+    found = re.search(r"No module named '([\w.]+)'", str(error))
+    name = (error.name or (found[1] if found else "")).split(".")[0]
+    return UserError(name, "this package is not installed", f"pip install -e '.[{EXTRAS[name]}]'") if name in EXTRAS else None

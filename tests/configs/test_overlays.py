@@ -1,0 +1,186 @@
+"""Every pair of overlays that can lie on each other does what both say, or is refused in one line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from itertools import permutations
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from monai.bundle import ConfigParser
+from torch.nn.parallel import DistributedDataParallel
+
+import bundle.distributed
+from bundle.arguments import overlays
+from bundle.arguments.command_line import CommandLine
+from bundle.arguments.config import shipped, shipped_names
+from bundle.errors import UserError
+from bundle.mistakes import users_mistake
+
+NAMES = [name for name in shipped_names() if "+overlays" in shipped(name)]
+
+
+def _of(base: str) -> list[str]:
+    return [name for name in NAMES if base in shipped(name)["+overlays"][name]]
+
+
+def _merged(repository: Path, *names: str) -> ConfigParser:
+    files = [str(repository / "configs" / f"{name}.json") for name in names]
+    parser = ConfigParser(ConfigParser.load_config_files(files))
+    overlays.check(parser, CommandLine({"config_file": json.dumps(files)}))
+    return parser
+
+
+def _targets(parser: ConfigParser, key: str) -> list[str]:
+    return [type(part).__name__ for part in parser.get_parsed_content(key)]
+
+
+def _plain(parser: ConfigParser) -> torch.nn.Module:
+    return bundle.distributed.unwrapped(parser.get_parsed_content("network"))
+
+
+def _first_weight(network: torch.nn.Module) -> torch.Tensor:
+    return network.encoder[0][0].conv.weight
+
+
+def _starts_from_the_shipped_weights(parser: ConfigParser) -> bool:
+    state = torch.load(parser.get_parsed_content("pretrained"), weights_only=True)
+    state = state.get("model", state)
+    same = torch.equal(_first_weight(_plain(parser)), state["encoder.0.0.conv.weight"].float())
+    return same and "GatesFirst" in _targets(parser, "train#handlers")
+
+
+# what an overlay is for, as seen in the objects of the merged config
+TRAINING: dict[str, Callable[[ConfigParser], Any]] = {
+    "attention_figures": lambda p: "AttentionFigures" in _targets(p, "train#handlers"),
+    "ct82": lambda p: p.get_parsed_content("network_def").out_channels == 2 and p.get_parsed_content("split")["train_size"] == 61,
+    "deep_supervision": lambda p: p.get_parsed_content("train#trainer").loss_function.loss is p.get_parsed_content("loss"),
+    "finetune": _starts_from_the_shipped_weights,
+    "loss_dice_bce": lambda p: type(p.get_parsed_content("loss")).__name__ == "DiceFocalLoss",
+    "loss_dice_ce": lambda p: type(p.get_parsed_content("loss")).__name__ == "DiceCELoss",
+    "multi_gpu_train": lambda p: (
+        isinstance(p.get_parsed_content("network"), DistributedDataParallel)
+        and type(p.get_parsed_content("train#dataloader").sampler).__name__ == "DistributedSampler"
+    ),
+    "phantom_study": lambda p: p.get_parsed_content("spacing") == [4, 4, 4] and p.get_parsed_content("lr_scheduler").step_size == 9,
+    "quickstart": lambda p: p.get_parsed_content("lr_scheduler").total_iters == 40 and p.get_parsed_content("spacing") == [3, 3, 3],
+    "split_120_30": lambda p: [p.get_parsed_content("split")[key] for key in ("train_size", "test_size", "num_folds")] == [120, 30, 1],
+    "split_30_120": lambda p: [p.get_parsed_content("split")[key] for key in ("train_size", "test_size", "num_folds")] == [30, 120, 1],
+    "unet": lambda p: _plain(p).num_gates == 0,
+    "unet_6m": lambda p: _plain(p).num_gates == 0 and _first_weight(_plain(p)).shape[0] == 16 and p["network_def"]["channels"][1] == 33,
+    "unet_10m": lambda p: _plain(p).num_gates == 0 and _first_weight(_plain(p)).shape[0] == 21,
+    "weights": lambda p: "GrowingData" in _targets(p, "train#handlers") and len(p.get_parsed_content("train#random_transforms")) == 6,
+}
+# pairs that must combine; the test would be empty if all were refused
+TOGETHER = {
+    ("finetune", "multi_gpu_train"),
+    ("attention_figures", "multi_gpu_train"),
+    ("attention_figures", "finetune"),
+    ("deep_supervision", "loss_dice_ce"),
+    ("deep_supervision", "quickstart"),
+    ("finetune", "deep_supervision"),
+    ("phantom_study", "unet"),
+    ("multi_gpu_train", "quickstart"),
+    ("multi_gpu_train", "weights"),
+}
+
+
+@pytest.fixture
+def one_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """A process group of this process alone, so that the wrapper for several GPUs can be made."""
+    for key, value in {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0"}.items():
+        monkeypatch.setenv(key, value)
+    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path / 'group'}", rank=0, world_size=1)
+    yield
+    bundle.distributed.leave()
+
+
+def _tiny(parser: ConfigParser, cases: list[dict], folder: Path) -> None:
+    """Data without files and folders of the test; what the overlays say stays."""
+    for section in ("train", "validate", "test"):
+        parser[section]["dataset"]["data"] = cases
+    parser.config |= {"device": "cpu", "output_dir": str(folder), "ckpt_dir": str(folder), "cache_dir": str(folder)}
+    parser.config |= {"bundle_root": bundle.root(), "dataset_dir": str(folder)}
+
+
+def test_every_overlay_says_what_it_lies_on() -> None:
+    bases = {"train", "inference"}
+    assert set(shipped_names()) == {*NAMES, *bases, "metadata"}
+    for name in NAMES:
+        assert list(shipped(name)["+overlays"]) == [name], "its own name"
+        known = {base.removeprefix("not ") for base in shipped(name)["+overlays"][name]}
+        assert known <= {*NAMES, *bases} and known
+
+
+def test_pairs_of_training(repository: Path, one_process: None, tmp_path: Path) -> None:
+    together = set()
+    over_train = _of("train")
+    assert set(TRAINING) == set(over_train)
+    for first, second in permutations(over_train, 2):
+        try:
+            parser = _merged(repository, "train", first, second)
+            if (second, first) in together:
+                other = _merged(repository, "train", second, first)
+                assert _unordered(parser.config) == _unordered(other.config), f"the order of {first} and {second} matters"
+                together.add((first, second))
+                continue
+            _tiny(parser, [{"image": "a.nii.gz", "label": "b.nii.gz"}] * 4, tmp_path)
+            parser.get_parsed_content("train#trainer")
+            # an overlay that says that it lies on another may change it
+            told = [second] if first in shipped(second)["+overlays"][second] else [first, second]
+            done = [bool(TRAINING[name](parser)) for name in told]
+        except Exception as error:
+            mistake = users_mistake(error)
+            assert mistake is not None, f"{first}, {second}: {error!r} is not one line"
+            continue
+        assert all(done), f"{first}, {second}: {done}"
+        together.add((first, second))
+    assert {*TOGETHER, *((b, a) for a, b in TOGETHER)} <= together
+    assert ("loss_dice_bce", "loss_dice_ce") not in together and ("attention_figures", "unet") not in together
+
+
+def test_pairs_of_inference(repository: Path) -> None:
+    """Either order, on inference.json: both keep every key that they set, or the pair is refused."""
+    together = set()
+    for first, second in permutations(_of("inference"), 2):
+        try:
+            parser = _merged(repository, "inference", first, second)
+        except UserError:
+            continue
+        over = shipped(second)["+overlays"][second]
+        for name in (first, second):
+            for key, value in overlays.keys_of(shipped(name)).items():
+                if not (name == first and first in over):
+                    assert parser[key] == value, f"{first}, {second}: {key}"
+        together.add((first, second))
+    assert ("inference_openvino", "inference_trt") not in together and ("inference_trt", "before_finetuning") not in together
+    assert {("evaluate", "ct82"), ("before_finetuning", "inference_openvino"), ("evaluate", "quickstart")} <= together
+    assert ("ct82", "evaluate") not in together, "evaluate.json would put its own split back"
+
+
+def test_an_overlay_needs_what_it_lies_on(repository: Path) -> None:
+    with pytest.raises(UserError, match=r"weights_real.json.* Fix: give weights.json before it"):
+        _merged(repository, "train", "weights_real")
+    assert _merged(repository, "train", "weights", "weights_real")["max_epochs"] == 45
+    # what an overlay lies on may be changed by it, and not the other way round
+    assert _merged(repository, "train", "phantom_study", "finetune")["lr_step"] == 100
+    with pytest.raises(UserError, match=r"finetune.json and phantom_study.json: both set max_epochs"):
+        _merged(repository, "train", "finetune", "phantom_study")
+
+
+def test_a_key_that_another_overlay_leaves_without_effect_is_named(repository: Path, tmp_path: Path) -> None:
+    """The schedule of quickstart.json knows no steps."""
+    content = {"+overlays": {"steps": ["train"]}, "lr_step": 7}
+    files = [str(repository / "configs" / f"{name}.json") for name in ("train", "quickstart")] + [str(tmp_path / "steps.json")]
+    (tmp_path / "steps.json").write_text(json.dumps(content))
+    parser = ConfigParser(ConfigParser.load_config_files(files))
+    with pytest.raises(UserError, match=r"its key lr_step would have no effect together with quickstart.json"):
+        overlays.check(parser, CommandLine({"config_file": json.dumps(files)}))
+
+
+def _unordered(config: dict) -> dict:
+    """A config in which the order of the handlers that overlays add does not count."""
+    return config | {"train": config["train"] | {"handlers": sorted(config["train"]["handlers"], key=str)}}

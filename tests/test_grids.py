@@ -1,0 +1,80 @@
+"""Grids: values worked out by hand, and by nibabel for order of axes."""
+
+import nibabel
+import numpy as np
+import pytest
+
+from bundle import grids
+
+# 2 x 3 x 4 mm, turned by 90 degrees about z: voxels go along y, then backwards along x
+AFFINE = np.array([[0, -3, 0, 10], [2, 0, 0, 20], [0, 0, 4, 30], [0, 0, 0, 1.0]])
+SHAPE = (5, 6, 7)
+
+
+def test_spacing_and_volume():
+    assert np.allclose(grids.spacing(AFFINE), [2, 3, 4])
+    assert grids.voxel_ml(AFFINE) == pytest.approx(0.024)
+    tilted = np.array([[1, 0, 0, 0], [0, 1, 3, 0], [0, 0, 4, 0], [0, 0, 0, 1.0]])  # steps of 5 mm, slices 4 mm apart
+    assert np.allclose(grids.spacing(tilted), [1, 1, 5]) and grids.voxel_ml(tilted) == pytest.approx(0.004)
+
+
+def test_right_angles_by_named_tolerances():
+    assert grids.shear(AFFINE) == 0
+    for degrees, qform, network, told in (
+        (0.005, True, True, True),
+        (0.03, False, True, True),
+        (0.3, False, False, True),
+        (0.6, False, False, False),
+    ):
+        angle = np.radians(degrees)
+        sheared = np.diag([1.0, 1, 1, 1])
+        sheared[:3, 1] = [np.sin(angle), np.cos(angle), 0]
+        assert grids.shear(sheared) == pytest.approx(np.sin(angle))
+        assert grids.has_right_angles(sheared) is qform
+        assert grids.has_right_angles(sheared, grids.SHEAR_TOLERANCE) is network
+        assert grids.has_right_angles(sheared, grids.TOLD_TOLERANCE) is told
+
+
+def test_the_gap_between_two_grids_is_that_of_their_farthest_voxels():
+    moved = AFFINE.copy()
+    moved[:3, 3] += [3, 4, 0]
+    assert grids.corner_gap(AFFINE, moved, SHAPE) == pytest.approx(5)
+    wider = AFFINE.copy()
+    wider[2, 2] = 4.1
+    assert grids.corner_gap(AFFINE, wider, SHAPE) == pytest.approx(0.6)
+
+
+@pytest.mark.parametrize("codes", ["RAS", "LPS", "PIR", "SLA", "ARI"])
+def test_the_same_voxels_in_another_order_of_axes(codes):
+    array = np.arange(np.prod(SHAPE)).reshape(SHAPE)
+    image = nibabel.Nifti1Image(array.astype(np.int32), AFFINE)
+    change = nibabel.orientations.ornt_transform(nibabel.io_orientation(AFFINE), nibabel.orientations.axcodes2ornt(codes))
+    turned = image.as_reoriented(change)
+    axes = grids.axes_onto(turned.shape, turned.affine, SHAPE, AFFINE)
+    assert np.array_equal(grids.reorder(np.asarray(turned.dataobj), axes), array)
+    assert grids.same_grid(turned.shape, turned.affine, SHAPE, AFFINE) is (turned.shape == SHAPE and np.allclose(turned.affine, AFFINE))
+
+
+def test_other_grids_are_none():
+    moved, larger = AFFINE.copy(), AFFINE.copy()
+    moved[0, 3] += 0.2  # of 3 mm: more than 0.05 voxels
+    larger[:3, 0] *= 1.02  # 0.08 voxels at the far end
+    assert grids.axes_onto(SHAPE, moved, SHAPE, AFFINE) is None and grids.axes_onto(SHAPE, larger, SHAPE, AFFINE) is None
+    assert grids.axes_onto((5, 6, 8), AFFINE, SHAPE, AFFINE) is None
+    assert grids.axes_onto(SHAPE, np.zeros((4, 4)), SHAPE, AFFINE) is None
+    nearly = AFFINE.copy()
+    nearly[0, 3] += 0.1
+    assert grids.same_grid(SHAPE, nearly, SHAPE, AFFINE)
+
+
+def test_box_of_a_mask():
+    mask = np.zeros((10, 9, 8), dtype=bool)
+    assert grids.box(mask) is None
+    mask[2, 3, 4] = mask[5, 8, 4] = True
+    assert grids.box(mask) == (slice(2, 6), slice(3, 9), slice(4, 5))
+    assert grids.box(mask, 1) == (slice(1, 7), slice(2, 9), slice(3, 6))
+    assert grids.box(mask.astype(np.int16) * 300, (0, 4, 0)) == (slice(2, 6), slice(0, 9), slice(4, 5))
+
+
+def test_a_grid_in_words():
+    assert grids.describe(SHAPE, AFFINE) == "5x6x7 voxels of 2x3x4 mm, ALS, origin (10.0, 20.0, 30.0)"
