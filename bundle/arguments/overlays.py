@@ -30,10 +30,11 @@ def check(parser: ConfigParser, line: CommandLine) -> None:
     declared = parser.config.get("overlays")
     names = list(declared) if isinstance(declared, Mapping) else []
     files = {Path(file).stem: file for file in line.files}
-    for name in files:
-        if name not in names and name in (shipped(name).get(f"{MERGE}overlays") or {}):
-            fix = f"give it after {_bases(shipped(name), name)}"
-            raise UserError(files[name], "this overlay is given before the config that it lies on", fix)
+    for name, file in files.items():
+        content = read(file)
+        if name not in names and name in (content.get(f"{MERGE}overlays") or {}):
+            fix = f"give it after {_bases(content, name)}"
+            raise UserError(file, "this overlay is given before the config that it lies on", fix)
     for place, name in enumerate(names):
         _check_place(name, declared[name], names[:place], names)
     contents = {name: keys_of(read(files[name]) if name in files else shipped(name)) for name in names if declared[name]}
