@@ -82,6 +82,7 @@ def test_settings_of_our_own(repository):
     assert type(config.get_parsed_content("network_def")).__name__ == "AttentionUnet"
 
 
+@pytest.mark.numeric
 def test_loss_is_dice_over_all_classes_with_softmax(repository):
     """Two voxels, four classes, equal logits: each class present scores 2 * 0.25 / (0.5 + 1), each absent one 0."""
     loss = parsed(repository).get_parsed_content("loss")(torch.zeros(1, 4, 2, 1, 1), torch.tensor([0, 1]).reshape(1, 1, 2, 1, 1))
@@ -127,6 +128,7 @@ def test_a_training_from_another_folder_leaves_what_it_should(repository, cases,
     assert {path.name for path in tmp_path.iterdir()} == {"out"}
 
 
+@pytest.mark.numeric
 def test_same_seed_same_weights_whatever_the_workers(repository, cases, tmp_path):
     train(repository, cases, tmp_path / "a")
     train(repository, cases, tmp_path / "b", num_workers=2)
@@ -136,6 +138,7 @@ def test_same_seed_same_weights_whatever_the_workers(repository, cases, tmp_path
     assert not torch.equal(a, c)
 
 
+@pytest.mark.numeric
 def test_resumed_training_equals_an_uninterrupted_one(repository, cases, tmp_path):
     train(repository, cases, tmp_path / "whole", max_epochs=3)
     train(repository, cases, tmp_path / "parts", max_epochs=1)
@@ -229,6 +232,7 @@ def test_loss_changes_by_an_override(repository, cases, tmp_path, override):
     assert float(read_table(tmp_path / "training.csv")[0]["val_loss"]) > 0
 
 
+@pytest.mark.numeric
 def test_gradient_averaging_steps_once_per_group(repository, cases, tmp_path):
     """4 cases in batches of 1, averaged over 4: one step of Adam an epoch."""
     train(repository, cases, tmp_path, max_epochs=2, batch_size=1, gradient_averaging=4, patch_size=[32, 32, 32])
@@ -244,11 +248,12 @@ def test_quickstart_is_a_thin_overlay(repository):
     assert parsed(repository, "quickstart").get_parsed_content("ckpt_dir").endswith("runs/quickstart")
 
 
+@pytest.mark.numeric
 def test_numbers_that_are_not_finite_end_the_training_and_nothing_is_replaced(repository, cases, tmp_path):
     train(repository, cases, tmp_path, max_epochs=1)
     before = {name: (tmp_path / name).read_bytes() for name in ("last.pt", "models/model.pt")}
     with pytest.raises(RuntimeError) as caught:
-        train(repository, cases, tmp_path, resume=True, learning_rate=float("inf"))
+        train(repository, cases, tmp_path, resume=True, **{"optimizer#lr": float("inf")})
     told = str(users_mistake(caught.value))
     assert re.match(
         r"training, epoch 2, step 1: \d+ of \d+ weights are not finite after the step, .*; scans of this batch: \S+\.nii\.gz, ", told
