@@ -220,6 +220,9 @@ def _value(key: str, kind: Kind, parser: ConfigParser, line: CommandLine) -> Any
     shown = line.shown(key)
     if line.values.get(key, "") is None and kind is not switch:
         raise UserError(shown, "there is no value after this key", "give one")
+    if line.values.get(key) == "None":
+        # MONAI drops such a key without a word, and the value of an overlay would stay
+        return _fitting(shown, kind, None)
     try:
         value = parser.get_parsed_content(key)
     except UserError:
@@ -227,6 +230,10 @@ def _value(key: str, kind: Kind, parser: ConfigParser, line: CommandLine) -> Any
     except Exception as error:
         reason = error.__cause__ or error
         raise UserError(shown, f"{parser.config[key]!r} cannot be evaluated ({reason})", "give a plain value") from error
+    return _fitting(shown, kind, value)
+
+
+def _fitting(shown: str, kind: Kind, value: Any) -> Any:
     try:
         return kind(value)
     except Wrong as wrong:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bundle import outputs, root
-from bundle.data.datalist import datalist
+from bundle.data.datalist import datalist, find_cases
 from bundle.data.scans import listed_scans
 from bundle.data.splits import Split
 from bundle.errors import UserError
@@ -118,6 +118,11 @@ def _held_out(merged: Mapping[str, Any], split: Split) -> dict[int, list[str]]:
     Raises:
         UserError: before anything is trained, where a scored case is also trained on, or is scored in two folds.
     """
+    source = merged.get("datalist") or merged["dataset_dir"]
+    keys = {case.fold for case in find_cases(merged["dataset_dir"], merged.get("datalist")).labelled} - {None}
+    if split.num_folds > 1 and keys and max(keys) >= split.num_folds:
+        problem = f"its cases have fold keys up to {max(keys)}, but num_folds is {split.num_folds}: some would be in no table"
+        raise UserError(source, problem, f"give --num_folds {max(keys) + 1}")
     found: dict[int, list[str]] = {}
     fold_of: dict[str, int] = {}
     for fold in range(split.num_folds):
@@ -131,7 +136,7 @@ def _held_out(merged: Mapping[str, Any], split: Split) -> dict[int, list[str]]:
         if twice:
             problem = f"{twice[0]} is held out in fold {fold_of[twice[0]]} and in fold {fold}"
             fix = 'a list with a section "validation" has one fold: use a list without it, or train once without `experiment`'
-            raise UserError(merged.get("datalist") or merged["dataset_dir"], problem, fix)
+            raise UserError(source, problem, fix)
         fold_of |= dict.fromkeys(scored, fold)
         found[fold] = [str(item["case"]) for item in listed_scans(parts[1], merged["dataset_dir"])]
     return found

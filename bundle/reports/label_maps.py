@@ -11,7 +11,8 @@ import numpy as np
 
 from bundle import images
 from bundle.errors import UserError
-from bundle.images import VOLUME_ENDINGS, kind, nifti, stem
+from bundle.images import VOLUME_ENDINGS, ending, kind, nifti, stem
+from bundle.images.names import PAIR_ENDINGS, voxels_of_pair
 from bundle.images.reading import unreadable
 from bundle.images.voxels import check_grid
 from bundle.labels import TOLERANCE
@@ -66,6 +67,7 @@ def find(where: str | os.PathLike | Iterable[str | os.PathLike] | Mapping[str, s
 
 def _search(folder: Path) -> list[Path]:
     files = [path for path in sorted(folder.rglob("*")) if path.name.lower().endswith(VOLUME_ENDINGS) and path.is_file()]
+    files = [path for path in files if ending(path) not in PAIR_ENDINGS or voxels_of_pair(path)]  # else ENVI's, or another's
     files = [path for path in files if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
     marked = {(path.parent, case_name(path)) for path in files if stem(path).endswith(SUFFIXES)}
     return [path for path in files if stem(path).endswith(SUFFIXES) or not _belongs(path, marked)]

@@ -52,6 +52,7 @@ def typed(monkeypatch: pytest.MonkeyPatch, repository: Path) -> Any:
         ([*TRAIN, "--dataset_dir", "my", "scans"], "scans", "between quotes"),
         ([*TRAIN, "--max_epochs", "many"], "--max_epochs", "'many'"),
         ([*TRAIN, "--max_epochs", "-3"], "--max_epochs", "a whole number from 1 up"),
+        ([*TRAIN, "--max_epochs", "None"], "--max_epochs", "None does not fit"),
         ([*TRAIN, "--max_epochs"], "--max_epochs", "no value after this key"),
         ([*TRAIN, "--learning_rate", "x"], "--learning_rate", "'x'"),
         ([*TRAIN, "--learning_rate", "1e999"], "--learning_rate", "a number above 0"),
@@ -120,6 +121,18 @@ def test_switches_given_as_words_are_switches(monkeypatch: pytest.MonkeyPatch, r
     workflow.initialize()
     values = [workflow.parser.get_parsed_content(key) for key in ("previews", "overwrite", "spacing", "probabilities")]
     assert values == [False, True, [3, 3, 3], False]
+
+
+def test_none_takes_back_what_an_overlay_sets(monkeypatch: pytest.MonkeyPatch, repository: Path) -> None:
+    """MONAI drops keys whose value is None: the overlay's 61 and 21 cases would stay, in a training that says otherwise."""
+    monkeypatch.chdir(repository)
+    configs = ["configs/train.json", "configs/ct82.json"]
+    words = ["training", "--config_file", str(configs), "--num_folds", "5", "--train_size", "None", "--test_size", "None"]
+    monkeypatch.setattr("sys.argv", [f"{monai.bundle.__path__[0]}/__main__.py", "run", *words])
+    workflow = monai.bundle.ConfigWorkflow(configs, num_folds=5)
+    workflow.initialize()
+    split = workflow.parser.get_parsed_content("split")
+    assert [split[key] for key in ("num_folds", "train_size", "test_size")] == [5, None, None]
 
 
 def test_other_processes_have_no_command_line() -> None:

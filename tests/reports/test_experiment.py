@@ -55,7 +55,9 @@ class Runs:
             torch.save(weights, output / "models" / "model.pt")
         else:
             split = {key: keys[key] for key in ("fold", "num_folds", "with_test", "train_size", "test_size")} | {"seed": keys["split_seed"]}
-            cases = [Path(item["label"]).name.split(".")[0] for item in datalist(keys["dataset_dir"], keys["section"], **split)]
+            cases = [
+                Path(item["label"]).name.split(".")[0] for item in datalist(keys["dataset_dir"], keys["section"], keys["datalist"], **split)
+            ]
             self.scored.append(cases)
             entries = [{"case": case, "status": "failed" if case in self.damaged else "ok"} for case in cases]
             (output / "run.json").write_text(json.dumps({"cases": [{**one, "seconds": {"network": 1.0 + fold}} for one in entries]}))
@@ -75,7 +77,7 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> Runs:
 
 @pytest.fixture
 def configs(tmp_path: Path) -> dict:
-    for name, content in (("train", TRAIN), ("unet", {"network_def#num_gates": 0}), ("inference", {})):
+    for name, content in (("train", TRAIN), ("no_gates", {"network_def#num_gates": 0}), ("inference", {})):
         (tmp_path / f"{name}.json").write_text(json.dumps(content))
     for folder in ("imagesTr", "labelsTr"):
         (tmp_path / "data" / folder).mkdir(parents=True)
@@ -86,11 +88,11 @@ def configs(tmp_path: Path) -> dict:
 
 
 def test_all_folds_then_one_table(runs: Runs, configs: dict, tmp_path: Path) -> None:
-    summary = experiment(str(tmp_path / "out"), overlays=str(tmp_path / "unet.json"), max_epochs=7, **configs)
+    summary = experiment(str(tmp_path / "out"), overlays=str(tmp_path / "no_gates.json"), max_epochs=7, **configs)
     assert [(what, keys["fold"]) for what, keys in runs.calls] == [(what, k) for k in range(3) for what in ("training", "inference")]
     training, inference = runs.calls[2][1], runs.calls[3][1]
     assert training["max_epochs"] == 7 and training["ckpt_dir"] == str(tmp_path / "out" / "fold_1" / "models")
-    assert json.loads(training["config_file"])[1] == str(tmp_path / "unet.json") and "resume" not in training
+    assert json.loads(training["config_file"])[1] == str(tmp_path / "no_gates.json") and "resume" not in training
     assert inference["ckpt_path"] == training["output_dir"] + "/last.pt"
     assert (inference["section"], inference["split_seed"], inference["previews"]) == ("validation", 4, False)
     split = ("fold", "num_folds", "split_seed", "with_test", "train_size", "test_size")
@@ -164,6 +166,15 @@ def test_a_table_that_lost_a_case_is_made_again(runs: Runs, configs: dict, tmp_p
     runs.calls.clear()
     assert experiment(str(tmp_path / "out"), **configs)["cases"] == 6
     assert [(what, keys["fold"]) for what, keys in runs.calls] == [("inference", 1)]
+
+
+def test_a_list_with_more_folds_than_are_asked_for(runs: Runs, configs: dict, tmp_path: Path) -> None:
+    pair = (("image", "imagesTr"), ("label", "labelsTr"))
+    entries = [{**{key: f"{folder}/case_{n}.nii.gz" for key, folder in pair}, "fold": n // 2} for n in range(6)]
+    (tmp_path / "data" / "list.json").write_text(json.dumps({"training": entries}))
+    with pytest.raises(UserError, match=r"fold keys up to 2, but num_folds is 2.*--num_folds 3"):
+        experiment(str(tmp_path / "out"), datalist=str(tmp_path / "data" / "list.json"), num_folds=2, **configs)
+    assert experiment(str(tmp_path / "out"), datalist=str(tmp_path / "data" / "list.json"), num_folds=3, **configs)["cases"] == 6
 
 
 def test_a_list_that_fixes_the_validation_cases_has_no_folds(runs: Runs, configs: dict, tmp_path: Path) -> None:
