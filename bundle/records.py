@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -97,90 +96,6 @@ class Records:
 
     def _path(self, case: str) -> Path:
         return self.hidden / f"{case}.json"
-
-
-class Claims:
-    """Which cases a living process is doing: so that several, started on one folder, share the work.
-
-    A claim saves time only. Without it (a file system that cannot make a file exclusively, a process that hangs for hours)
-    a case is done twice, and the later result takes the place of the earlier one whole.
-
-    Args:
-        folder: hidden folder of the records.
-    """
-
-    # seconds after which a claim of another machine counts as given up: no case takes as long
-    ABANDONED = 2 * 3600.0
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._mine: set[Path] = set()
-
-    def clear(self) -> None:
-        """Remove the claims of killed processes."""
-        for path in self.folder.glob("*.claim"):
-            if not self._taken(path):
-                path.unlink(missing_ok=True)
-
-    def take(self, case: str) -> bool:
-        """Whether the case is this process's to do; False where another one that lives is doing it."""
-        path = self.folder / f"{case}.claim"
-        owner = json.dumps({"place": files.place(), "pid": os.getpid()})
-        try:
-            _make_new(path, owner)
-        except FileExistsError:
-            if path not in self._mine and self._taken(path):
-                return False
-            with suppress(OSError):
-                files.write_text(path, owner)
-        except OSError:
-            # without a claim the case may be done twice, which harms nothing
-            return True
-        self._mine.add(path)
-        return True
-
-    def give_back(self, case: str | None = None) -> None:
-        """Let go of a case, or of all that this process holds."""
-        for path in list(self._mine) if case is None else [self.folder / f"{case}.claim"]:
-            if path in self._mine:
-                self._mine.discard(path)
-                with suppress(OSError):
-                    path.unlink(missing_ok=True)
-
-    def _taken(self, path: Path) -> bool:
-        try:
-            written = path.stat().st_mtime
-            text = path.read_text(encoding="ascii")
-            if not text:  # being written, where the file system has no links; or its writer was killed doing so
-                return time.time() - written < files.CLOCKS_DIFFER
-            owner = json.loads(text)
-            return files.lives(str(owner["place"]), int(owner["pid"]), written, self.ABANDONED)
-        except (OSError, ValueError, KeyError, TypeError):
-            return False
-
-
-def _make_new(path: Path, text: str) -> None:
-    """Make a file that is not there yet, with its text from its first moment on.
-
-    Raises:
-        FileExistsError: it is there.
-    """
-    aside = files.aside_path(path)
-    try:
-        aside.write_text(text, encoding="ascii")
-        os.link(aside, path)
-    except FileExistsError:
-        raise
-    except OSError:  # no links on this file system, or no room
-        with open(path, "x", encoding="ascii") as file:
-            try:
-                file.write(text)
-                file.flush()
-            except OSError:
-                path.unlink(missing_ok=True)
-                raise
-    finally:
-        aside.unlink(missing_ok=True)
 
 
 def key(case: str) -> str:

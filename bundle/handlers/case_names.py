@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from bundle import identity
-from bundle.errors import UserError
 from bundle.files import spelled
 from bundle.outputs import LONGEST_CASE
 from bundle.records import Entry, Records, key
@@ -28,9 +27,6 @@ def named_apart(items: Sequence[Item], records: Records) -> list[Item]:
     Args:
         items: entries of `bundle.data.scans.find_scans`.
         records: what the folder holds.
-
-    Raises:
-        UserError: a labelled case has the name of another scan: it would not be found beside its reference.
     """
     mine = {key(str(item["case"])) for item in items}
     named = []
@@ -40,9 +36,6 @@ def named_apart(items: Sequence[Item], records: Records) -> list[Item]:
         if entry is None or is_of(entry, item):
             named.append(item)
             continue
-        if "label_path" in item:
-            problem = f"this folder holds the result of another scan named {case} ({entry['source']})"
-            raise UserError(records.folder, problem, "give another --output_dir")
         name = next(name for name in _candidates(case, item) if key(name) not in mine and is_free(records.get(name), item))
         mine.add(key(name))
         logger.warning("%s is the name of %s in this folder: %s is named %s", case, entry["source"], spelled(item["source"]), name)

@@ -13,18 +13,19 @@ from typing import Any
 
 import bundle
 from bundle import files, identity, outputs
+from bundle.claims import Claims
 from bundle.errors import UserError, reason
 from bundle.handlers.case_names import named_apart
 from bundle.handlers.finished import Wanted, architecture
+from bundle.handlers.run_tables import RunTables, failed_rows, rows_by_case
 from bundle.inferers.case import Case
 from bundle.inferers.evaluator import CaseHandler, ScanEvaluator
-from bundle.records import Claims, Entry, Records, own_files
+from bundle.records import Entry, Records, own_files
 
 logger = logging.getLogger("bundle.inference")
 
-# the tables are written anew when a 50th of the cases is new and so many times as long has passed as it takes, or after a minute:
-# bytes grow with the cases, not their square, and time by a twentieth at most
-SHARE, PAUSE, SECONDS = 50, 20.0, 60.0
+# seconds to wait, at the end, for cases that other processes are doing, and between two looks
+WAIT, POLL = 600.0, 1.0
 NOT_KEPT = ("kept", "error", "case", "source", "status")
 
 
@@ -59,23 +60,24 @@ class RunRecord(CaseHandler):
         asked = sorted(name for name, on in (options or {}).items() if on)
         self.wanted = Wanted(self.folder, {**(settings or {}), **digests}, asked)
         self.records = Records(self.folder)
+        self.tables = RunTables(self.records)
         self.claims = Claims(self.records.hidden)
         self.finished: set[str] = set()
         self.mine: dict[str, Entry] = {}
         self.names: dict[str, str] = {}
         self.hidden: set[str] = set()
-        self.started, self._new, self._written_at, self._took = "", 0, 0.0, 0.0
+        self.started = ""
 
     def named(self, items: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         """Read the records, and give each entry a name that no other scan has in this folder.
 
         Raises:
-            UserError: the folder cannot be written, or a labelled case has the name of another scan.
+            UserError: the folder cannot be written.
         """
         if self.folder.exists() and not self.folder.is_dir():
             raise UserError(self.folder, "this is a file, not a folder", "give --output_dir a folder")
         try:
-            self.records.open(lambda: _rows_by_case(self.folder))
+            self.records.open(lambda: rows_by_case(self.folder))
             self.claims.clear()
         except OSError as error:
             raise self._not_writable(error) from error
@@ -116,12 +118,20 @@ class RunRecord(CaseHandler):
         name = str(item["case"])
         if not self.claims.take(name):
             return False
-        entry = self.records.reread(name)
-        meanwhile = entry is not None and entry["status"] == "ok" and entry.get("ended", "") >= self.started
-        if meanwhile and entry.get("process") != _process() and self._why_again(item, overwrite=False) == "":
+        if self._done_meanwhile(item):
             self.claims.give_back(name)
             return False
         return True
+
+    def later(self, items: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Those of the entries that another process has let go of unfinished; waits while one that lives does them."""
+        end, left = time.monotonic() + WAIT, list(items)
+        while left := [item for item in left if not self._done_meanwhile(item)]:
+            free = [item for item in left if not self.claims.others(str(item["case"]))]
+            if free or time.monotonic() > end:
+                return free
+            time.sleep(POLL)
+        return []
 
     def loaded(self, case: Case) -> None:
         """Take the digest of the bytes that were just read, which the system still has in memory."""
@@ -147,16 +157,14 @@ class RunRecord(CaseHandler):
                     self._clear(before, entry)
         finally:
             self.claims.give_back(case.name)
-        self._new += 0 if case.skipped else 1
-        passed = time.monotonic() - self._written_at
-        if (self._new >= max(1, len(self.records) // SHARE) and passed > PAUSE * self._took) or passed > SECONDS:
+        if not case.skipped and self.tables.note():
             # the record of the case is written: the tables are tried again with the next one, and at the end
             with suppress(OSError):
                 self._write_tables(finished=False)
 
     def finish(self, evaluator: ScanEvaluator) -> None:
         """Note that the run came to its end."""
-        self.claims.give_back()
+        self.claims.give_all_back()
         self.hidden = {entry["case"] for entry in self.records if entry["case"] not in self.mine and self._is_past(entry)}
         self._write_tables(finished=True)
 
@@ -175,6 +183,16 @@ class RunRecord(CaseHandler):
         if not found:
             raise UserError(self.folder, "no case could be segmented, so there is nothing to score", "see run.json there for the reasons")
         return found
+
+    def _done_meanwhile(self, item: dict[str, Any]) -> bool:
+        """Whether another process has finished the case since this run began."""
+        entry = self.records.reread(str(item["case"]))
+        if entry is None or entry["status"] != "ok" or entry.get("ended", "") < self.started or entry.get("process") == _process():
+            return False
+        if self._why_again(item, overwrite=False) != "":
+            return False
+        self.finished.add(str(item["case"]))
+        return True
 
     def _not_writable(self, error: OSError) -> UserError:
         problem = f"results cannot be written here ({error.strerror or error})"
@@ -205,7 +223,7 @@ class RunRecord(CaseHandler):
         kept = None if broken else before if before.get("status") == "ok" else before.get("kept")
         entry = {**self._entry(case), "status": "failed", "output": None, "error": files.spelled(reason(case.error))}
         entry["files"] = sorted({*own_files(before), *case.files}) if broken else []
-        entry["rows"] = _failed_rows(entry, kept)
+        entry["rows"] = failed_rows(entry, kept)
         if kept:
             entry["kept"] = {name: value for name, value in kept.items() if name not in NOT_KEPT} | {"source": kept["source"]}
         return entry
@@ -245,29 +263,9 @@ class RunRecord(CaseHandler):
         return entry["status"] == "failed" and not entry.get("kept") and not os.path.lexists(entry["source"])
 
     def _write_tables(self, finished: bool) -> None:
-        """Make `run.json` and `cases.csv` of the records of all runs and processes."""
-        from bundle.reports.cases import write_rows
-
-        began = time.monotonic()
-        with files.locked(self.records.hidden / ".lock", wait=30.0 if finished else 0.0) as alone:
-            if not alone:
-                return
-            self.records.refresh()
-            entries = [entry for entry in self.records if entry["case"] not in self.hidden]
-            written = sum(entry["status"] == "ok" for entry in entries)
-            content = {
-                "bundle": bundle.__version__,
-                "settings": self.wanted.settings | {"ckpt_path": None if self.weights is None else files.spelled(self.weights)},
-                "started": self.started,
-                "finished": _now() if finished else None,
-                "written": written,
-                "failed": len(entries) - written,
-                "cases": [_without_rows(entry) for entry in entries],
-            }
-            files.write_json(self.folder / outputs.RECORD, content)
-            write_rows(self.folder, [row for entry in entries for row in entry.get("rows") or []])
-            self._new, self._written_at = 0, time.monotonic()
-            self._took = self._written_at - began
+        settings = self.wanted.settings | {"ckpt_path": None if self.weights is None else files.spelled(self.weights)}
+        run = {"settings": settings, "started": self.started, "finished": _now() if finished else None}
+        self.tables.write(run, self.hidden, wait=30.0 if finished else 0.0)
 
 
 class _Shown:
@@ -279,35 +277,6 @@ class _Shown:
     def get(self, case: str) -> Entry | None:
         entry = self._records.get(case)
         return None if entry is None or entry["case"] in self._hidden else entry
-
-
-def _failed_rows(entry: Entry, kept: Mapping[str, Any] | None) -> list[dict[str, Any]]:
-    """Rows of `cases.csv` for a case that failed: those of the result that is kept, marked, or one that holds the error."""
-    from bundle.reports.cases import CaseResult, case_rows
-
-    rows = case_rows(CaseResult(name=entry["case"], source=entry["source"], error=entry["error"]))
-    if not kept or not kept.get("rows"):
-        return rows
-    note = f"{entry['error']} (files and figures are those of an earlier run{', ' + kept['ended'] if kept.get('ended') else ''})"
-    marked = {name: rows[0][name] for name in ("source", "status", "review", "score", "reasons")} | {"error": note}
-    return [{**row, **marked} for row in kept["rows"]]
-
-
-def _rows_by_case(folder: Path) -> dict[str, list[dict[str, str]]]:
-    from bundle.reports.cases import read_cases_csv
-
-    rows: dict[str, list[dict[str, str]]] = {}
-    with suppress(OSError, ValueError):
-        for row in read_cases_csv(folder):
-            rows.setdefault(row["case"], []).append(row)
-    return rows
-
-
-def _without_rows(entry: Entry) -> Entry:
-    shown = {name: value for name, value in entry.items() if name != "rows"}
-    if entry.get("kept"):
-        shown["kept"] = {name: value for name, value in entry["kept"].items() if name != "rows"}
-    return shown
 
 
 def _digest(path: str | os.PathLike | None) -> str | None:

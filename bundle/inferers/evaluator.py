@@ -39,6 +39,10 @@ class CaseHandler:
         """Asked just before a case is loaded; False: another process does it."""
         return True
 
+    def later(self, items: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Asked at the end about cases that were not claimed: those to try again. It may wait for other processes."""
+        return []
+
     def loaded(self, case: Case) -> None:
         """The scan was read, on the loading thread; raise to let the case fail."""
 
@@ -117,8 +121,10 @@ class ScanEvaluator:
         todo = [item for item in items if not any(handler.done(item) for handler in self.handlers)]
         self.cases, self.problems, self.interrupted = [], [], False
         try:
-            for _ in self._through_network(todo):
-                pass
+            while todo:
+                skipped = [case for case in self._through_network(todo) if case.skipped]
+                todo = [item for handler in self.handlers for item in handler.later([case.item for case in skipped])]
+                self._leave([case for case in skipped if case.item not in todo])
         except KeyboardInterrupt:
             self.interrupted = True
             raise
@@ -126,6 +132,14 @@ class ScanEvaluator:
             for handler in self.handlers:
                 self._finish(handler)
         return self.cases
+
+    def _leave(self, cases: list[Case]) -> None:
+        """End the cases of other processes; one that is not finished by now counts as failed."""
+        for case in cases:
+            if not any(handler.done(case.item) for handler in self.handlers):
+                problem = "another process has claimed it for this folder and has not finished it"
+                case.error = UserError(case.source, problem, "run the same command again when that process has ended")
+            self._end_all(case)
 
     def _finish(self, handler: CaseHandler) -> None:
         # a table that cannot be written takes nothing from the results
@@ -205,10 +219,14 @@ class ScanEvaluator:
                         handler.replacing(case)
                     case.publish()
         case.release()
+        if not case.skipped:
+            self._end_all(case)
+        return case
+
+    def _end_all(self, case: Case) -> None:
         for handler in self.handlers:
             self._end(handler, case)
         self.cases.append(case)
-        return case
 
     def _end(self, handler: CaseHandler, case: Case) -> None:
         # what cannot be recorded counts as failed: the next run does it again

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ import torch
 from light_evaluator import LABELS, evaluator, logits, scan, spleen_voxels
 
 from bundle import records
+from bundle.claims import Claims
 from bundle.errors import UserError
 from bundle.files import place
 from bundle.handlers.run_record import RunRecord
@@ -167,11 +170,11 @@ def test_an_evaluation_scores_what_these_weights_made(tmp_path: Path, out: Path)
     first.run()
     items = list(first.dataset.data)
     record = first.handlers[0]
-    assert record.label_maps(items) == [str(out / f"{name}_seg.nii.gz") for name in "ab"]
+    assert record.label_maps(items) == {name: str(out / f"{name}_seg.nii.gz") for name in "ab"}
     (data / "b.nii").write_bytes(b"")
     second = evaluator(data, out, weights=weights(tmp_path / "w.pt", 2.0))
     second.run()
-    assert second.handlers[0].label_maps(items) == [str(out / "a_seg.nii.gz")], "b is of the weights before"
+    assert second.handlers[0].label_maps(items) == {"a": str(out / "a_seg.nii.gz")}, "b is of the weights before"
     assert (out / "b_seg.nii.gz").is_file()
     other = RunRecord(out, {"labels": LABELS}, weights(tmp_path / "w.pt", 3.0))
     other.records.open()
@@ -181,12 +184,12 @@ def test_an_evaluation_scores_what_these_weights_made(tmp_path: Path, out: Path)
         other.label_maps(items)
 
 
-def test_a_labelled_case_never_takes_the_name_of_another_scan(tmp_path: Path, out: Path) -> None:
+def test_a_case_under_another_name_is_scored_under_its_own(tmp_path: Path, out: Path) -> None:
     scan(tmp_path / "a" / "ct.nii"), scan(tmp_path / "b" / "ct.nii", 5)
     done(tmp_path / "a", out)
-    item = {"image": str(tmp_path / "b" / "ct.nii"), "source": str(tmp_path / "b" / "ct.nii"), "case": "ct", "label_path": "x"}
-    with pytest.raises(UserError, match=r"another scan named ct .*Fix: give another --output_dir"):
-        evaluator(tmp_path / "b", out, items=[item]).run()
+    engine = evaluator(tmp_path / "b", out)
+    engine.run()
+    assert engine.handlers[0].label_maps(engine.dataset.data) == {"ct": str(out / "b_ct_seg.nii.gz")}
 
 
 class Attention(CaseHandler):
@@ -257,23 +260,68 @@ def test_what_was_cut_off_between_two_files_is_done_again(tmp_path: Path, out: P
     assert done(path.parent, out, settings=first) == ["ct"]
 
 
-def test_a_case_of_another_living_process_is_left_to_it(tmp_path: Path, out: Path) -> None:
+def claimed(out: Path, case: str, pid: int, where: str | None = None) -> Path:
+    path = out / ".records" / f"{case}.claim"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"place": where or place(), "pid": pid}))
+    return path
+
+
+def test_a_case_of_another_living_process_is_left_to_it(tmp_path: Path, out: Path, monkeypatch) -> None:
     for name in ("a", "b", "c"):
         scan(tmp_path / "data" / f"{name}.nii")
-    done(tmp_path / "data", out)
-    shutil.rmtree(out)
-    (out / ".records").mkdir(parents=True)
+    monkeypatch.setattr("bundle.handlers.run_record.WAIT", 0.0)
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
-    for name, pid in (("a", os.getppid()), ("b", gone.pid)):
-        (out / ".records" / f"{name}.claim").write_text(json.dumps({"place": place(), "pid": pid}))
+    claimed(out, "a", os.getppid()), claimed(out, "b", gone.pid)
     (out / f".c_seg.nii.gz.{place()}.{os.getppid()}.unfinished").write_bytes(b"being written")
     engine = evaluator(tmp_path / "data", out)
     cases = {case.name: case for case in engine.run()}
-    assert cases["a"].skipped and not cases["b"].skipped and not engine.failed
-    assert sorted(p.name for p in out.glob("*_seg.nii.gz")) == ["b_seg.nii.gz", "c_seg.nii.gz"]
+    assert cases["a"].skipped and not cases["b"].skipped
+    assert [case.name for case in engine.failed] == ["a"] and "another process has claimed it" in str(engine.failed[0].error)
+    assert sorted(p.name for p in out.glob("*_seg.nii.gz")) == ["b_seg.nii.gz", "c_seg.nii.gz"] and list(recorded(out)) == ["b", "c"]
     assert [p.name for p in (out / ".records").glob("*.claim")] == ["a.claim"]
     assert list(out.glob(".c_seg*")), "what a living process writes stays"
+
+
+def test_a_case_that_another_process_lets_go_of_is_done_at_the_end(tmp_path: Path, out: Path, monkeypatch) -> None:
+    for name in ("a", "b"):
+        scan(tmp_path / "data" / f"{name}.nii")
+    monkeypatch.setattr("bundle.handlers.run_record.POLL", 0.01)
+    claim = claimed(out, "a", 1, "0" * 8)  # of another machine, just now
+
+    class Killed(CaseHandler):
+        """The other machine goes down while b is done here: its claim grows old."""
+
+        def ended(self, case) -> None:
+            if case.name == "b":
+                os.utime(claim, (0, os.stat(claim).st_mtime - 1000))
+
+    engine = evaluator(tmp_path / "data", out, Killed())
+    assert [(case.name, case.skipped) for case in engine.run()] == [("b", False), ("a", False)]
+    assert not engine.failed and list(recorded(out)) == ["a", "b"]
+
+
+def test_a_claim_shows_that_its_process_lives(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("bundle.claims.BEAT", 0.01)
+    claims = Claims(tmp_path)
+    assert claims.take("a") and claims.take("a") and not claims.others("a")
+    os.utime(tmp_path / "a.claim", (0, 0))
+    deadline = time.monotonic() + 20
+    while os.stat(tmp_path / "a.claim").st_mtime == 0 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert os.stat(tmp_path / "a.claim").st_mtime > 0
+    assert Claims(tmp_path).others("a") and not Claims(tmp_path).take("a")
+    claims.give_all_back()
+    assert list(tmp_path.iterdir()) == [] and Claims(tmp_path).take("a")
+
+
+def test_without_room_for_a_claim_the_case_is_done(tmp_path: Path, monkeypatch) -> None:
+    def full(*arguments: object, **options: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("bundle.claims._make_new", full)
+    assert Claims(tmp_path).take("a") and list(tmp_path.iterdir()) == []
 
 
 def test_a_case_that_another_process_finished_meanwhile_is_not_done_twice(tmp_path: Path, out: Path) -> None:
@@ -336,7 +384,7 @@ def test_tables_are_not_written_anew_after_every_case(tmp_path: Path, out: Path,
     shutil.rmtree(tmp_path / "data")
     scan(tmp_path / "data" / "x1.nii"), scan(tmp_path / "data" / "x2.nii"), scan(tmp_path / "data" / "x3.nii")
     sizes = []
-    monkeypatch.setattr("bundle.handlers.run_record.PAUSE", 0.0)
+    monkeypatch.setattr("bundle.handlers.run_tables.PAUSE", 0.0)
     write = RunRecord._write_tables
     monkeypatch.setattr(RunRecord, "_write_tables", lambda self, finished: sizes.append(finished) or write(self, finished))
     done(tmp_path / "data", out)
