@@ -153,7 +153,7 @@ KINDS: dict[str, Kind] = {
     "with_test": switch,
     "train_size": whole(1, optional=True),
     "test_size": whole(1, optional=True),
-    "section": one_of("training", "validation", "test"),
+    "section": one_of("training", "validation", "test", "all"),
     "spacing": several(POSITIVE, 3, "three numbers above 0 in mm, such as 2,2,2"),
     "hu_range": rising,
     # how it runs
