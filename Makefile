@@ -64,7 +64,7 @@ test-slow: $(VENV)/.ready
 
 test-monai-label: $(VENV)/.ready
 	$(BUNDLE) monai-label-install $(LABEL_VENV)
-	MONAI_LABEL_PYTHON="$(abspath $(LABEL_VENV))/bin/python" $(VENV)/bin/python -m pytest tests/monai_label --durations=0
+	MONAI_LABEL_PYTHON="$(abspath $(LABEL_VENV))/bin/python" $(VENV)/bin/python -m pytest tests/monai_label tests/test_telemetry.py --durations=0
 
 SYNTHESISE = $(BUNDLE) synthesise data/weights --validation 5 \
 	$(if $(wildcard $(MAPS)),--maps $(MAPS)) $(if $(wildcard $(REAL)),--real $(REAL)) $(if $(wildcard $(PEOPLE)),--people $(PEOPLE))

@@ -189,7 +189,7 @@ class _Checks:
     @staticmethod
     def info(given: Arguments) -> None:
         if "info" in given:
-            given["info"] = json.dumps(values.json_object("info", given["info"]))
+            given["info"] = json.dumps(values.info("info", given["info"]))
 
     @staticmethod
     def session(given: Arguments) -> None:

@@ -26,6 +26,8 @@ DEVICE = re.compile(r"cpu|mps|cuda(:[0-9]{1,2})?")
 GPUS = re.compile(r"all|[0-9]{1,2}(,[0-9]{1,2})*")
 LABEL_NAME = re.compile(r"[\w .,()+-]{0,200}")
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+# of these the choice of the next scan is made; another kind of value there would end each later choice
+SERVERS_OWN = {"strategy", "doubt", "doubt_ts", "reasons", "epistemic_entropy", "epistemic_ts", "ts", "name", "path"}
 DTYPES = ("uint8", "uint16", "int16", "int32", "float32")
 
 
@@ -236,3 +238,11 @@ def json_object(name: str, text: str | None) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise Refused(f"{name}: is not a JSON object.", 400)
     return plain(name, found)
+
+
+def info(name: str, text: str | None) -> dict[str, Any]:
+    """What a viewer notes about an image or a label: a plain JSON object, without the keys that the server itself writes and reads."""
+    found = json_object(name, text)
+    if taken := SERVERS_OWN & found.keys():
+        raise Refused(f"{name}: the server itself writes {', '.join(sorted(taken))}.", 400)
+    return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from typing import Any
 
@@ -143,6 +144,13 @@ def test_a_form_field_is_a_plain_json_object(text: str) -> None:
     with pytest.raises(Refused, match="params"):
         values.json_object("params", text)
     assert values.json_object("params", '{"a": 1}') == {"a": 1} and values.json_object("params", "") == {}
+
+
+def test_notes_of_a_viewer_leave_the_servers_own_alone() -> None:
+    assert values.info("info", '{"note": "seen"}') == {"note": "seen"}
+    for key in ("strategy", "doubt", "ts"):
+        with pytest.raises(Refused, match=f"info: the server itself writes {key}"):
+            values.info("info", json.dumps({key: 1}))
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "../a", "a/b", "/etc/passwd", "a\\b", "C:\\x", "a\0b", "a\nb", "x" * 300, None])
