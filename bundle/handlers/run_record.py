@@ -125,11 +125,14 @@ class RunRecord(CaseHandler):
 
     def later(self, items: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         """Those of the entries that another process has let go of unfinished; waits while one that lives does them."""
-        end, left = time.monotonic() + WAIT, list(items)
+        end, left, said = time.monotonic() + WAIT, list(items), False
         while left := [item for item in left if not self._done_meanwhile(item)]:
             free = [item for item in left if not self.claims.others(str(item["case"]))]
             if free or time.monotonic() > end:
                 return free
+            if not said:
+                logger.warning("waiting for %s that another process is doing", "1 case" if len(left) == 1 else f"{len(left)} cases")
+                said = True
             time.sleep(POLL)
         return []
 
@@ -141,6 +144,8 @@ class RunRecord(CaseHandler):
 
     def replacing(self, case: Case) -> None:
         """Note that new files are about to take the place of those that the record lists."""
+        if not case.identity:  # a transform that is not MONAI's LoadImaged has read the scan
+            self.loaded(case)
         before = self.records.get(case.name)
         if before is not None:
             self.records.save({**before, "status": "replacing"})
