@@ -1,4 +1,4 @@
-"""Names of cases: where a scan lies below the folder that was asked for, as a file name that every system takes.
+"""Names of cases: where a scan is below the folder that was asked for, as a file name that every system takes.
 
 A name depends on the scan's own place only, never on what else is in the folder, so that runs over parts of a folder agree.
 """
@@ -17,7 +17,7 @@ LONGEST = 180
 
 
 class Place(NamedTuple):
-    """Where a scan lies: folders below the one asked for, and its own stem; `rank` says who keeps a name that two would have."""
+    """Where a scan is: folders below the one asked for, and its own stem; `rank` says who keeps a name that two would have."""
 
     parts: tuple[str, ...]
     rank: int = 0
@@ -81,7 +81,7 @@ def _encodable(character: str) -> bool:
 
 
 def _shortened(name: str, parts: Sequence[str], room: int = 0) -> str:
-    """At most `LONGEST - room` bytes: what is cut off is stood for by a digest of the whole."""
+    """At most `LONGEST - room` bytes: a digest of the whole takes the place of what is cut off."""
     if len(os.fsencode(name)) <= LONGEST - room:
         return name
     kept = name.encode("utf-8", "ignore")[: LONGEST - room - 9].decode("utf-8", "ignore")

@@ -1,4 +1,4 @@
-"""Which files beside scans are no scans: label maps, results of this bundle, other modalities. And the words that say so.
+"""Which files beside scans are not scans: label maps, results of this bundle, other modalities. And the words that say so.
 
 Decided by what is on record (run.json), by what headers say, by the layouts of public data sets and tools, and by names; by a name such
 as `mask` alone only where the image that it belongs to is in the same folder, so that no scan is lost for its name.
@@ -57,7 +57,7 @@ WEAK_WORDS = frozenset("roi rois contour contours structure structures organ org
 FILLING_WORDS = frozenset("tr ts va tv train training test testing val validation dicom dcm nifti nii nrrd".split())
 IMAGE_WORDS = frozenset("image images imaging img imgs volume vol ct cta scan orig original raw".split())
 OTHER_WORDS = {"pet": "pet", "pt": "pet", "suv": "pet", "mr": "mr", "mri": "mr", "dose": "dose", "rtdose": "dose"}
-# suffixes of BIDS (https://bids-specification.readthedocs.io): what is no CT says so at its end
+# suffixes of BIDS (https://bids-specification.readthedocs.io): what is not a CT says so at its end
 BIDS = re.compile(r"sub-[^_]+(?:_[a-z]+-[^_]+)*_(?P<suffix>[A-Za-z0-9]+)", re.IGNORECASE)
 BIDS_KINDS = {
     **dict.fromkeys("mask dseg probseg".split(), "labels"),
@@ -72,7 +72,7 @@ ARCHIVE_ENDINGS = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".7
 
 @dataclass(frozen=True)
 class LeftAlone:
-    """Something that is no scan: its kind (one of `KINDS`, or words for one and for many), an example, and how many there are."""
+    """Something that is not a scan: its kind (one of `KINDS`, or words for one and for many), an example, and how many there are."""
 
     kind: str | tuple[str, str]
     path: str
@@ -80,7 +80,7 @@ class LeftAlone:
 
 
 def sort_out(files: Sequence[Path], below: Path, root: Path, recorded: set[Path]) -> tuple[list[Path], list[LeftAlone]]:
-    """The files of one folder that may be scans, and those that are none.
+    """The files of one folder that may be scans, and those that are not.
 
     Args:
         files: volume files of the folder.
@@ -118,7 +118,7 @@ def label_folder(folder: Path, root: Path) -> bool:
 
 
 def kind_by_name(path: Path, folder: Path, root: Path) -> str | None:
-    """The kind of a file whose own name is enough to tell that it is no scan."""
+    """The kind of a file whose own name is enough to tell that it is not a scan."""
     name = stem(path)
     lower = name.lower()
     if lower.endswith((".seg", ".label", "_seg")):

@@ -42,7 +42,7 @@ class Scan:
 
 
 class FoundScans(list):
-    """Entries of scans sorted by source, and in `left_alone` a line for each kind of thing that is no scan."""
+    """Entries of scans sorted by source, and in `left_alone` a line for each kind of thing that is not a scan."""
 
     left_alone: list[str]
 
@@ -71,7 +71,7 @@ class _Search:
 def find_scans(dataset_dir: str | os.PathLike, leave_out: str | os.PathLike | None = None) -> FoundScans:
     """Every scan below a folder as `[{"image": path or slices, "case": name, "source": path}, ...]`.
 
-    What cannot be read has `problem` and `fix` as well. Hidden files and what is no scan (`bundle.data.left_alone`) are left alone;
+    What cannot be read has `problem` and `fix` as well. Hidden files and what is not a scan (`bundle.data.left_alone`) are left alone;
     a file that is given by its own path is taken whatever it is called. A case is named after the folders below `dataset_dir` and its
     file (`patA/CT/scan.nii.gz`: `patA_CT_scan`), a DICOM series after its folder.
 

@@ -1,4 +1,4 @@
-"""Going through a folder of other people's files: nothing is opened that is no file, and what cannot be read is said."""
+"""Going through a folder of other people's files: only files are opened, and what cannot be read is named."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def walk(root: Path, leave_out: Path | None = None) -> Iterator[Here]:
 
 
 def file_problem(path: str | os.PathLike) -> Problem | None:
-    """Why a path cannot be read as a file; None where it can. What is no file, a named pipe for one, is not opened."""
+    """Why a path cannot be read as a file; None where it can. A named pipe, for one, is not a file and is not opened."""
     special = _no_file(path)
     if special is not None:
         return special
@@ -106,7 +106,7 @@ def _look(folder: Path) -> Here:
 
 
 def _no_file(path: str | os.PathLike) -> Problem | None:
-    """What a path is that is no file; None for a file."""
+    """What a path is where it is not a file; None for a file."""
     try:
         mode = os.stat(path).st_mode
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""What lies beside scans in public data sets and behind tools is left alone and said; scans with odd names are not lost."""
+"""What is beside scans in public data sets and behind tools is left alone and said; scans with odd names are not lost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Folders with what is no file in them, and with what may not be read."""
+"""Folders with pipes, sockets and dead links in them, and with what may not be read."""
 
 from __future__ import annotations
 
