@@ -292,10 +292,11 @@ def _claim(output: Path, plan: Mapping[str, Any]) -> None:
 
 def _config(item: str) -> str:
     """The path of a config: as given, or in the bundle, or by the name of one in the bundle's `configs/` or a folder below it."""
-    for path in (Path(item), Path(root()) / item, Path(root()) / "configs" / f"{item}.json"):
+    configs = Path(root()) / "configs"
+    for path in (Path(item), Path(root()) / item, *sorted(configs.rglob(f"{item}.json") if Path(item).name == item else [])):
         if path.is_file():
             return str(path.resolve())
-    known = ", ".join(sorted(path.stem for path in (Path(root()) / "configs").glob("*.json")))
+    known = ", ".join(sorted(path.stem for path in configs.rglob("*.json")))
     raise UserError(item, "there is no such config", f"give a path, or one of {known}")
 
 

@@ -19,6 +19,16 @@ from bundle.reports.experiment import experiment
 NOT_OVER_TRAINING = ("train", "inference", "evaluate", "metadata", "before_finetuning")
 CONFIGS = sorted(Path(__file__).parents[2].joinpath("configs").rglob("*.json"))
 OVERLAYS = [str(path) for path in CONFIGS if path.stem not in NOT_OVER_TRAINING and "inference" not in (*path.parts, path.stem[:9])]
+
+
+def _stack(overlay: str | None) -> list[str]:
+    """The overlay, behind the one that it lies on where that is not train.json."""
+    if overlay is None:
+        return []
+    bases = json.loads(Path(overlay).read_text(encoding="utf-8"))["+overlays"][Path(overlay).stem]
+    return [*([] if "train" in bases else [str(next(path for path in CONFIGS if path.stem == bases[0]))]), overlay]
+
+
 KEYS: dict[str, dict[str, Any]] = {
     "as it is": {},
     "no sizes": {"num_folds": 5, "train_size": None, "test_size": None},
@@ -62,7 +72,7 @@ def test_no_scored_case_was_trained_on(data: Path, tmp_path: Path, monkeypatch: 
     sections = Sections()
     monkeypatch.setattr(module.subprocess, "run", sections)
     with pytest.raises(UserError, match="could not be segmented"):  # the stand-in predicts nothing: one fold is enough
-        experiment(str(tmp_path / "out"), overlays=[overlay] if overlay else [], dataset_dir=str(data), **KEYS[keys])
+        experiment(str(tmp_path / "out"), overlays=_stack(overlay), dataset_dir=str(data), **KEYS[keys])
     (_, trained_by, trained), (_, scored_by, scored) = sections.found
     assert trained_by == scored_by
     assert trained and scored and not trained & scored
