@@ -137,7 +137,11 @@ def header(path: str | os.PathLike) -> Stored:
     with streams.opened(path) as stream:
         block = stream.read(HEADER_BYTES)
     parsed = _parsed(block)
-    return _other(path, voxels) if parsed is None else _nifti(path, voxels, *parsed)
+    if parsed is not None:
+        return _nifti(path, voxels, *parsed)
+    if ending(path) not in PAIR_ENDINGS:
+        raise UserError(path, "the file cannot be read as an image (it has no NIfTI header)", "check that it is a scan")
+    return _other(path, voxels)
 
 
 def _parsed(block: bytes) -> tuple[Any, np.ndarray] | None:
@@ -204,7 +208,8 @@ def _other(path: str, voxels: str) -> Stored:
     """Analyze, SPM and MGH, whose headers nibabel reads."""
     import nibabel
 
-    image = nibabel.load(path)
+    with nibabel.imageglobals.LoggingOutputSuppressor():
+        image = nibabel.load(path)
     found, proxy = image.header, image.dataobj
     sizes = np.array(found["delta" if "delta" in found.keys() else "pixdim"], dtype=float)
     sizes = sizes if len(sizes) == 3 else sizes[1:4]

@@ -269,6 +269,22 @@ def test_evaluate_keeps_cases_apart_whose_labels_have_one_name(tmp_path: Path, i
     assert sorted(set(cases)) == [f"case_{number}_segmentation" for number in range(3)]
 
 
+def test_the_label_map_has_both_forms_of_its_scan(tmp_path: Path, infer) -> None:
+    """nibabel takes the sform, ITK the qform: where they disagree, the label map must lie on the scan for both."""
+    moved = AFFINE.copy()
+    moved[:3, 3] += (15, -10, 20)
+    image = nibabel.Nifti1Image(body(), AFFINE)
+    image.set_sform(AFFINE, 2)
+    image.set_qform(moved, 1)
+    (tmp_path / "data").mkdir()
+    nibabel.save(image, tmp_path / "data" / "scan.nii.gz")
+    assert infer(tmp_path / "data", tmp_path / "out", attention=True)[1]
+    for name in ("scan_seg.nii.gz", "scan_attention_level2.nii.gz"):
+        header = nibabel.load(tmp_path / "out" / name).header
+        for found, expected, code in ((header.get_sform(coded=True), AFFINE, 2), (header.get_qform(coded=True), moved, 1)):
+            assert found[1] == code and np.allclose(found[0], expected, atol=1e-4), name
+
+
 def test_no_scan_is_a_readable_error(tmp_path: Path, infer) -> None:
     (tmp_path / "data").mkdir()
     with pytest.raises(Exception, match="find_scans") as caught:

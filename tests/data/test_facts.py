@@ -65,7 +65,7 @@ def test_absurd_intensities_stay_in_bounds(tmp_path, save):
     assert (facts["minimum"], facts["maximum"]) == (-3e9, 1e12)
 
 
-@pytest.mark.parametrize("ending", [".nrrd", ".mha"])
+@pytest.mark.parametrize("ending", [".nrrd", ".mha", ".MHA"])
 def test_other_formats(tmp_path, ending):
     import itk
 
@@ -73,7 +73,8 @@ def test_other_formats(tmp_path, ending):
     values[1, 2, 3] = 70
     image = itk.image_from_array(values)
     image.SetSpacing([1.0, 2.0, 3.0])
-    itk.imwrite(image, str(tmp_path / f"a{ending}"))
+    itk.imwrite(image, str(tmp_path / f"a{ending.lower()}"))
+    (tmp_path / f"a{ending.lower()}").rename(tmp_path / f"a{ending}")
     facts = image_facts(str(tmp_path / f"a{ending}"))
     assert facts["shape"] == [6, 5, 4] and facts["maximum"] == 70.0
     np.testing.assert_allclose(np.abs(np.diag(facts["affine"])), [1, 2, 3, 1])

@@ -25,6 +25,28 @@ def test_whole_numbers_stay_int16_in_the_order_of_the_file(tmp_path: Path) -> No
     assert np.array_equal(load(nifti(tmp_path / "one.nii", body()[..., None])).numpy(), body())
 
 
+def test_metadata_say_what_the_header_leaves_open_and_can_be_collated(tmp_path: Path) -> None:
+    from monai.data import list_data_collate
+
+    known = load(nifti(tmp_path / "scan.nii.gz"))
+    assert known.meta["orientation_known"] is True and known.meta["nifti_forms"].shape == (25,)
+    image = nibabel.Nifti1Image(body(), AFFINE)
+    image.set_sform(None, 0)
+    image.set_qform(None, 0)
+    nibabel.save(image, tmp_path / "guess.nii.gz")
+    guess = load(tmp_path / "guess.nii.gz")
+    assert guess.meta["orientation_known"] is False
+    batch = list_data_collate([{"image": known[None]}, {"image": guess[None]}])["image"]
+    assert batch.shape == (2, 1, *SHAPE)
+
+
+def test_a_budget_of_memory_bounds_what_a_header_may_claim(tmp_path: Path) -> None:
+    path = nifti(tmp_path / "scan.nii.gz")
+    assert LoadScand("image", memory_gb=1.0)({"image": str(path)})["image"].shape == SHAPE
+    with pytest.raises(UserError, match=r"30x26x22 voxels, .* GB, more than memory_gb"):
+        LoadScand("image", memory_gb=1e-5)({"image": str(path)})
+
+
 def test_slope_and_intercept(tmp_path: Path) -> None:
     raw = (body() + 1024).astype(np.uint16)
     for slope, intercept, dtype in ((1.0, -1024.0, torch.int16), (0.5, -512.0, torch.float32)):
