@@ -18,13 +18,13 @@ class UserError(ValueError):
         self.where, self.problem, self.fix = str(where), problem, fix
         super().__init__(f"{self.where}: {_sentence(problem)}" + (f" Fix: {_sentence(fix)}" if fix else ""))
 
-
-def _sentence(text: str) -> str:
-    return text if text.endswith("?") else f"{text}."
-
     def __reduce__(self) -> tuple[type[UserError], tuple[str, str, str]]:
         """Errors cross to other processes with their three parts."""
         return type(self), (self.where, self.problem, self.fix)
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith("?") else f"{text}."
 
 
 def reason(error: BaseException) -> str:
