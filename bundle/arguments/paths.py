@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 # keys whose values are names of files or folders; those that may be None as well
 NEEDED = ("bundle_root", "dataset_dir", "output_dir", "ckpt_dir", "ckpt_path", "pretrained", "openvino_cache")
 OPTIONAL = ("cache_dir", "datalist", "reference_ranges")
+# folders that a run writes to; those that are typed are looked at, as a run need not write to all of them
+WRITTEN = ("output_dir", "ckpt_dir", "cache_dir")
 # a value that begins with one of these means something to MONAI
 EXPRESSION, REFERENCE, MACRO = "$", "@", "%"
 
@@ -26,7 +28,7 @@ def take(parser: ConfigParser, line: CommandLine) -> None:
     """Give each key that names a file or folder the name as it was typed, or as it is in the config file.
 
     Raises:
-        UserError: a key without a value, a reference or expression that cannot be evaluated.
+        UserError: a key without a value, a reference or expression that cannot be evaluated, a folder that cannot be written to.
     """
     written = _written(line)
     for key in (*NEEDED, *OPTIONAL):
@@ -43,6 +45,8 @@ def take(parser: ConfigParser, line: CommandLine) -> None:
             value = expanded(raw, shown)
         else:
             value = _evaluated(key, raw, parser, shown)
+        if key in WRITTEN and typed and value is not None:
+            _check_writable(value, shown)
         parser.ref_resolver.resolved_content[key] = value
 
 
@@ -81,6 +85,17 @@ def _means_something(raw: str, parser: ConfigParser, shown: str) -> bool:
         problem = f"{raw} refers to another key, and no key has this name"
         raise UserError(shown, problem, f"for a file or folder of this name write ./{raw}")
     return not raw.startswith(MACRO)
+
+
+def _check_writable(folder: str, shown: str) -> None:
+    """Refuse a folder that cannot be made or written to, before hours are spent on what should go there."""
+    there = os.path.abspath(folder)
+    while not os.path.lexists(there) and there != os.path.dirname(there):
+        there = os.path.dirname(there)
+    if not os.path.isdir(there):
+        raise UserError(shown, f"{there} is not a folder", "choose another name, or move that file")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise UserError(shown, f"nothing can be written to {there}", "choose another folder, or change its permissions")
 
 
 def _evaluated(key: str, raw: Any, parser: ConfigParser, shown: str) -> str:

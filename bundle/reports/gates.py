@@ -20,7 +20,7 @@ Gated = dict[int, tuple["np.ndarray", "np.ndarray", "np.ndarray"]]
 
 def gates(
     image: str,
-    output: str = "gates.png",
+    output: str | None = None,
     *,
     reference: str | None = None,
     config_file: str | Sequence[str] = "configs/inference.json",
@@ -33,7 +33,7 @@ def gates(
 
     Args:
         image: the scan.
-        output: the PNG to write.
+        output: the PNG to write; by default `runs/gates.png` in the bundle's folder.
         reference: its label map.
         config_file: inference config and overlays (for instance an experiment's `shared.json`), separated by commas.
         ckpt_path: the weights; those of the config by default.
@@ -43,6 +43,8 @@ def gates(
         UserError: a network without gates.
     """
     from monai.bundle import ConfigParser
+
+    output = Path(root()) / "runs" / "gates.png" if output is None else Path(output)
 
     from bundle.reports.attention_figure import draw_gate, middle_of, window
     from bundle.reports.planes import as_shown
@@ -63,9 +65,9 @@ def gates(
         level: tuple(as_shown(part, "axial", min(index * part.shape[2] // label.shape[2], part.shape[2] - 1)) for part in parts)
         for level, parts in gated_features(network, scan[None]).items()
     }
-    draw_gate(as_shown(scan[0].numpy(), "axial", index), as_shown(label, "axial", index), levels, Path(output))
+    draw_gate(as_shown(scan[0].numpy(), "axial", index), as_shown(label, "axial", index), levels, output)
     print(f"Written: {output}")
-    return Path(output)
+    return output
 
 
 def gated_features(network: torch.nn.Module, image: torch.Tensor) -> Gated:

@@ -98,6 +98,19 @@ def test_a_folder_that_exists_is_taken_whatever_its_name(typed: Any, tmp_path: P
     assert line.startswith(f"{name}: ") and "no scan" in line
 
 
+@pytest.mark.parametrize("key", ["--output_dir", "--ckpt_dir", "--cache_dir"])
+def test_a_folder_that_cannot_be_written_to_is_named_at_once(typed: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str) -> None:
+    (tmp_path / "file").touch()
+    for name in ("file", "file/below/it"):
+        assert (
+            typed(*TRAIN, key, str(tmp_path / name))
+            == f"{key}: {tmp_path / 'file'} is not a folder. Fix: choose another name, or move that file."
+        )
+    # whatever the user of this test may do
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    assert typed(*TRAIN, key, str(tmp_path / "a" / "b")).startswith(f"{key}: nothing can be written to {tmp_path}.")
+
+
 def test_names_in_a_config_file_keep_their_number_sign(typed: Any, tmp_path: Path) -> None:
     """MONAI writes `::` for `#` in every text of a config."""
     (tmp_path / "mine.json").write_text(json.dumps({"dataset_dir": "scans#1", "note": "scans of #1"}))
