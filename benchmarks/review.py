@@ -22,8 +22,8 @@ import nibabel
 import numpy as np
 from scipy import stats
 
-from bundle.reports.cases import read_cases_csv
-from bundle.reports.score import read_metrics, score
+from bundle.evaluation.score import read_metrics, score
+from bundle.quality.cases import read_cases_csv
 
 ROOT = Path(__file__).resolve().parent.parent
 # two ways to be bad: mean Dice this much below the median of the undamaged cases; some structure's Dice below this

@@ -6,26 +6,26 @@ import sys
 from importlib import import_module
 from inspect import getdoc
 
+from bundle.arguments.mistakes import one_line
 from bundle.errors import UserError
-from bundle.mistakes import one_line
 
 # verb -> ("module:function", what it does in one line)
 VERBS: dict[str, tuple[str, str]] = {
     "run": ("bundle.arguments.front:run", "train or infer: monai.bundle run with this bundle's configs"),
-    "phantom": ("bundle.data.phantom:phantom", "write a data set of synthetic abdominal CT with labels"),
-    "check": ("bundle.data.doctor:check", "a doctor for a data set: problems with their fixes, summary, picture"),
+    "phantom": ("bundle.data.synthetic.phantom:phantom", "write a data set of synthetic abdominal CT with labels"),
+    "check": ("bundle.data.checks.doctor:check", "a doctor for a data set: problems with their fixes, summary, picture"),
     "prepare": ("bundle.data.prepare.run:prepare", "bring a public data set, as downloaded, into the layout that training reads"),
-    "synthesise": ("bundle.data.synthesis:synthesise", "write CT synthesised from label maps: the training set of the weights"),
-    "score": ("bundle.reports.score:score", "score label maps against references: metrics.csv, summary.json"),
+    "synthesise": ("bundle.data.synthetic.synthesis:synthesise", "write CT synthesised from label maps: the training set of the weights"),
+    "score": ("bundle.evaluation.score:score", "score label maps against references: metrics.csv, summary.json"),
     "convert-authors": ("bundle.networks.weights.authors:convert_authors", "weights of the authors' own code, for this bundle"),
     "average": ("bundle.networks.weights.average:average", "the mean of the weights of several epochs"),
-    "ranges": ("bundle.reports.learn_ranges:ranges", "what is usual in a labelled data set: volumes, HU, positions"),
-    "quickstart-report": ("bundle.reports.quickstart:quickstart_report", "table and paths at the end of make train"),
-    "compare": ("bundle.reports.compare:compare", "compare scored runs: Table 1, paired tests, effect per case"),
-    "misses": ("bundle.reports.misses:misses", "picture of predictions against a reference, misses marked"),
-    "gates": ("bundle.reports.gates:gates", "picture of features before and after the gates of a trained network"),
+    "ranges": ("bundle.quality.learn_ranges:ranges", "what is usual in a labelled data set: volumes, HU, positions"),
+    "quickstart-report": ("bundle.evaluation.quickstart:quickstart_report", "table and paths at the end of make train"),
+    "compare": ("bundle.evaluation.compare:compare", "compare scored runs: Table 1, paired tests, effect per case"),
+    "misses": ("bundle.pictures.misses:misses", "picture of predictions against a reference, misses marked"),
+    "gates": ("bundle.pictures.gates:gates", "picture of features before and after the gates of a trained network"),
     "diagrams": ("bundle.pictures.diagrams:diagrams", "draw the network and its gate, with their channels"),
-    "experiment": ("bundle.reports.experiment:experiment", "train, predict and score all folds of a configuration"),
+    "experiment": ("bundle.evaluation.experiment:experiment", "train, predict and score all folds of a configuration"),
     "monai-label": ("bundle.serving.monai_label:start", "serve to 3D Slicer or OHIF through MONAI Label"),
     "monai-label-install": ("bundle.serving.environment:install", "build the environment that MONAI Label needs"),
 }

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+from made_up_abdomen import abdomen  # noqa: F401  a fixture
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SHARED_DATA = Path(os.environ.get("BUNDLE_SHARED_DATA", REPOSITORY.parent / "shared" / "data"))

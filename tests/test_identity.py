@@ -6,7 +6,7 @@ import hashlib
 import os
 from pathlib import Path
 
-from bundle.identity import content_digest, files_of, size, stamp
+from bundle.results.identity import content_digest, files_of, size, stamp
 
 
 def a_file(path: Path, content: bytes = b"voxels") -> str:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from bundle import outputs
-from bundle.data.case_names import LONGEST
+from bundle.data.scans.case_names import LONGEST
 from bundle.files import aside_path
+from bundle.results import outputs
 
 
 def test_the_names_that_others_rely_on() -> None:

@@ -6,7 +6,7 @@ what would have no effect, in one line, and puts folder names back as they were 
 """
 
 from bundle.arguments import command_line
-from bundle.mistakes import install
+from bundle.arguments.mistakes import install
 
 if command_line.of_monai():
     # a config's imports are the first of ours that MONAI runs: from here on a person's mistake is one line

@@ -7,7 +7,7 @@ from typing import Any
 import ignite.distributed as idist
 
 from bundle import labels as labels_block
-from bundle.data.check import check_before_training
+from bundle.data.checks.check import check_before_training
 from bundle.data.datalist import datalist
 
 

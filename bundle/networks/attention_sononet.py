@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from bundle.networks.blocks import ConvNormAct, convolution, halve, resize
-from bundle.networks.convolve import conv_same
+from bundle.networks.fast.convolve import conv_same
 
 AGGREGATIONS = ("concat", "mean", "deep_supervision", "fine_tuned")
 NORMALISATIONS = ("mean_flow", "sigmoid", "softmax", "range")

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from bundle.networks.blocks import batch_norm, convolution, dropout_layer, resize
-from bundle.networks.convolve import conv_same
+from bundle.networks.fast.convolve import conv_same
 
 OPEN_LOGIT = 5.0  # sigmoid(5) = 0.9933: open, and still far enough from flat to learn to close
 
@@ -34,8 +34,6 @@ class GridAttentionGate(nn.Module):
 
     # whether only the coarsest skip can afford it; the others are additive then
     coarsest_only = False
-    # whether the product of x and alpha is all: no W, and no convolution that combines several gates
-    bare = False
 
     def __init__(
         self,

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bundle.networks.blocks import convolution, resize
-from bundle.networks.convolve import conv_same, for_export
+from bundle.networks.fast.convolve import conv_same, for_export
 
 
 class FusedHeads(nn.Module):

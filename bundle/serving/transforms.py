@@ -71,8 +71,8 @@ class QualityRecordd(MapTransform):
 
     def _record(self, labels: MetaTensor, confidence: Mapping[str, Any] | None) -> dict[str, Any]:
         from bundle.data.load_scan import LoadScand
-        from bundle.reports.cases import CaseResult
-        from bundle.reports.ranges import load_ranges
+        from bundle.quality.cases import CaseResult
+        from bundle.quality.ranges import load_ranges
 
         source = str(labels.meta["filename_or_obj"])
         scan = LoadScand("image")({"image": source})["image"]

@@ -12,7 +12,7 @@ import pytest
 from monai.bundle.scripts import run as monai_run
 
 from bundle.arguments import command_line
-from bundle.mistakes import MISTAKE, one_line
+from bundle.arguments.mistakes import MISTAKE, one_line
 
 TRAIN, INFER = ["training", "--config_file", "configs/train.json"], ["inference", "--config_file", "configs/inference.json"]
 

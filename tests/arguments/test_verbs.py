@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from bundle.__main__ import main
+from bundle.arguments.mistakes import INTERRUPTED, hook, one_line
 from bundle.arguments.verbs import call
 from bundle.errors import UserError
-from bundle.mistakes import INTERRUPTED, hook, one_line
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 import torch
 from monai.bundle import ConfigParser
 
-from bundle.handlers.epoch_table import read_table
+from bundle.handlers.training.epoch_table import read_table
 from bundle.networks import AttentionUnet
 
 

@@ -13,8 +13,8 @@ from monai.bundle import ConfigParser
 from bundle.data.datalist import datalist
 from bundle.data.splits import Split
 from bundle.errors import UserError
-from bundle.reports import experiment as module
-from bundle.reports.experiment import experiment
+from bundle.evaluation import experiment as module
+from bundle.evaluation.experiment import experiment
 
 NOT_OVER_TRAINING = ("train", "inference", "evaluate", "metadata", "before_finetuning")
 CONFIGS = sorted(Path(__file__).parents[2].joinpath("configs").rglob("*.json"))

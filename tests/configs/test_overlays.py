@@ -17,8 +17,8 @@ import bundle.distributed
 from bundle.arguments import overlays
 from bundle.arguments.command_line import CommandLine
 from bundle.arguments.config import shipped, shipped_names
+from bundle.arguments.mistakes import users_mistake
 from bundle.errors import UserError
-from bundle.mistakes import users_mistake
 
 NAMES = [name for name in shipped_names() if "+overlays" in shipped(name)]
 

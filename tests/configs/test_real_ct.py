@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from monai.bundle import create_workflow
 
-from bundle.handlers.epoch_table import read_table
+from bundle.handlers.training.epoch_table import read_table
 
 # 6 mm: the whole torso is 61x51x56 voxels, and a step takes a fraction of a second
 SHARED = {"spacing": [6.0, 6.0, 6.0], "network_def#channels": [8, 8, 16, 16, 32]}

@@ -16,9 +16,9 @@ import pytest
 import torch
 from monai.bundle import ConfigParser, create_workflow
 
+from bundle.arguments.mistakes import users_mistake
 from bundle.errors import UserError
-from bundle.handlers.epoch_table import read_table
-from bundle.mistakes import users_mistake
+from bundle.handlers.training.epoch_table import read_table
 
 SMALL = {"network_def#channels": [2, 2, 4, 4, 4], "patch_size": [16, 16, 16], "num_workers": 0, "max_epochs": 2, "val_interval": 1}
 ORGANS = "spleen right_kidney left_kidney gallbladder esophagus liver stomach aorta ivc veins pancreas right_adrenal left_adrenal".split()

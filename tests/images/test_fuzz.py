@@ -18,7 +18,7 @@ import pytest
 from awkward import AFFINE, SHAPE, body
 
 from bundle import reader_process
-from bundle.data.facts import image_facts
+from bundle.data.checks.facts import image_facts
 from bundle.errors import UserError
 from bundle.images import read_scan
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from light_evaluator import LABELS, evaluator, logits, scan, spleen_voxels
 
-from bundle.records import Records
+from bundle.results.records import Records
 
 CASES = 8
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from bundle.errors import UserError
-from bundle.inferers import setup
+from bundle.inferers import begin as setup
 
 
 @pytest.fixture

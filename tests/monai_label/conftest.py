@@ -15,7 +15,7 @@ import pytest
 from label_scans import around, in_axis_order, turned
 from label_server import Server
 
-from bundle.data.phantom import write_phantom
+from bundle.data.synthetic.phantom import write_phantom
 from bundle.serving.monai_label import MODEL, server_command, server_environment
 
 CASES = 6

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bundle.data.orientation import turn
+from bundle.data.checks.orientation import turn
 from bundle.dicom import find_series, looks_like_dicom, read_series
 
 

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
+from bundle.data.checks.orientation import by_header, decide, fit
 from bundle.data.datalist import ENDINGS
-from bundle.data.orientation import by_header, decide, fit
 from bundle.data.prepare.plan import Plan, PlannedCase, Targets, not_found, number
 from bundle.grids import spacing
 from bundle.images import read, write_nifti

@@ -230,7 +230,7 @@ def _report(plan: Plan, kept: dict, failed: dict[str, str], state: dict, output:
 
 def _check(plan: Plan, output: Path) -> None:
     """Say which structures are there, in how many cases, and what the doctor finds."""
-    from bundle.data.check import findings, measure
+    from bundle.data.checks.check import findings, measure
     from bundle.data.datalist import find_cases, sections
 
     measured = measure(find_cases(str(output)), cache_dir=str(output))

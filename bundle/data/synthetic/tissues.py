@@ -1,7 +1,7 @@
 """What a tissue looks like in CT: Hounsfield units by contrast phase, and texture. Maps a tissue map to a noise-free CT.
 
-A tissue map is a uint8 array of `Tissue` values. It may come from the procedural anatomy (`bundle.data.phantom`) or from
-label maps of real scans (`bundle.data.synthesis`); both are rendered here.
+A tissue map is a uint8 array of `Tissue` values. It may come from the procedural anatomy (`bundle.data.synthetic.phantom`) or from
+label maps of real scans (`bundle.data.synthetic.synthesis`); both are rendered here.
 """
 
 from __future__ import annotations

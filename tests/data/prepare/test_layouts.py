@@ -111,7 +111,7 @@ def test_flare_with_labels_in_folders_of_their_name(prepared, put, capsys):
 
 
 def test_prepared_sets_train_with_their_overlay_and_nothing_else(prepared, put):
-    from bundle.data.check import check_before_training
+    from bundle.data.checks.check import check_before_training
 
     for number in range(1, 7):
         put(f"Training/img/img{number:04d}.nii.gz", f"Training/label/label{number:04d}.nii.gz", (11, 1))

@@ -1,0 +1,1 @@
+"""Is a data set right: measured once, judged by rules, shown as a report."""

@@ -1,0 +1,284 @@
+"""What the facts of a data set say is wrong: one finding a mistake, each with file, problem and fix.
+
+Errors stop a training before it starts; warnings are what a person should look at.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from bundle import grids
+from bundle import labels as label_block
+from bundle.data.checks.hounsfield import SIDES_A_GUESS, Values, not_hounsfield
+from bundle.data.checks.orientation import FLIPS
+from bundle.data.datalist import Case
+from bundle.errors import UserError
+
+FLIP_GAIN, FLIP_TIMES = 0.05, 3.0  # a flip must explain so much more, and so many times as much, to be worth a word
+GRID_TOLERANCE = 0.1  # of a voxel's shortest edge: how far the corners of two grids may lie apart
+RIGHT_ANGLE_TOLERANCE = 0.5  # degrees
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the doctor: `level` is "error" or "warning", `code` a short name that does not change."""
+
+    level: str
+    code: str
+    case: str
+    file: str
+    problem: str
+    fix: str
+
+    def error(self) -> UserError:
+        """The finding as the error that a training is stopped with."""
+        return UserError(self.file, self.problem, self.fix)
+
+    def row(self) -> dict[str, str]:
+        """The finding as a row of a table."""
+        return asdict(self)
+
+
+def case_findings(
+    case: Case, image: Mapping, label: Mapping | None, labels: label_block.Labels, meaning: Mapping[int, str] | None = None
+) -> list[Finding]:
+    """Everything that is wrong with one case: its image, its label, and the two together.
+
+    `meaning` is what dataset.json calls the label values: one that it names and `labels` leaves out is no mistake, the
+    structure is not wanted and counts as background.
+    """
+    found = _readable(case, case.image, image) or [*_grid(case, case.image, image), *_intensities(case, image)]
+    if label is None:
+        return found
+    found += _readable(case, case.label, label) or [*_grid(case, case.label, label), *_values(case, label, labels, meaning or {})]
+    if not any(finding.code in ("unreadable", "not 3D", "affine") for finding in found):
+        found += _same_grid(case, image, label) or _flipped(case, label)
+    return found
+
+
+def duplicate_findings(cases: list[Case], images: Mapping[str, Mapping], sections: Mapping[str, str]) -> list[Finding]:
+    """The same image more than once, also stored flipped or under another name; an error where it crosses the splits."""
+    first: dict[str, Case] = {}
+    found = []
+    for case in cases:
+        facts = images[case.name]
+        if not facts.get("fingerprint") or facts["minimum"] == facts["maximum"]:
+            continue
+        other = first.setdefault(facts["fingerprint"], case)
+        if other is case:
+            continue
+        parts = {sections.get(other.name), sections.get(case.name)} - {None}
+        where = f", and they are in different splits ({', '.join(sorted(parts))})" if len(parts) > 1 else ""
+        fix = (
+            "keep one of the two: a scan in two splits makes the scores of the second worthless"
+            if where
+            else "keep one of the two: in other folds they come apart"
+        )
+        level = "error" if where else "warning"
+        found.append(Finding(level, "duplicate", case.name, case.image, f"holds the same scan as {other.image}{where}", fix))
+    return found
+
+
+def label_findings(source: str, cases: list[Case], facts: Mapping[str, Mapping], labels: Mapping, meaning: Mapping) -> list[Finding]:
+    """What the labels of all cases say together: structures nowhere to be found, and names that `dataset.json` gives otherwise."""
+    found = []
+    counts = [facts[case.name].get("counts", {}) for case in cases if case.label]
+    listed = {value for values in label_block.values(labels) for value in values}
+    left = {value: word for value, word in sorted(meaning.items()) if value not in listed and any(str(value) in count for count in counts)}
+    if left:
+        words = ", ".join(f"{word} ({value})" for value, word in left.items())
+        problem = f"{words} {'is' if len(left) == 1 else 'are'} in the data set but not in labels, and will count as background"
+        found.append(Finding("warning", "left out", "", source, problem, "nothing if that is meant; else name them in labels"))
+    for name, values in zip(label_block.names(labels), label_block.values(labels), strict=True):
+        if counts and not any(str(value) in count for count in counts for value in values):
+            problem = f"'{name}' (value {_some(values)}) is in no label map of the data set"
+            found.append(Finding("warning", "absent", "", source, problem, "correct its value in labels, or take it out of labels"))
+    for name, values in zip(label_block.names(labels), label_block.values(labels), strict=True):
+        named = {value for value, word in meaning.items() if word.lower() == name.lower()}
+        if named and not named & set(values):
+            problem = f"labels says that '{name}' is {_some(values)}, dataset.json says that it is {_some(sorted(named))}"
+            found.append(Finding("error", "names", "", source, problem, f'write "{name}": {_some(sorted(named))} in labels'))
+            continue
+        for value in values if name != "background" else ():
+            if value in meaning and not named and not _akin(name, meaning[value]):
+                problem = f"labels calls the value {value} '{name}', dataset.json calls it '{meaning[value]}'"
+                found.append(Finding("warning", "names", "", source, problem, "make sure that the two are the same structure"))
+    return found
+
+
+def missing_findings(case: Case, label: Mapping, labels: label_block.Labels) -> list[Finding]:
+    """Structures that one case does not have."""
+    counts = label.get("counts")
+    if counts is None:
+        return []
+    block = zip(label_block.names(labels), label_block.values(labels), strict=True)
+    absent = [name for name, values in block if not any(str(value) in counts for value in values)]
+    if not absent:
+        return []
+    problem = f"has no {', '.join(absent)}"
+    fix = "look whether it was forgotten; a structure that was removed or lies outside the scan may stay absent"
+    return [Finding("warning", "structure", case.name, case.label, problem, fix)]
+
+
+def patch_findings(case: Case, image: Mapping, patch_mm: tuple[float, float, float]) -> list[Finding]:
+    """Scans smaller than the training patch along an axis (x, y, z in mm)."""
+    if "error" in image or len(image.get("shape", ())) != 3:
+        return []
+    extent = extent_mm(image)
+    short = [f"{axis} {have:.0f} of {want:.0f} mm" for axis, have, want in zip("xyz", extent, patch_mm, strict=True) if have < want]
+    if not short:
+        return []
+    fix = "nothing, the patch is padded there; with many such scans take a smaller patch_size"
+    return [Finding("warning", "patch", case.name, case.image, f"is smaller than the patch: {', '.join(short)}", fix)]
+
+
+def spacing(facts: Mapping) -> list[float]:
+    """Voxel edges in mm, in the order of the array's axes."""
+    return grids.spacing(np.array(facts["affine"])).tolist()
+
+
+def extent_mm(facts: Mapping) -> list[float]:
+    """Size of the scan along the body's axes (right-left, back-front, feet-head) in mm."""
+    axes = np.abs(np.array(facts["affine"])[:3, :3])
+    return (axes @ np.array(facts["shape"][:3])).tolist()
+
+
+def volumes_ml(facts: Mapping, labels: label_block.Labels) -> dict[str, float]:
+    """Volume in ml of each structure of a label map; nothing where it could not be read."""
+    if "counts" not in facts:
+        return {}
+    voxel = grids.voxel_ml(np.array(facts["affine"]))
+    block = zip(label_block.names(labels), label_block.values(labels), strict=True)
+    return {name: sum(facts["counts"].get(str(value), 0) for value in values) * voxel for name, values in block}
+
+
+def _readable(case: Case, file: str, facts: Mapping) -> list[Finding]:
+    if "error" in facts:
+        fix = f"{facts.get('fix', 'copy or download it again')}, or take the case out"
+        return [Finding("error", "unreadable", case.name, file, f"cannot be read ({facts['error']})", fix)]
+    if len(facts["shape"]) != 3 or min(facts["shape"]) < 1:
+        size = "x".join(map(str, facts["shape"]))
+        return [Finding("error", "not 3D", case.name, file, f"is not a 3D volume (size {size})", "give one volume a file")]
+    if "minimum" not in facts and "counts" not in facts:
+        return [Finding("error", "not 3D", case.name, file, f"has voxels of the type {facts['dtype']}", "store one number a voxel")]
+    return []
+
+
+def _grid(case: Case, file: str, facts: Mapping) -> list[Finding]:
+    affine = np.array(facts["affine"])
+    if not np.isfinite(affine).all():
+        row = next(row for row in affine.tolist() if not np.isfinite(row).all())
+        return [Finding("error", "affine", case.name, file, f"its affine is not finite ({row})", "write it again with a valid affine")]
+    edges = np.linalg.norm(affine[:3, :3], axis=0)
+    if edges.min() < 1e-3 or abs(np.linalg.det(affine[:3, :3] / edges)) < 1e-3:
+        problem = f"its affine is singular (voxel edges {_mm(edges)})"
+        return [Finding("error", "affine", case.name, file, problem, "write it again with a valid affine")]
+    found = []
+    cosines = (affine[:3, :3] / edges).T @ (affine[:3, :3] / edges)
+    tilt = float(np.degrees(np.arcsin(min(1.0, np.abs(cosines - np.eye(3)).max()))))
+    if tilt > RIGHT_ANGLE_TOLERANCE:
+        problem = f"its axes are {tilt:.1f} degrees off a right angle (sheared affine, as of a tilted gantry)"
+        fix = "nothing where the tilt is real: it is resampled upright before the network; else correct the affine"
+        found.append(Finding("warning", "sheared", case.name, file, problem, fix))
+    if edges.max() > 12 or edges.min() < 0.2:
+        problem = f"its voxels measure {_mm(edges)}"
+        found.append(Finding("warning", "spacing", case.name, file, problem, "make sure that the affine is in mm"))
+    if facts.get("no_orientation"):
+        found.append(Finding("warning", "orientation", case.name, file, SIDES_A_GUESS, "convert it again from its source"))
+    if (facts.get("forms_gap_mm") or 0) > GRID_TOLERANCE * edges.min():
+        problem = f"its qform and sform disagree by {facts['forms_gap_mm']:.1f} mm; the sform is used"
+        found.append(Finding("warning", "qform", case.name, file, problem, "other tools may use the other: make them the same"))
+    return found
+
+
+def _intensities(case: Case, facts: Mapping) -> list[Finding]:
+    def finding(level: str, code: str, problem: str, fix: str) -> list[Finding]:
+        return [Finding(level, code, case.name, case.image, problem, fix)]
+
+    if facts["nonfinite"]:
+        fix = "replace them by air (-1024), or convert the scan again"
+        return finding("error", "NaN", f"has {facts['nonfinite']} voxels that are NaN or infinite", fix)
+    values = Values(facts["minimum"], facts["maximum"], facts["soft_share"], facts["histogram"], int(np.prod(facts["shape"])))
+    said = not_hounsfield(values)
+    if said is None:
+        return []
+    code, problem, fix = said
+    return finding("error" if code == "constant" else "warning", code, problem, fix)
+
+
+def _values(case: Case, facts: Mapping, labels: label_block.Labels, meaning: Mapping[int, str]) -> list[Finding]:
+    found = []
+    if facts["nonfinite"]:
+        problem = f"has {facts['nonfinite']} voxels that are NaN or infinite"
+        found.append(Finding("error", "label NaN", case.name, case.label, problem, "write the label map again, as whole numbers"))
+    if facts["fractions"]:
+        problem = f"has {facts['fractions']} voxels that are not whole numbers (such as {facts['fraction_example']:.9g})"
+        fix = "write the label map again with nearest-neighbour interpolation, as whole numbers"
+        found.append(Finding("error", "fraction", case.name, case.label, problem, fix))
+    known = {value for values in label_block.values(labels) for value in values} | set(meaning)
+    strange = {int(value): number for value, number in facts["counts"].items() if int(value) not in known}
+    if strange:
+        shown = ", ".join(f"{value} ({number} voxels)" for value, number in list(strange.items())[:8])
+        problem = f"holds values that are not in labels: {shown}{', ...' if len(strange) > 8 else ''}"
+        found.append(Finding("error", "values", case.name, case.label, problem, _fix_values(sorted(strange), labels)))
+    if set(map(int, facts["counts"])) <= {0} and not facts["fractions"]:
+        found.append(Finding("warning", "empty", case.name, case.label, "is empty, all background", "label the case, or take it out"))
+    return found
+
+
+def _fix_values(strange: list[int], labels: label_block.Labels) -> str:
+    if any(not 0 <= value <= 255 for value in strange):
+        return "write the label map again with values from 0 to 255"
+    background = label_block.values(labels)[0] + strange
+    return f'name them in labels, or count them as background: "background": {json.dumps(background)}'
+
+
+def _same_grid(case: Case, image: Mapping, label: Mapping) -> list[Finding]:
+    """An error unless the label's voxels are those of the image, in whatever order and direction its axes are stored."""
+    grid, other = [(tuple(facts["shape"]), np.array(facts["affine"])) for facts in (label, image)]
+    if grids.axes_onto(*grid, *other) is not None:
+        return []
+    fix = "resample the label onto the image's grid (nearest neighbour)"
+    if image["shape"] != label["shape"]:
+        sizes = ["x".join(map(str, shape)) for shape, _ in (grid, other)]
+        problem = f"its grid is {sizes[0]}, that of {case.image} is {sizes[1]}"
+        return [Finding("error", "grid", case.name, case.label, problem, fix)]
+    gap = grids.corner_gap(grid[1], other[1], other[0])
+    if gap <= GRID_TOLERANCE * min(spacing(image)):
+        return []
+    problem = f"it has the size of {case.image}, but another affine: the corners are up to {gap:.2f} mm apart"
+    fix += ", by the affines of both; if only the label's header is wrong, write the label again from its source"
+    return [Finding("error", "grid", case.name, case.label, problem, fix)]
+
+
+def _akin(one: str, other: str) -> bool:
+    """Whether one name is part of the other: kidney, kidney_left, right kidney."""
+    words = [set(name.lower().replace("_", " ").replace("-", " ").split()) for name in (one, other)]
+    return words[0] <= words[1] or words[1] <= words[0]
+
+
+def _flipped(case: Case, facts: Mapping) -> list[Finding]:
+    """A warning where the label fits its image far better under a flip of its array."""
+    scores = dict(zip(FLIPS, facts.get("fit", []), strict=False))
+    if not scores:
+        return []
+    best = max(scores, key=scores.__getitem__)
+    if scores[best] - scores[()] < FLIP_GAIN or scores[best] < FLIP_TIMES * scores[()]:
+        return []
+    axes = " and ".join("xyz"[axis] for axis in best)
+    shares = f"{100 * scores[best]:.0f} % of the variance explained, against {100 * scores[()]:.0f} %"
+    problem = f"it fits its image far better when it is flipped along {axes} ({shares})"
+    fix = "look at both in a viewer; where the label lies wrong, flip its array and keep the image's affine"
+    return [Finding("warning", "flipped", case.name, case.label, problem, fix)]
+
+
+def _mm(edges: np.ndarray) -> str:
+    return "x".join(f"{edge:.3g}" for edge in edges) + " mm"
+
+
+def _some(values: list[int]) -> str:
+    return str(values[0]) if len(values) == 1 else json.dumps(values)

@@ -1,0 +1,261 @@
+"""CT synthesised from real anatomies: the training set of the published weights, at 2 mm, in MSD layout."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
+
+import numpy as np
+
+from bundle.data.own_folder import claim
+from bundle.data.synthetic.phantom import LABELS, run_parallel
+from bundle.errors import UserError
+from bundle.files import write_json
+
+VERSION = 3
+SPACING = (2.0, 2.0, 2.0)
+# folders of the data set
+PARTS = ("imagesTr", "labelsTr", "donors")
+# begins the names of whole bodies
+PERSON = "person_"
+KINDS = ("maps", "phantom", "real", "people")
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Where anatomies come from; paths may be None: then the procedural anatomy alone is used.
+
+    Attributes:
+        donors: folder of prepared donors (`.npz`).
+        training, validation: names of the donors of each section.
+        real: folder of the real CT, or None.
+        people, people_held_out: names of the whole bodies of each section, prepared in the folder of the donors.
+    """
+
+    donors: str
+    training: tuple[str, ...]
+    validation: tuple[str, ...]
+    real: str | None
+    people: tuple[str, ...] = ()
+    people_held_out: tuple[str, ...] = ()
+
+
+def synthesise(
+    out: str,
+    cases: int = 300,
+    seed: int = 0,
+    maps: str | None = None,
+    real: str | None = None,
+    people: str | None = None,
+    validation: int = 12,
+    shares: tuple[float, float, float, float] = (0.35, 0.1, 0.15, 0.4),
+    jobs: int | None = None,
+    overwrite: bool = False,
+) -> Path:
+    """Write CT synthesised from label maps (and a real CT made new) to OUT: `python -m bundle synthesise OUT --maps FOLDER`.
+
+    Cases that stand already are kept, so the command goes on where it was interrupted, and more cases can be added. The
+    lists hold what stands, and grow with it: a training with `grow` takes up each scan in the epoch after it was written.
+
+    Args:
+        out: folder of the data set (imagesTr, labelsTr, dataset.json with the sections training and validation).
+        cases: scans for training.
+        seed: the same seed gives the same scans.
+        maps: folder of label maps of real scans (values as in `bundle.data.synthetic.donors.MULTIORGAN`); every sixth map
+            is kept out of training for the validation scans. Without it: the procedural anatomy alone.
+        real: folder of a real CT without contrast (`ct`, `structures`, `labels` `.nii.gz`, `structures.json`).
+        people: folder of whole bodies: `NAME/structures.nii.gz` with `structures.json`, name to value; every third is kept out of
+            training for the validation scans.
+        validation: scans of anatomies that training never sees.
+        shares: how many of the training scans come from maps, the procedural anatomy, the real CT and whole bodies.
+        jobs: processes; one per core by default.
+        overwrite: write again what is there already; scans of another seed or of other label maps are removed first.
+
+    Raises:
+        UserError: a folder is missing or holds nothing usable, or `out` holds something else.
+    """
+    folder = Path(out)
+    files = _label_maps(maps) | _whole_bodies(people)
+    sources = _sources(folder, files, real)
+    names = _names(cases, validation, seed, sources, shares)
+    claim(folder, "synthesis", _own(seed, sources), parts=PARTS, overwrite=overwrite)
+    todo = [name for name in names if overwrite or not _stands(folder, name)]
+    describe = partial(_describe, folder, names, seed, sources)
+    describe()
+    for name in PARTS:
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    _prepare(folder, files)
+    run_parallel(partial(_write_case, folder, sources, seed), todo, jobs=jobs, title="synthesis", after=describe)
+    print(f"{cases} scans for training and {validation} for validation in {folder}")
+    return folder
+
+
+def _names(cases: int, validation: int, seed: int, sources: Sources, shares: tuple[float, ...]) -> list[str]:
+    """Names of all scans; the kind of scan i depends on the seed and i alone, so a data set can grow."""
+    shares = (*shares, *[0.0] * (len(KINDS) - len(shares)))
+    weights = np.array(
+        [shares[0] * bool(sources.training), shares[1], shares[2] * (sources.real is not None), shares[3] * bool(sources.people)], float
+    )
+    if not weights.sum() > 0:
+        raise UserError("--shares", f"{shares} leaves nothing to draw from", "give the procedural anatomy a share, or --maps, or --real")
+    edges = np.cumsum(weights / weights.sum())
+    draws = np.random.default_rng([seed, 99]).random(cases)
+    kinds = [KINDS[min(int(np.searchsorted(edges, draw, side="right")), len(KINDS) - 1)] for draw in draws]
+    return [f"{kind}_{i:04d}" for i, kind in enumerate(kinds)] + [f"heldout_{i:04d}" for i in range(validation)]
+
+
+def _paths(folder: Path, name: str) -> list[Path]:
+    return [folder / "labelsTr" / f"{name}.nii.gz", folder / "imagesTr" / f"{name}.nii.gz"]
+
+
+def _stands(folder: Path, name: str) -> bool:
+    return all(path.exists() for path in _paths(folder, name))
+
+
+def _label_maps(maps: str | None) -> dict[str, Path]:
+    """The label maps of a folder by the name of their donor."""
+    if maps is None:
+        return {}
+    files = sorted(p for p in Path(maps).glob("*") if p.name.lower().endswith((".nii", ".nii.gz")))
+    if len(files) < 2:
+        fix = "give a folder with two or more .nii.gz label maps, or leave --maps away"
+        raise UserError(maps, f"holds {len(files)} label maps", fix)
+    return {path.name.split(".")[0]: path for path in files}
+
+
+def _whole_bodies(people: str | None) -> dict[str, Path]:
+    """The label maps of whole bodies by the name of their person."""
+    if people is None:
+        return {}
+    files = sorted(Path(people).glob("*/structures.nii.gz"))
+    if not files:
+        raise UserError(people, "holds no NAME/structures.nii.gz", "give a folder of whole bodies, or leave --people away")
+    return {f"{PERSON}{path.parent.name}": path for path in files}
+
+
+def _sources(folder: Path, files: Mapping[str, Path], real: str | None) -> Sources:
+    """Donors and people, split into training and validation by the order of their names, and the real CT."""
+    if real is not None and not (Path(real) / "ct.nii.gz").is_file():
+        raise UserError(real, "has no ct.nii.gz", "give the folder of a real CT, or leave --real away")
+    names, bodies = ([name for name in files if name.startswith(PERSON) == whole] for whole in (False, True))
+    kept_out, held = tuple(names[3::6] or names[-1:]), tuple(bodies[2::3])
+    training, seen = tuple(name for name in names if name not in kept_out), tuple(name for name in bodies if name not in held)
+    return Sources(str(folder / "donors"), training, kept_out, None if real is None else str(Path(real).resolve()), seen, held)
+
+
+def _own(seed: int, sources: Sources) -> dict[str, object]:
+    """What decides which scan a name stands for. Not the real CT: its scans have names of their own."""
+    return {
+        "seed": seed,
+        "version": VERSION,
+        "anatomies_training": list(sources.training),
+        "anatomies_validation": list(sources.validation),
+        "people_training": list(sources.people),
+        "people_validation": list(sources.people_held_out),
+    }
+
+
+def _prepare(folder: Path, files: Mapping[str, Path]) -> None:
+    """Turn label maps into donors and people, once."""
+    from bundle.data.synthetic.donors import read_donor, save_donor
+    from bundle.data.synthetic.people import read_person, save_person
+
+    for name, path in files.items():
+        prepared = folder / "donors" / f"{name}.npz"
+        if prepared.exists():
+            continue
+        if name.startswith(PERSON):
+            save_person(read_person(path), prepared)
+        else:
+            save_donor(read_donor(path), prepared)
+
+
+def _describe(folder: Path, names: list[str], seed: int, sources: Sources) -> None:
+    """Write `dataset.json` of the scans that stand, and `without_real.json`: the same list less those made from the real CT."""
+    names = [name for name in names if _stands(folder, name)]
+
+    def items(held_out: bool, without: str) -> list[dict[str, str]]:
+        chosen = [n for n in names if n.startswith("heldout") == held_out and not n.startswith(without)]
+        return [{"image": f"./imagesTr/{n}.nii.gz", "label": f"./labelsTr/{n}.nii.gz"} for n in chosen]
+
+    # Training without the real CT can be tested on it: its carry-over to real scans is then measured, not assumed.
+    real_pair = [{"image": f"{sources.real}/ct.nii.gz", "label": f"{sources.real}/labels.nii.gz"}] if sources.real else []
+    for file, without in (("dataset.json", "-"), ("without_real.json", "real")):
+        content = {
+            "name": "synthetic CT from real anatomies",
+            "tensorImageSize": "3D",
+            "modality": {"0": "CT"},
+            "labels": LABELS,
+            "training": items(False, without),
+            "validation": items(True, without),
+            "test": real_pair if without == "real" else [],
+            "synthesis": _own(seed, sources) | {"real": sources.real is not None and without != "real"},
+        }
+        write_json(folder / file, content)
+
+
+def _write_case(folder: Path, sources: Sources, seed: int, name: str) -> None:
+    from bundle.images.writing import write_nifti
+
+    image, labels, affine = make_scan(sources, name, seed)
+    for path, array in zip(_paths(folder, name), (labels, image), strict=True):
+        write_nifti(path, array, affine)
+
+
+def make_scan(sources: Sources, name: str, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """One scan at 2 mm, RAS: int16 image in HU, uint8 labels, (4, 4) affine.
+
+    Args:
+        sources: where anatomies come from.
+        name: `KIND_NUMBER`; the kind is one of `KINDS`, or `heldout` for an anatomy kept for validation.
+        seed: whole number; the same name and seed give the same scan.
+    """
+    from bundle.data.synthetic import recipes
+
+    kind, number = name.split("_")
+    held_out = kind == "heldout"
+    rng = np.random.default_rng([seed, 100 + held_out, int(number)])
+    donors = sources.validation if held_out else sources.training
+    people = sources.people_held_out if held_out else sources.people
+    if held_out:
+        kinds = [kind for kind, there in (("maps", donors), ("people", people)) if there] or ["phantom"]
+        kind = kinds[int(number) % len(kinds)]
+    if kind == "people":
+        person = people[int(rng.integers(len(people)))]
+        # every second body has the pancreas of another person
+        donor = donors[int(rng.integers(len(donors)))] if donors and rng.random() < 0.5 else None
+        own = None if donor is None else _donor(sources.donors, donor)
+        image, labels = recipes.from_person(_person(sources.donors, person), rng, SPACING, own)
+    elif kind == "maps":
+        donor = donors[int(rng.integers(len(donors)))]
+        image, labels = recipes.from_donor(_donor(sources.donors, donor), rng, SPACING)
+    elif kind == "real":
+        image, labels = recipes.from_real(_real(sources.real), rng, SPACING)
+    else:
+        image, labels = recipes.from_nothing(rng, SPACING)
+    affine = np.diag([*SPACING, 1.0])
+    affine[:3, 3] = -np.array(SPACING) * (np.array(image.shape) - 1) / 2
+    return np.clip(np.rint(image), -1024, 3071).astype(np.int16), labels, affine
+
+
+@cache
+def _donor(folder: str, name: str):
+    from bundle.data.synthetic.donors import load_donor
+
+    return load_donor(Path(folder) / f"{name}.npz")
+
+
+@cache
+def _person(folder: str, name: str):
+    from bundle.data.synthetic.people import load_person
+
+    return load_person(Path(folder) / f"{name}.npz")
+
+
+@cache
+def _real(folder: str):
+    from bundle.data.synthetic.contrast import read_real_scan
+
+    return read_real_scan(Path(folder))

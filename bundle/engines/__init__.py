@@ -1,0 +1,6 @@
+"""The engine of inference: scan after scan, where a bad one never stops the others; and one scan from Python."""
+
+from bundle.engines.evaluator import CaseHandler, ScanEvaluator
+from bundle.engines.segment import segment
+
+__all__ = ["CaseHandler", "ScanEvaluator", "segment"]

@@ -1,0 +1,80 @@
+"""What is known about one scan on its way through inference."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from bundle.files import Staged
+from bundle.inferers.confidence import Confidence
+from bundle.results.outputs import label_map
+
+
+@dataclass(eq=False)
+class Case:
+    """One scan on its way: its name and source, the data the transforms work on, and what was found out about it.
+
+    Args:
+        item: entry of the dataset: `image` (path or slices), `case` (name), `source`, `problem`.
+        data: the dictionary that transforms work on; `image` preprocessed, `pred` logits and later the label map.
+        scan: the scan as it was loaded (1, X, Y, Z), in HU, on the source grid.
+        confidence: for each channel, how sure the network is of the voxels it wins; None where it wins none.
+        flip_disagreement: for each channel, 1 - Dice between the scan's and its mirror image's labels; empty if not asked for.
+        attention: coefficients of the gates by level (num_gates, X, Y, Z), on the grid of the preprocessed image.
+        extra: what handlers keep from one call to the next, by name.
+        seconds: stage to seconds.
+        staged: files that are written already and wait for their places.
+        files: what was written, file names within the output folder.
+        rows: of the table, one per structure.
+        identity: digest and stamp of the bytes that the scan was read from.
+        skipped: another process does this case, or has just done it.
+        error: why the case failed.
+    """
+
+    item: dict[str, Any]
+    data: dict[str, Any] = field(default_factory=dict)
+    scan: torch.Tensor | None = None
+    confidence: list[Confidence | None] = field(default_factory=list)
+    flip_disagreement: list[float] = field(default_factory=list)
+    attention: dict[int, torch.Tensor] = field(default_factory=dict)
+    extra: dict[str, Any] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    staged: Staged = field(default_factory=Staged)
+    files: list[str] = field(default_factory=list)
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    identity: dict[str, Any] = field(default_factory=dict)
+    skipped: bool = False
+    error: Exception | None = None
+
+    @property
+    def name(self) -> str:
+        """Name of the case, unique in its run."""
+        return str(self.item["case"])
+
+    @property
+    def source(self) -> str:
+        """File or DICOM folder that the scan came from."""
+        return str(self.item["source"])
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        """Add the seconds that the block takes to a stage."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - start
+
+    def publish(self) -> None:
+        """Let the files that were written take their places, the label map last: who sees it sees the whole result."""
+        self.files += self.staged.publish(last=label_map(self.name))
+
+    def release(self) -> None:
+        """Let go of voxels and of files without a place; what is small stays."""
+        self.staged.discard()
+        self.data, self.scan, self.attention, self.extra = {}, None, {}, {}

@@ -1,0 +1,1 @@
+"""Scores against references, runs compared, experiments over all folds."""

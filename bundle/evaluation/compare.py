@@ -1,0 +1,235 @@
+"""Comparing runs on the same cases: the paper's Table 1, paired tests, and the effect per case."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from bundle.errors import UserError
+from bundle.evaluation.paired import LOWER_IS_BETTER, Paired, holm, paired
+from bundle.evaluation.score import read_metrics, summarise
+from bundle.files import write_text
+from bundle.json_input import read_object
+from bundle.tables import write_csv
+
+METRICS = {"dice": "Dice", "precision": "precision", "recall": "recall", "assd_mm": "ASSD (mm)", "hd95_mm": "HD95 (mm)"}
+VOLUME_TOLERANCE = 0.01  # relative: references of one case may differ by rounding, not by more
+
+
+@dataclass(frozen=True)
+class Run:
+    """One column of the table: scores by (case, structure), and what is known of the network."""
+
+    name: str
+    rows: dict[tuple[str, str], dict]
+    parameters: int | None = None
+    seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class Effect:
+    """One paired comparison: structure, metric, the two runs, the statistics, the differences by case."""
+
+    structure: str
+    metric: str
+    base: str
+    other: str
+    statistics: Paired
+    differences: dict[str, float]
+    wilcoxon_holm_p: float | None = None
+
+
+def compare(
+    *runs: str,
+    output_dir: str | os.PathLike = "comparison",
+    names: Sequence[str] | str | None = None,
+    metric: str = "dice",
+    structures: Sequence[str] | str | None = None,
+    resamples: int = 10000,
+    seed: int = 0,
+) -> list[Effect]:
+    """Compare two or more scored runs on the same cases; the first is the one that the others are held against.
+
+    Writes `comparison.md` (the paper's Table 1 and the tests), `comparison.csv` (every structure and metric) and
+    `comparison.png` (the effect per case).
+
+    Args:
+        runs: folders with a `metrics.csv`, or such files. `run.json` or `experiment.json` beside it may hold `parameters`
+            and `seconds_per_case`.
+        output_dir: gets the three files.
+        names: a name per run for the tables; the folders' names by default.
+        metric: the one that figure and Markdown test: dice, precision, recall, assd_mm, hd95_mm.
+        structures: compare these only; all that every run has by default.
+        resamples, seed: of the bootstrap.
+
+    Raises:
+        UserError: fewer than two runs, unequal case lists, references that differ, an unknown metric or structure.
+    """
+    from bundle.evaluation.compare_figure import draw_effects
+
+    if metric not in METRICS:
+        raise UserError("metric", f"'{metric}' is none of {', '.join(METRICS)}", "choose one of them")
+    for key, value, least in (("resamples", resamples, 1), ("seed", seed, 0)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise UserError(key, f"its value is {value!r}", f"use a whole number from {least} up")
+    if len(runs) < 2:
+        raise UserError("compare", f"got {len(runs)} runs", "give two folders at least: python -m bundle compare A B")
+    columns = [_read_run(Path(run), name) for run, name in zip(map(str, runs), _names(list(map(str, runs)), names), strict=True)]
+    _check_cases(columns)
+    kept = _structures(columns, _listed(structures))
+    effects = [
+        _effect(columns[0], other, structure, key, resamples, seed) for key in METRICS for other in columns[1:] for structure in kept
+    ]
+    effects = _adjust(effects)
+    output = Path(output_dir)
+    shown = [effect for effect in effects if effect.metric == metric]
+    _write_csv(effects, output / "comparison.csv")
+    text = markdown(columns, kept, shown)
+    write_text(output / "comparison.md", text)
+    draw_effects(shown, METRICS[metric], output / "comparison.png")
+    print(text + f"\nWritten: {output}/comparison.md, comparison.csv, comparison.png")
+    return effects
+
+
+def markdown(runs: Sequence[Run], structures: Sequence[str], effects: Sequence[Effect]) -> str:
+    """Table 1 (mean ± sd per run) and the paired tests, in Markdown."""
+    lines = ["| | " + " | ".join(run.name for run in runs) + " |", "| --- |" + " ---: |" * len(runs)]
+    cases = len({case for case, _ in runs[0].rows})
+    summaries = [summarise(list(run.rows.values()))["structures"] for run in runs]
+    for structure in structures:
+        for key in METRICS:
+            digits = 2 if key.endswith("_mm") else 3
+            cells = [_cell(summary[structure][key], digits, cases) for summary in summaries]
+            lines.append(f"| {structure} {METRICS[key]} | " + " | ".join(cells) + " |")
+    if any(run.parameters for run in runs):
+        cells = [f"{run.parameters / 1e6:.2f} M" if run.parameters else "" for run in runs]
+        lines.append("| parameters | " + " | ".join(cells) + " |")
+    if any(run.seconds for run in runs):
+        cells = [f"{run.seconds:.2f} s" if run.seconds else "" for run in runs]
+        lines.append("| inference time per case | " + " | ".join(cells) + " |")
+    lines += [
+        "",
+        f"Mean ± standard deviation over {cases} cases; n where a structure is not in all of them.",
+        "",
+        "Better: less of ASSD and HD95, more of the others.",
+        "",
+    ]
+    lines += ["| | against | n | mean difference [95 % interval] | better / worse | Wilcoxon p (Holm) | t test p |"]
+    lines += ["| --- | --- | ---: | --- | ---: | --- | --- |"]
+    for effect in effects:
+        found = effect.statistics
+        interval = "" if found.low is None else f" [{found.low:+.4f}, {found.high:+.4f}]"
+        mean = "-" if found.mean_difference is None else f"{found.mean_difference:+.4f}{interval}"
+        adjusted = "" if effect.wilcoxon_holm_p is None else f" ({_p(effect.wilcoxon_holm_p)})"
+        lines.append(
+            f"| {effect.structure} {METRICS[effect.metric]}: {effect.other} | {effect.base} | {found.n} | {mean} "
+            f"| {found.better} / {found.worse} | {_p(found.wilcoxon_p)}{adjusted} | {_p(found.t_p)} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _read_run(path: Path, name: str) -> Run:
+    table = path / "metrics.csv" if path.is_dir() else path
+    rows: dict[tuple[str, str], dict] = {}
+    for row in read_metrics(table):
+        if (row["case"], row["structure"]) in rows:
+            raise UserError(table, f"has two rows of case {row['case']}, {row['structure']}", "score the run again")
+        rows[row["case"], row["structure"]] = row
+    known: dict = {}
+    for candidate in ("run.json", "experiment.json"):
+        if (table.parent / candidate).is_file():
+            known.update(read_object(table.parent / candidate, '{"parameters": ..., "seconds_per_case": ...}'))
+    numbers = [known.get(key) for key in ("parameters", "seconds_per_case")]
+    return Run(name, rows, *(value if isinstance(value, (int, float)) else None for value in numbers))
+
+
+def _names(runs: Sequence[str], names: Sequence[str] | str | None) -> list[str]:
+    found = _listed(names) or [Path(run).resolve().name if Path(run).is_dir() else Path(run).resolve().parent.name for run in runs]
+    if len(found) != len(runs):
+        raise UserError("names", f"{len(found)} names for {len(runs)} runs", "give one per run, separated by commas")
+    return [name if found.count(name) == 1 else str(run) for name, run in zip(found, runs, strict=True)]
+
+
+def _listed(items: Sequence[str] | str | None) -> list[str]:
+    if items is None:
+        return []
+    return [item.strip() for item in items.split(",")] if isinstance(items, str) else [str(item) for item in items]
+
+
+def _check_cases(runs: Sequence[Run]) -> None:
+    """Refuse runs that did not score the same cases against the same references."""
+    first = runs[0]
+    for other in runs[1:]:
+        ours, theirs = ({case for case, _ in run.rows} for run in (first, other))
+        if ours != theirs:
+            sides = [(first.name, ours - theirs), (other.name, theirs - ours)]
+            text = "; ".join(f"only in {name}: {', '.join(sorted(alone)[:10])} ({len(alone)})" for name, alone in sides if alone)
+            raise UserError(other.name, f"scores other cases than {first.name} ({text})", "score the same cases in every run")
+        lost = sorted((case, name) for case, name in first.rows.keys() ^ other.rows.keys() if _has(first, name) and _has(other, name))
+        if lost:
+            problem = f"case {lost[0][0]} has a row for {lost[0][1]} in one of {first.name} and {other.name} only"
+            raise UserError(other.name, problem, "score every run with the same labels")
+        for key in first.rows.keys() & other.rows.keys():
+            volumes = [run.rows[key]["reference_ml"] for run in (first, other)]
+            if abs(volumes[0] - volumes[1]) > VOLUME_TOLERANCE * max(volumes):
+                problem = f"case {key[0]}, {key[1]}: its reference has {volumes[1]:g} ml, in {first.name} {volumes[0]:g} ml"
+                raise UserError(other.name, problem, "score every run against the same references")
+
+
+def _has(run: Run, structure: str) -> bool:
+    return any(name == structure for _, name in run.rows)
+
+
+def _structures(runs: Sequence[Run], wanted: Sequence[str]) -> list[str]:
+    of_each = [list(dict.fromkeys(structure for _, structure in run.rows)) for run in runs]
+    common = [name for name in of_each[0] if all(name in mine for mine in of_each)]
+    unknown = [name for name in wanted if name not in common]
+    if unknown or not common:
+        problem = f"not in every run: {', '.join(unknown)}" if unknown else "no structure is in every run"
+        raise UserError("structures", problem, f"choose of: {', '.join(common)}" if common else "score the same structures")
+    left = sorted({name for mine in of_each for name in mine} - set(common))
+    if left and not wanted:
+        print(f"Not compared, because not every run has them: {', '.join(left)}")
+    return [name for name in common if not wanted or name in wanted]
+
+
+def _effect(base: Run, other: Run, structure: str, metric: str, resamples: int, seed: int) -> Effect:
+    """Pairs are the cases in which both runs have a value."""
+    pairs = {}
+    for case, name in base.rows:
+        values = [run.rows[case, name][metric] for run in (base, other)] if name == structure else [None]
+        if None not in values:
+            pairs[case] = values
+    ours, theirs = [[pair[index] for pair in pairs.values()] for index in (0, 1)]
+    statistics = paired(ours, theirs, lower_is_better=metric in LOWER_IS_BETTER, resamples=resamples, seed=seed)
+    return Effect(structure, metric, base.name, other.name, statistics, {case: b - a for case, (a, b) in pairs.items()})
+
+
+def _adjust(effects: list[Effect]) -> list[Effect]:
+    """With Holm's adjustment over the structures and runs of each metric."""
+    adjusted = {}
+    for metric in METRICS:
+        mine = [effect for effect in effects if effect.metric == metric]
+        adjusted.update(zip(map(id, mine), holm([effect.statistics.wilcoxon_p for effect in mine]), strict=True))
+    return [replace(effect, wilcoxon_holm_p=adjusted[id(effect)]) for effect in effects]
+
+
+def _write_csv(effects: Sequence[Effect], path: Path) -> None:
+    rows = [{key: value for key, value in asdict(effect).items() if key not in ("statistics", "differences")} for effect in effects]
+    rows = [{**row, **asdict(effect.statistics)} for row, effect in zip(rows, effects, strict=True)]
+    write_csv(path, list(rows[0]), rows)
+
+
+def _cell(statistics: dict, digits: int, cases: int) -> str:
+    if statistics["mean"] is None:
+        return "- (n 0)"
+    sd = "" if statistics["sd"] is None else f" ± {statistics['sd']:.{digits}f}"
+    return f"{statistics['mean']:.{digits}f}{sd}" + (f" (n {statistics['n']})" if statistics["n"] != cases else "")
+
+
+def _p(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.3f}" if value >= 0.001 else f"{value:.1e}"

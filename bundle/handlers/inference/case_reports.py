@@ -1,0 +1,103 @@
+"""Table, previews and page over the cases of a run: hands each case to `bundle.quality.cases`."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bundle import labels as label_block
+from bundle.engines.case import Case
+from bundle.engines.evaluator import CaseHandler, ScanEvaluator
+from bundle.files import spelled
+from bundle.quality.ranges import load_ranges
+from bundle.results import outputs
+from bundle.results.identity import source_of
+from bundle.transforms.keep_pieces import left_out
+from bundle.transforms.restore_labels import restore_bytes
+
+if TYPE_CHECKING:
+    from bundle.quality.cases import CaseResult
+
+logger = logging.getLogger(__name__)
+
+
+class CaseReports(CaseHandler):
+    """Measures cases for `cases.csv`, writes `<case>_preview.png`, `index.html`, and `<case>_attention.png` where attention was asked for.
+
+    The rows go into the record of the case (`RunRecord`), which writes the table; its `finish` comes before this one's.
+
+    Args:
+        output_dir: folder of the results.
+        labels: the `labels` block, name to value.
+        previews: whether to draw previews.
+        reference_ranges: file of what is usual (verb `ranges`), to judge volumes and positions by; None: the literature's.
+    """
+
+    def __init__(
+        self, output_dir: str | os.PathLike, labels: label_block.Labels, previews: bool = True, reference_ranges: str | None = None
+    ) -> None:
+        names, values = label_block.names(labels), label_block.output_values(labels)
+        self.output_dir, self.names, self.previews = Path(output_dir).expanduser(), names, previews
+        self.structures = dict(zip(names[1:], values[1:], strict=True))
+        self.reference_ranges = load_ranges(reference_ranges)
+
+    def completed(self, case: Case) -> None:
+        """Measure the case and draw it."""
+        from bundle.pictures.preview import preview
+        from bundle.quality.cases import CaseResult, case_rows
+
+        labels = case.data["pred"]
+        by_name = dict(zip(self.names, case.confidence, strict=False))
+        result = CaseResult(
+            name=case.name,
+            source=spelled(source_of(case.item)),
+            image=np.asarray(case.scan.as_tensor()),
+            labels=np.asarray(labels.as_tensor()[0]),
+            affine=np.asarray(labels.affine, dtype=np.float64),
+            structures=self.structures,
+            confidence={name: by_name[name] for name in self.structures if by_name.get(name)},
+            flip_disagreement=dict(zip(self.names[1:], case.flip_disagreement[1:], strict=False)) or None,
+            left_out=left_out(labels, self.structures),
+            seconds=dict(case.seconds),
+            reference_ranges=self.reference_ranges,
+            orientation_known=bool(case.scan.meta.get("orientation_known", True)),
+        )
+        case.rows = case_rows(result)
+        if self.previews:
+            self._draw(case, outputs.preview(case.name), partial(preview, result))
+        if case.attention:
+            self._draw(case, outputs.attention_picture(case.name), partial(_draw_attention, case, result))
+
+    def _draw(self, case: Case, name: str, draw: Callable[[Path], Path]) -> None:
+        # a label map is worth more than its picture: a case does not fail for want of one
+        try:
+            with case.staged.written(self.output_dir / name) as aside:
+                draw(aside)
+        except Exception as error:
+            logger.warning("%s could not be drawn: %s", name, error)
+
+    def finish(self, evaluator: ScanEvaluator) -> None:
+        """Write the page over the folder."""
+        from bundle.pictures.page import write_page
+
+        write_page(self.output_dir)
+
+    def start(self, evaluator: ScanEvaluator, items: Sequence[dict[str, Any]]) -> None:
+        """Make the output folder."""
+        self.output_dir.mkdir(parents=True, exist_ok=True)
+
+
+def _draw_attention(case: Case, result: CaseResult, path: Path) -> Path:
+    """The coefficients of each level, a mean over its gates, over the scan."""
+    from bundle.pictures.attention_preview import attention_preview
+
+    levels = {f"level {level}": restore_bytes(maps.mean(0), case.data["image"]) for level, maps in case.attention.items()}
+    title = f"{case.name}: attention coefficients, mean over the gates of a level"
+    places = {"affine": result.affine, "labels": result.labels, "structures": result.structures}
+    return attention_preview(result.image, levels, path, title=title, **places)

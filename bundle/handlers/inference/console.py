@@ -1,0 +1,120 @@
+"""What the console says while a folder is segmented."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from bundle.engines.case import Case
+from bundle.engines.evaluator import CaseHandler, ScanEvaluator
+from bundle.errors import reason
+from bundle.files import spelled
+from bundle.results import outputs
+
+
+class Console(CaseHandler):
+    """Says in plain words what happens: what was found, cases done and time left, what failed and why, what to look at next.
+
+    On a terminal a bar moves; in a log file each case is a line with the time.
+
+    Args:
+        output_dir: folder of the results.
+    """
+
+    def __init__(self, output_dir: str | os.PathLike) -> None:
+        self.folder = Path(output_dir).expanduser()
+        self.output_dir = spelled(self.folder)
+        self.bar: tqdm | None = None
+        self.earlier = self.todo = 0
+        self.began = 0.0
+        self.over: list[Case] = []
+
+    def start(self, evaluator: ScanEvaluator, items: Sequence[dict[str, Any]]) -> None:
+        """Say how many scans there are, how many are already done, and what was left alone."""
+        self.began, self.over = time.monotonic(), []
+        self.earlier = sum(any(handler.done(item) for handler in evaluator.handlers) for item in items)
+        self.todo = len(items) - self.earlier
+        text = f"{_count(len(items), 'scan')} found"
+        if self.earlier:
+            text += f", {self.earlier} of them finished by an earlier run"
+        print(f"{text}; results go to {self.output_dir}")
+        for line in getattr(getattr(evaluator.dataset, "data", None), "left_alone", ()):
+            print(line)
+        sys.stdout.flush()
+        if self.todo and sys.stderr.isatty():
+            self.bar = tqdm(total=self.todo, unit="scan", desc="segmenting", file=sys.stderr)
+
+    def ended(self, case: Case) -> None:
+        """Move the bar on, or write a line; name a failed case at once."""
+        self.over.append(case)
+        if self.bar is not None:
+            if case.error is not None:
+                tqdm.write(f"failed: {case.name}: {_why(case.error)}", file=sys.stdout)
+            self.bar.update()
+            return
+        said = f"label map written, {sum(case.seconds.values()):.1f} s"
+        if case.error is not None:
+            said = f"failed: {_why(case.error)}"
+        elif case.skipped:
+            said = "left to another process"
+        print(f"{time.strftime('%H:%M:%S')} [{len(self.over)}/{self.todo}] {case.name}: {said}", flush=True)
+
+    def finish(self, evaluator: ScanEvaluator) -> None:
+        """Say what was written where, how many failed and why, and what to look at next."""
+        if self.bar is not None:
+            self.bar.close()
+            self.bar = None
+        failed = [case for case in self.over if case.error is not None]
+        skipped = sum(case.skipped for case in self.over)
+        written = len(self.over) - len(failed) - skipped
+        spent = f"{time.monotonic() - self.began:.0f} s"
+        how = _stages(self.over) or ("nothing was finished" if self.todo else "nothing to do")
+        print(f"{_count(written, 'label map')} written to {self.output_dir} in {spent} ({how})")
+        if len(self.over) < self.todo:
+            print(f"stopped after {len(self.over)} of {_count(self.todo, 'scan')}: the same command does the others")
+        if self.earlier:
+            print(f"{_count(self.earlier, 'case')} of an earlier run left as {'it was' if self.earlier == 1 else 'they were'}")
+        if skipped:
+            print(f"{_count(skipped, 'case')} left to another process that works on this folder")
+        if failed:
+            print(f"{_count(len(failed), 'case')} failed (all errors are in {outputs.RECORD}):")
+            for case in failed:
+                # a user's mistake names the file itself
+                why, source = _why(case.error), spelled(case.source)
+                print(f"  {case.name}{'' if source in why else f' ({source})'}: {why}")
+        self._what_next()
+        sys.stdout.flush()
+
+    def _what_next(self) -> None:
+        """Where the page is, and how many of the folder's cases it asks a person to look at."""
+        from bundle.quality.cases import read_cases_csv
+
+        if not (self.folder / outputs.PAGE).is_file():
+            return
+        review = {row["case"]: row.get("review") == "yes" for row in read_cases_csv(self.folder)}
+        number = sum(review.values())
+        marked = f"{number} of {_count(len(review), 'case')}" if number else "no case"
+        print(f"look at {spelled(self.folder / outputs.PAGE)}: {marked} marked for review")
+
+
+def _why(error: Exception | None) -> str:
+    return "" if error is None else spelled(reason(error))
+
+
+def _stages(cases: Sequence[Case]) -> str:
+    """Seconds for each stage over all cases."""
+    total: Counter[str] = Counter()
+    for case in cases:
+        total.update(case.seconds)
+    return ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in total.items())
+
+
+def _count(n: int, what: str) -> str:
+    return f"{n} {what}" if n == 1 else f"{n} {what}s"

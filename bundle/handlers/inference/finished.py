@@ -1,0 +1,90 @@
+"""Whether a recorded result is what this run would make: of the same content, weights, labels and settings, with the files asked for."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from bundle.results import identity, outputs
+from bundle.results.records import Entry, own_files
+
+
+class Wanted:
+    """What this run makes results of.
+
+    Args:
+        folder: of the results.
+        settings: what results depend on, name to value.
+        options: names of the further files that are asked for.
+    """
+
+    def __init__(self, folder: Path, settings: Mapping[str, Any], options: list[str]) -> None:
+        self.folder, self.options = folder, options
+        self.settings = {name: plain(value) for name, value in settings.items()}
+
+    def why_not(self, item: Mapping[str, Any], made: Entry) -> str:
+        """Why a result is not what this run would make of a scan; empty where it is."""
+        if made.get("status") == "replacing":
+            return "the run before was interrupted"
+        if not made.get("digest") or "settings" not in made:
+            return "made by a version that did not record of what"
+        if item.get("problem"):
+            return "the scan cannot be read now"
+        changed = self.changed(made)
+        if changed:
+            return f"{', '.join(changed)} changed"
+        lacking = sorted(set(self.options) - set(made.get("options") or []))
+        if lacking:
+            return f"{', '.join(lacking)} asked for"
+        if not all(_has_bytes(self.folder / name) for name in own_files(made) or [outputs.label_map(made["case"])]):
+            return "files are missing"
+        return "" if _same_content(identity.files_of(item), made) else "the scan changed"
+
+    def changed(self, made: Mapping[str, Any]) -> list[str]:
+        """Names of the settings that a result was made with and that are others now; the order of labels counts."""
+        before = made.get("settings") or {}
+        return sorted(name for name in {*before, *self.settings} if _text(before.get(name)) != _text(self.settings.get(name)))
+
+
+def architecture(network: Any) -> dict[str, Any]:
+    """What a network is beside its weights: its class, and the plain values that it was made with."""
+    attributes = vars(network) if hasattr(network, "state_dict") else {}
+    kinds = (bool, int, float, str, tuple, list)
+    found = {name: value for name, value in sorted(attributes.items()) if name[0] != "_" and isinstance(value, kinds)}
+    return plain({"class": type(network).__name__, **{name: value for name, value in found.items() if name != "training"}})
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON knows it; whole numbers without a point."""
+    if isinstance(value, Mapping):
+        return {str(name): plain(one) for name, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(one) for one in value]
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)
+
+
+def _same_content(found: list[str], made: Mapping[str, Any]) -> bool:
+    """Whether files hold the bytes that a result was made of; they are read only where size or times changed."""
+    if made.get("stamp") == identity.stamp(found):
+        return True
+    try:
+        return made.get("bytes") == identity.size(found) and made["digest"] == identity.content_digest(found)
+    except OSError:
+        return False
+
+
+def _has_bytes(path: Path) -> bool:
+    try:
+        return os.stat(path).st_size > 0
+    except OSError:
+        return False
+
+
+def _text(value: Any) -> str:
+    """A value as text that shows whether two are the same: 2 and 2.0 are, other orders of labels are not."""
+    return json.dumps(plain(value))

@@ -1,0 +1,307 @@
+"""`run.json`: what was done with every scan of a folder of results, also across interruptions, runs and processes."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import bundle
+from bundle import files
+from bundle.engines.case import Case
+from bundle.engines.evaluator import CaseHandler, ScanEvaluator
+from bundle.errors import UserError, reason
+from bundle.handlers.inference.case_names import named_apart
+from bundle.handlers.inference.finished import Wanted, architecture
+from bundle.handlers.inference.run_tables import RunTables, failed_rows, rows_by_case
+from bundle.results import identity, outputs
+from bundle.results.claims import Claims
+from bundle.results.records import Entry, Records, own_files
+
+logger = logging.getLogger("bundle.inference")
+
+# seconds to wait, at the end, for cases that other processes are doing, and between two looks
+WAIT, POLL = 600.0, 1.0
+NOT_KEPT = ("kept", "error", "case", "source", "status")
+
+
+class RunRecord(CaseHandler):
+    """Keeps the records of a folder of results, and knows which cases an earlier run has finished.
+
+    A case is finished when its label map and the other files are there, and were made of the same bytes by the same weights,
+    labels and settings. Everything else is done again; the old files stay until the new ones are whole, and where the case
+    fails now they stay, marked as of an earlier run.
+
+    Args:
+        output_dir: folder of the results.
+        settings: what the results depend on, beside the weights: labels, spacing, ...
+        weights: the file of the weights; its digest is among the settings.
+        options: further files that were asked for, name to whether they are: a finished case that lacks one is done again.
+        reference_ranges: file that volumes and positions are judged by; its digest is among the settings.
+        overwrite: do every case again.
+    """
+
+    def __init__(
+        self,
+        output_dir: str | os.PathLike,
+        settings: Mapping[str, Any] | None = None,
+        weights: str | os.PathLike | None = None,
+        options: Mapping[str, bool] | None = None,
+        reference_ranges: str | os.PathLike | None = None,
+        overwrite: bool = False,
+    ) -> None:
+        self.folder = Path(output_dir).expanduser()
+        self.weights, self.overwrite = weights, overwrite
+        digests = {"weights": _weights_digest(weights), "reference_ranges": _digest(reference_ranges)}
+        asked = sorted(name for name, on in (options or {}).items() if on)
+        self.wanted = Wanted(self.folder, {**(settings or {}), **digests}, asked)
+        self.records = Records(self.folder)
+        self.tables = RunTables(self.records)
+        self.claims = Claims(self.records.hidden)
+        self.finished: set[str] = set()
+        self.mine: dict[str, Entry] = {}
+        self.names: dict[str, str] = {}
+        self.hidden: set[str] = set()
+        self.started = ""
+
+    def named(self, items: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Read the records, and give each entry a name that no other scan has in this folder.
+
+        Raises:
+            UserError: the folder cannot be written.
+        """
+        if self.folder.exists() and not self.folder.is_dir():
+            raise UserError(self.folder, "this is a file, not a folder", "give --output_dir a folder")
+        try:
+            self.records.open(lambda: rows_by_case(self.folder))
+            self.claims.clear()
+        except OSError as error:
+            raise self._not_writable(error) from error
+        self.hidden = {entry["case"] for entry in self.records if self._is_past(entry)}
+        named = named_apart(items, _Shown(self.records, self.hidden))
+        self.names = {str(item["source"]) + str(item["case"]): str(new["case"]) for item, new in zip(items, named, strict=True)}
+        return named
+
+    def start(self, evaluator: ScanEvaluator, items: Sequence[dict[str, Any]]) -> None:
+        """Find out which cases are finished, and say why others are done again.
+
+        Raises:
+            UserError: the tables cannot be written.
+        """
+        self.wanted.settings["network"] = architecture(evaluator.network)
+        self.started = _now()
+        self.hidden -= {str(item["case"]) for item in items}
+        again: Counter[str] = Counter()
+        for item in items:
+            why = self._why_again(item)
+            if why == "":
+                self.finished.add(str(item["case"]))
+            elif why:
+                again[why] += 1
+        for why, count in again.most_common():
+            logger.warning("%s: %s done again", why, "1 case is" if count == 1 else f"{count} cases are")
+        try:
+            self._write_tables(finished=False)
+        except OSError as error:
+            raise self._not_writable(error) from error
+
+    def done(self, item: dict[str, Any]) -> bool:
+        """Whether an earlier run has finished this case, with the same content, weights and settings."""
+        return str(item["case"]) in self.finished
+
+    def claim(self, item: dict[str, Any]) -> bool:
+        """Whether this case is still to do, and no other living process is doing it."""
+        name = str(item["case"])
+        if not self.claims.take(name):
+            return False
+        if self._done_meanwhile(item):
+            self.claims.give_back(name)
+            return False
+        return True
+
+    def later(self, items: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Those of the entries that another process has let go of unfinished; waits while one that lives does them."""
+        end, left, said = time.monotonic() + WAIT, list(items), False
+        while left := [item for item in left if not self._done_meanwhile(item)]:
+            free = [item for item in left if not self.claims.others(str(item["case"]))]
+            if free or time.monotonic() > end:
+                return free
+            if not said:
+                logger.warning("waiting for %s that another process is doing", "1 case" if len(left) == 1 else f"{len(left)} cases")
+                said = True
+            time.sleep(POLL)
+        return []
+
+    def loaded(self, case: Case) -> None:
+        """Take the digest of the bytes that were just read, which the system still has in memory."""
+        with suppress(OSError):
+            found = identity.files_of(case.item)
+            case.identity = {"stamp": identity.stamp(found), "digest": identity.content_digest(found), "bytes": identity.size(found)}
+
+    def replacing(self, case: Case) -> None:
+        """Note that new files are about to take the place of those that the record lists."""
+        if not case.identity:  # a transform that is not MONAI's LoadImaged has read the scan
+            self.loaded(case)
+        before = self.records.get(case.name)
+        if before is not None:
+            self.records.save({**before, "status": "replacing"})
+
+    def ended(self, case: Case) -> None:
+        """Record the case, whether it failed or not; clear away files of the earlier result that the new one does not have."""
+        try:
+            if not case.skipped:
+                before = self.records.get(case.name)
+                entry = self._failed(case, before) if case.error is not None else self._entry(case)
+                self.records.save(entry)
+                self.mine[case.name] = entry
+                if case.error is None and before is not None:
+                    self._clear(before, entry)
+        finally:
+            self.claims.give_back(case.name)
+        if not case.skipped and self.tables.note():
+            # the record of the case is written: the tables are tried again with the next one, and at the end
+            with suppress(OSError):
+                self._write_tables(finished=False)
+
+    def finish(self, evaluator: ScanEvaluator) -> None:
+        """Note that the run came to its end."""
+        self.claims.give_all_back()
+        self.hidden = {entry["case"] for entry in self.records if entry["case"] not in self.mine and self._is_past(entry)}
+        self._write_tables(finished=True)
+
+    def label_maps(self, items: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+        """The label maps of these entries that are of this run's weights and settings, by the entries' `case`: what is scored.
+
+        Raises:
+            UserError: there are none.
+        """
+        found = {}
+        for item in items:
+            entry = self.records.reread(self.names.get(str(item["source"]) + str(item["case"]), str(item["case"])))
+            if entry is not None and entry["status"] == "ok" and not self.wanted.changed(entry) and entry.get("output"):
+                path = self.folder / str(entry["output"])
+                found |= {str(item["case"]): str(path)} if path.is_file() else {}
+        if not found:
+            raise UserError(self.folder, "no case could be segmented, so there is nothing to score", "see run.json there for the reasons")
+        return found
+
+    def _done_meanwhile(self, item: dict[str, Any]) -> bool:
+        """Whether another process has finished the case since this run began."""
+        entry = self.records.reread(str(item["case"]))
+        if entry is None or entry["status"] != "ok" or entry.get("ended", "") < self.started or entry.get("process") == _process():
+            return False
+        if self._why_again(item, overwrite=False) != "":
+            return False
+        self.finished.add(str(item["case"]))
+        return True
+
+    def _not_writable(self, error: OSError) -> UserError:
+        problem = f"results cannot be written here ({error.strerror or error})"
+        return UserError(self.folder, problem, "make room or the folder writable, or give another --output_dir")
+
+    def _entry(self, case: Case) -> Entry:
+        return {
+            "case": case.name,
+            "source": files.spelled(identity.source_of(case.item)),
+            "status": "ok",
+            "output": next((name for name in case.files if name == outputs.label_map(case.name)), None),
+            "files": sorted(case.files),
+            **case.identity,
+            "settings": self.wanted.settings,
+            "options": self.wanted.options,
+            "seconds": {stage: round(value, 3) for stage, value in case.seconds.items()},
+            "ended": _now(),
+            "bundle": bundle.__version__,
+            "process": _process(),
+            "rows": case.rows,
+        }
+
+    def _failed(self, case: Case, before: Entry | None) -> Entry:
+        """The entry of a case that failed: the finished result that it had is kept, with everything that is known about it."""
+        before = before or {}
+        # where the files were just being replaced, some may be new: they are no result, and go with the next one
+        broken = before.get("status") == "replacing"
+        kept = None if broken else before if before.get("status") == "ok" else before.get("kept")
+        entry = {**self._entry(case), "status": "failed", "output": None, "error": files.spelled(reason(case.error))}
+        entry["files"] = sorted({*own_files(before), *case.files}) if broken else []
+        entry["rows"] = failed_rows(entry, kept)
+        if kept:
+            entry["kept"] = {name: value for name, value in kept.items() if name not in NOT_KEPT} | {"source": kept["source"]}
+        return entry
+
+    def _clear(self, before: Entry, entry: Entry) -> None:
+        """Remove the files of the earlier result that the new one does not have."""
+        old = own_files(before) + own_files({**(before.get("kept") or {}), "case": before["case"]})
+        for name in set(old) - set(entry["files"]):
+            with suppress(OSError):
+                (self.folder / name).unlink(missing_ok=True)
+
+    def _why_again(self, item: Mapping[str, Any], overwrite: bool | None = None) -> str | None:
+        """Why a case that has a result is done again: empty where it is finished, None where there is no result."""
+        name = str(item["case"])
+        entry = self.records.get(name)
+        kept = (entry or {}).get("kept")
+        made = {**kept, "case": name} if entry and entry["status"] == "failed" and kept else entry
+        if made is None or made.get("status", "ok") == "failed":
+            return None
+        if self.overwrite if overwrite is None else overwrite:
+            return "overwrite is asked for"
+        why = self.wanted.why_not(item, made)
+        if why == "" and (kept or made["source"] != files.spelled(identity.source_of(item))):
+            # what failed in between is whole again, or the scan has moved
+            source = files.spelled(identity.source_of(item))
+            rows = [{**row, "source": source} for row in made.get("rows") or []]
+            made = {**made, "status": "ok", "source": source, "rows": rows}
+        found = identity.files_of(item)
+        if why == "" and (made is not entry or made.get("stamp") != identity.stamp(found)):
+            self.records.save({**made, "stamp": identity.stamp(found)})
+        return why
+
+    def _is_past(self, entry: Entry) -> bool:
+        """Whether nothing is left of a case: its label map is gone, or it failed and its source is gone."""
+        if entry["status"] == "ok":
+            return not (self.folder / outputs.label_map(entry["case"])).is_file()
+        return entry["status"] == "failed" and not entry.get("kept") and not os.path.lexists(entry["source"])
+
+    def _write_tables(self, finished: bool) -> None:
+        settings = self.wanted.settings | {"ckpt_path": None if self.weights is None else files.spelled(self.weights)}
+        run = {"settings": settings, "started": self.started, "finished": _now() if finished else None}
+        self.tables.write(run, self.hidden, wait=30.0 if finished else 0.0)
+
+
+class _Shown:
+    """The records without the cases of which nothing is left."""
+
+    def __init__(self, records: Records, hidden: set[str]) -> None:
+        self.folder, self._records, self._hidden = records.folder, records, hidden
+
+    def get(self, case: str) -> Entry | None:
+        entry = self._records.get(case)
+        return None if entry is None or entry["case"] in self._hidden else entry
+
+
+def _digest(path: str | os.PathLike | None) -> str | None:
+    return identity.file_digest(path) if path is not None and os.path.isfile(path) else None
+
+
+def _weights_digest(path: str | os.PathLike | None) -> str | None:
+    """Digest of the values in a checkpoint; of the file's bytes where it is another kind, as exported networks are."""
+    from bundle.networks.weights import file_digest
+
+    try:
+        return file_digest(path) if path is not None and os.path.isfile(path) else None
+    except UserError:
+        return _digest(path)
+
+
+def _process() -> str:
+    return f"{files.place()}.{os.getpid()}"
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S+0000", time.gmtime())

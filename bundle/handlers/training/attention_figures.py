@@ -1,0 +1,122 @@
+"""Attention coefficients of one fixed scan while the network trains: the paper's Figure 4."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from ignite.engine import Engine, Events
+from torch import nn
+
+from bundle.distributed import unwrapped
+from bundle.errors import UserError
+from bundle.files import written_aside
+
+VIEWS = ("axial", "sagittal")
+EPOCHS = (1, 2, 5, 10, 20, 50, 100, 150, 200, 300, 500, 700, 1000)
+
+
+class AttentionFigures:
+    """Write the gates' coefficients of a fixed scan at chosen epochs, and one figure over all epochs so far.
+
+    After each chosen epoch `attention/epoch_NNNN.npz` (slices of the coefficients of every level, axial and sagittal,
+    resampled to the scan) and `attention.png` are written below `output_dir`; a resumed training goes on with both.
+    MONAI's `GradCAM` and friends explain outputs by gradients; the coefficients are part of the network, so one forward
+    pass gives them. The pass is done in evaluation mode, without gradients, and leaves the network's mode as it was.
+
+    Args:
+        network: an `AttentionUnet` with gates, or a distributed wrapper of one.
+        dataset: items with a preprocessed image (1, X, Y, Z) in RAS and its label: the validation data set.
+        output_dir: gets `attention.png` and the folder `attention`.
+        epochs: after which epochs.
+        index: which item of the data set is the fixed scan.
+        size: at most this many voxels around the middle of the structures go through the network; bounds time and memory.
+        device: where the pass is done.
+
+    Raises:
+        UserError: a network without gates.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        dataset: Sequence,
+        output_dir: str | os.PathLike,
+        *,
+        epochs: Sequence[int] = EPOCHS,
+        index: int = 0,
+        size: Sequence[int] = (160, 160, 96),
+        device: str | torch.device = "cpu",
+        image_key: str = "image",
+        label_key: str = "label",
+    ) -> None:
+        if not getattr(unwrapped(network), "num_gates", 0):
+            raise UserError("attention_figures.json", "this network has no gates to draw (num_gates is 0)", "leave this overlay out")
+        self.network, self.dataset, self.index = network, dataset, index
+        self.folder = Path(output_dir) / "attention"
+        self.epochs, self.size = frozenset(int(epoch) for epoch in epochs), tuple(size)
+        self.device, self.image_key, self.label_key = torch.device(device), image_key, label_key
+        self._scan: tuple[torch.Tensor, np.ndarray] | None = None
+
+    def attach(self, engine: Engine) -> None:
+        """Hang on to the end of each epoch of a trainer."""
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        """Write after this epoch if it is one of the chosen, on the first process only."""
+        first = not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0
+        if first and engine.state.epoch in self.epochs:
+            self.write(engine.state.epoch)
+
+    def write(self, epoch: int) -> Path:
+        """Write coefficients and figure for this epoch; returns the figure's path."""
+        from bundle.drawing.planes import PLANES, as_shown
+        from bundle.pictures.attention_figure import draw_training, middle_of
+
+        image, label = self._fixed_scan()
+        middle = middle_of(label)
+        slices = {}
+        for level, coefficients in self._coefficients(image).items():
+            slices |= {f"{level} {name}": as_shown(coefficients, name, middle[PLANES[name][0]]) for name in VIEWS}
+        with written_aside(self.folder / f"epoch_{epoch:04d}.npz") as aside, aside.open("wb") as file:
+            np.savez_compressed(file, **slices)
+        scan, path = image[0, 0].numpy(), self.folder.parent / "attention.png"
+        pictures, contours = ({name: as_shown(volume, name, middle[PLANES[name][0]]) for name in VIEWS} for volume in (scan, label))
+        draw_training(pictures, contours, self._stored(), path)
+        return path
+
+    def _stored(self) -> dict[int, dict[tuple[int, str], np.ndarray]]:
+        """The slices of every epoch written so far: {epoch: {(level, view): slice}}."""
+        stored = {}
+        for path in sorted(self.folder.glob("epoch_*.npz")):
+            with np.load(path) as content:
+                stored[int(path.stem.split("_")[1])] = {(int(key.split()[0]), key.split()[1]): content[key] for key in content.files}
+        return stored
+
+    def _fixed_scan(self) -> tuple[torch.Tensor, np.ndarray]:
+        """Image (1, 1, X, Y, Z) and label (X, Y, Z) of the fixed scan, cropped around the structures; loaded once."""
+        from bundle.pictures.attention_figure import middle_of, window
+
+        if self._scan is None:
+            item = self.dataset[self.index]
+            image, label = (torch.as_tensor(item[key]).detach().cpu() for key in (self.image_key, self.label_key))
+            middle = middle_of(label[0].numpy())
+            box = [slice(start, start + n) for start, n in map(window, middle, self.size, label.shape[1:])]
+            tensor = image.as_subclass(torch.Tensor)[(slice(0, 1), *box)].float()
+            self._scan = tensor[None].contiguous(), label.as_subclass(torch.Tensor)[(0, *box)].numpy()
+        return self._scan
+
+    def _coefficients(self, image: torch.Tensor) -> dict[int, np.ndarray]:
+        """Coefficients by level, the mean of the gates side by side, on the image's grid (X, Y, Z)."""
+        module = unwrapped(self.network)
+        training = module.training
+        module.eval()
+        try:
+            with torch.no_grad():
+                _, maps = module.attention(image.to(self.device))
+        finally:
+            module.train(training)
+        return {level: found.resampled[0].float().mean(dim=0).cpu().numpy() for level, found in maps.items()}

@@ -1,0 +1,70 @@
+"""Two convolutions in a row over a large volume, a slab of planes at a time: the same numbers, without the volume between them.
+
+Features of a whole volume at the finest level take hundreds of megabytes, and each new tensor of them is memory that the
+system hands out, and clears, page by page. Those of a slab stay in memory that the process holds already, and mostly in
+the cache. Planes are those of the first spatial axis; convolutions are 3x3x3 with zero padding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from bundle.networks.fast.convolve import convolve, feature_type, for_export
+
+# features of a slab at one stage: half of what glibc recycles at most
+SLAB_BYTES = 16 * 2**20
+
+
+def slab_planes(x: Tensor, channels: int) -> int:
+    """How many planes at a time for features of so many channels on the grid of x (B, C, *spatial); 0 where all at once is as well.
+
+    Slabs are for inference on a CPU: gradients need everything at once, and GPUs keep the memory of their tensors.
+    """
+    if x.device.type != "cpu" or x.dim() != 5 or torch.is_grad_enabled() or for_export():
+        return 0
+    plane = x.shape[0] * channels * x.shape[3] * x.shape[4] * torch.finfo(feature_type(x)).bits // 8
+    if plane * x.shape[2] <= 2 * SLAB_BYTES:
+        return 0
+    return max(2, SLAB_BYTES // plane // 2 * 2)
+
+
+def conv_planes(x: Tensor, start: int, stop: int, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Planes start to stop (not included) of the convolution of x (B, C, *spatial)."""
+    low, high = max(start - 1, 0), min(stop + 1, x.shape[2])
+    slab = x.narrow(2, low, high - low)
+    if low == start or high == stop:
+        slab = F.pad(slab, [0, 0, 0, 0, low - start + 1, stop + 1 - high])
+    return convolve(slab, weight, bias, [0, 1, 1])
+
+
+def by_slabs(
+    first: Callable[[int, int], Tensor], second: Callable[[Tensor], Tensor], depth: int, planes: int, out: Tensor | None = None
+) -> Tensor:
+    """second(first), a slab at a time.
+
+    Args:
+        first: gives its planes start to stop, (B, C, stop - start, H, W); asked for in order, each plane once.
+        second: a convolution without padding along the planes, so that n + 2 planes give n.
+        depth: how many planes there are.
+        planes: of a slab; at least 2.
+        out: where the result goes, (B, channels, depth, H, W); it may be what `first` computes from, since
+            planes are written when `first` was asked for all up to the one after. A new tensor by default.
+    """
+    kept = torch.empty(0)
+    for start in range(0, depth, planes):
+        stop = min(start + planes, depth)
+        new = first(start, stop)
+        zeros = torch.zeros_like(new[:, :, :1])
+        slab = torch.cat([kept if start else zeros, new, *([zeros] if stop == depth else [])], dim=2)
+        kept = new[:, :, -2:].clone(memory_format=torch.channels_last_3d)
+        done = second(slab)
+        if out is None:
+            size = (done.shape[0], done.shape[1], depth, *done.shape[3:])
+            out = torch.empty(size, dtype=done.dtype, device=done.device, memory_format=torch.channels_last_3d)
+        out.narrow(2, max(start - 1, 0), done.shape[2]).copy_(done)
+    assert out is not None
+    return out

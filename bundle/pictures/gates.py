@@ -1,0 +1,127 @@
+"""What the gates of a trained network do to one scan: features before, coefficients, features after (the paper's Figure 3a)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bundle import root
+from bundle.errors import UserError
+from bundle.images import read
+
+if TYPE_CHECKING:
+    import torch
+
+Gated = dict[int, tuple["np.ndarray", "np.ndarray", "np.ndarray"]]
+
+
+def gates(
+    image: str,
+    output: str | None = None,
+    *,
+    reference: str | None = None,
+    config_file: str | Sequence[str] = "configs/inference.json",
+    ckpt_path: str | None = None,
+    size: Sequence[int] = (160, 160, 96),
+) -> Path:
+    """Draw, for each level with gates, the skip's features before and after them and the coefficients between.
+
+    The axial slice lies in the middle of the reference's structures, of the scan where there is none.
+
+    Args:
+        image: the scan.
+        output: the PNG to write; by default `runs/gates.png` in the bundle's folder.
+        reference: its label map.
+        config_file: inference config and overlays (for instance an experiment's `shared.json`), separated by commas.
+        ckpt_path: the weights; those of the config by default.
+        size: at most this many voxels around the middle go through the network.
+
+    Raises:
+        UserError: a network without gates.
+    """
+    from monai.bundle import ConfigParser
+
+    output = Path(root()) / "runs" / "gates.png" if output is None else Path(output)
+
+    from bundle.drawing.planes import as_shown
+    from bundle.pictures.attention_figure import draw_gate, middle_of, window
+
+    names = config_file.split(",") if isinstance(config_file, str) else list(config_file)
+    paths = [item if Path(item).is_file() else str(Path(root()) / item) for item in names]
+    parser = ConfigParser(ConfigParser.load_config_files(paths))
+    if ckpt_path is not None:
+        parser["ckpt_path"] = ckpt_path
+    parser["device"] = "cpu"
+    network = _network(parser)
+    scan, label = _preprocessed(parser, image, reference)
+    middle = middle_of(label)
+    box = [slice(start, start + count) for start, count in map(window, middle, size, label.shape)]
+    scan, label = scan[(slice(None), *box)], label[tuple(box)]
+    index = middle[2] - box[2].start
+    levels = {
+        level: tuple(as_shown(part, "axial", min(index * part.shape[2] // label.shape[2], part.shape[2] - 1)) for part in parts)
+        for level, parts in gated_features(network, scan[None]).items()
+    }
+    draw_gate(as_shown(scan[0].numpy(), "axial", index), as_shown(label, "axial", index), levels, output)
+    print(f"Written: {output}")
+    return output
+
+
+def gated_features(network: torch.nn.Module, image: torch.Tensor) -> Gated:
+    """By level: mean absolute feature before the gates, mean coefficient, mean absolute feature after; (X, Y, Z) each.
+
+    Args:
+        network: an `AttentionUnet` in evaluation mode; its skips are listed coarsest first.
+        image: (1, C, X, Y, Z).
+    """
+    import torch
+
+    found: Gated = {}
+    depth = len(network.skips)
+    handles = []
+    for position, skip in enumerate(network.skips):
+        level = depth - position
+
+        def keep(module: torch.nn.Module, inputs: tuple, outputs: tuple, level: int = level) -> None:
+            gated, coefficients = outputs
+            if coefficients:
+                found[level] = (_mean(inputs[0].abs()), _mean(torch.cat(coefficients, dim=1)), _mean(gated.abs()))
+
+        handles.append(skip.register_forward_hook(keep))
+    try:
+        with torch.no_grad():
+            network(image)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return found
+
+
+def _network(parser) -> torch.nn.Module:
+    """The network of the config with its weights, unfolded, so that its features are those of training."""
+    if not getattr(parser.get_parsed_content("network_def"), "num_gates", 0):
+        raise UserError("network_def", "has no gates", "give the config of a network whose num_gates is above 0")
+    return parser.get_parsed_content("trained").eval()
+
+
+def _preprocessed(parser, image: str, reference: str | None) -> tuple[torch.Tensor, np.ndarray]:
+    """The scan (1, X, Y, Z) as the network sees it, and the reference (X, Y, Z) on its grid, zeros without one."""
+    import torch
+    from monai.data import MetaTensor
+    from monai.transforms import Orientation, ResampleToMatch
+
+    item = parser.get_parsed_content("preprocessing")({"image": image})
+    scan = item["image"]
+    if reference is None:
+        return torch.as_tensor(scan).float(), np.zeros(scan.shape[1:], np.uint8)
+    values, affine, _ = read(reference)
+    loaded = MetaTensor(torch.from_numpy(values.astype(np.float32))[None], affine=affine)
+    label = ResampleToMatch(mode="nearest", padding_mode="zeros")(Orientation("RAS", labels=None)(loaded), scan)
+    return scan.as_tensor().float(), label[0].numpy().astype(np.uint8)
+
+
+def _mean(features: torch.Tensor) -> np.ndarray:
+    return features[0].float().mean(dim=0).cpu().numpy()

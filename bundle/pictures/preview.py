@@ -1,0 +1,48 @@
+"""Pictures of one scan: the preview of a segmentation in three planes."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bundle.drawing.drawing import QUIET, WARNING, colour, cover, grey, legend, outline, save
+from bundle.drawing.layout import WIDTH, row, sheet
+from bundle.drawing.planes import PLANES, Views, Window
+from bundle.quality.measure import amount
+
+if TYPE_CHECKING:
+    from bundle.quality.cases import CaseResult
+
+
+def preview(result: CaseResult, path: str | os.PathLike) -> Path:
+    """Write a PNG of one case: axial, coronal and sagittal through the organs, labels as contours, a legend with volumes.
+
+    Radiological convention (the patient's right on the left), all planes at one scale in millimetres. Where nothing
+    was found, the planes go through the middle of the scan and the legend says so.
+
+    Raises:
+        ValueError: the case failed, so that there is nothing to show.
+    """
+    if result.error is not None or result.image is None or result.labels is None:
+        raise ValueError(f"case {result.name} has no image or no labels to show")
+    views = Views(result.affine, result.labels.shape)
+    found = [structure for structure in result.measured.values() if structure.volume_ml > 0]
+    centre = views.centre(found)
+    order = {name: index for index, name in enumerate(result.measured)}
+
+    def draw(window: Window, size: tuple[int, int]) -> np.ndarray:
+        picture = grey(views.picture(result.image, window), size)
+        labels = views.picture(result.labels, window)
+        for structure in found:
+            outline(picture, cover(labels == result.structures[structure.name], size), colour(order[structure.name]))
+        return picture
+
+    planes = row([views.body(result.image, plane, centre) for plane in PLANES], draw)
+    entries = [(colour(order[s.name]), f"{s.name} {amount(s.volume_ml)} ml") for s in found]
+    entries += [(None, f"{s.name}: not found") for s in result.measured.values() if s.volume_ml == 0]
+    reasons = "; ".join(result.judgement.reasons)
+    subtitle = (f"review: {reasons}", WARNING) if reasons else ("no finding", QUIET)
+    return save(sheet([planes, legend(entries, WIDTH)], title=result.name, subtitle=subtitle), path)

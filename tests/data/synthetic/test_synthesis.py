@@ -1,0 +1,155 @@
+import json
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from bundle.data.datalist import datalist
+from bundle.data.synthetic import synthesis
+from bundle.data.synthetic.donors import read_donor
+from bundle.data.synthetic.synthesis import synthesise
+from bundle.data.synthetic.transplant import fit_body
+from bundle.errors import UserError
+
+
+@pytest.fixture(scope="module")
+def procedural(tmp_path_factory):
+    return synthesise(str(tmp_path_factory.mktemp("synthesis") / "one"), cases=1, validation=1, seed=3, jobs=1)
+
+
+def test_without_any_real_anatomy_it_still_makes_a_data_set(procedural):
+    training, validation = (datalist(str(procedural), section) for section in ("training", "validation"))
+    assert (len(training), len(validation)) == (1, 1)
+    for item in training + validation:
+        image, label = nib.load(item["image"]), nib.load(item["label"])
+        assert image.shape == label.shape and nib.aff2axcodes(image.affine) == ("R", "A", "S")
+        np.testing.assert_allclose(image.header.get_zooms(), 2.0)
+        assert set(np.unique(np.asarray(label.dataobj))) <= {0, 1, 2, 3}
+        assert np.asarray(image.dataobj).min() < -900
+
+
+def test_goes_on_and_grows_without_changing_what_stands(procedural):
+    before = {p.name: p.read_bytes() for p in (procedural / "imagesTr").iterdir()}
+    name = sorted(before)[-1]
+    (procedural / "imagesTr" / name).unlink()
+    synthesise(str(procedural), cases=1, validation=1, seed=3, jobs=1)
+    assert (procedural / "imagesTr" / name).read_bytes() == before[name]
+
+
+def test_lists_hold_what_stands_and_grow_with_it(tmp_path, monkeypatch):
+    listed = []
+
+    def write(folder, sources, seed, name):
+        listed.append(len(json.loads((folder / "dataset.json").read_text(encoding="utf-8"))["training"]))
+        for kind in ("imagesTr", "labelsTr"):
+            (folder / kind / f"{name}.nii.gz").write_bytes(b"")
+
+    monkeypatch.setattr("bundle.data.synthetic.synthesis._write_case", write)
+    folder = synthesise(str(tmp_path / "out"), cases=3, validation=1, jobs=1)
+    assert listed == [0, 1, 2, 3] and len(datalist(str(folder), "training")) == 3
+
+
+def test_refuses_what_it_cannot_use(tmp_path):
+    with pytest.raises(UserError, match="label maps"):
+        synthesise(str(tmp_path / "a"), maps=str(tmp_path), cases=1)
+    with pytest.raises(UserError, match=r"no ct\.nii\.gz"):
+        synthesise(str(tmp_path / "b"), real=str(tmp_path), cases=1)
+    with pytest.raises(UserError, match="--shares"):
+        synthesise(str(tmp_path / "c"), cases=1, shares=(1, 0, 0))
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Scans that hold the seed they were made of, and donors that hold nothing."""
+
+    def write(folder, sources, seed, name):
+        for kind in ("imagesTr", "labelsTr"):
+            (folder / kind / f"{name}.nii.gz").write_text(f"{seed} {len(sources.training)}")
+
+    monkeypatch.setattr(synthesis, "_write_case", write)
+    monkeypatch.setattr(synthesis, "_prepare", lambda folder, files: None)
+
+
+def scans(folder):
+    return {path.name: path.read_text() for path in folder.glob("*Tr/*.nii.gz")}
+
+
+def test_another_data_set_stays_as_it_is(tmp_path, quick):
+    (tmp_path / "dataset.json").write_text('{"name": "mine", "training": []}')
+    for overwrite in (False, True):
+        with pytest.raises(UserError, match=r"dataset\.json: the folder holds another data set"):
+            synthesise(str(tmp_path), cases=1, overwrite=overwrite)
+    assert (tmp_path / "dataset.json").read_text() == '{"name": "mine", "training": []}'
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["dataset.json"]
+
+
+def test_another_seed_or_other_anatomies_never_keep_scans_of_the_first(tmp_path, quick):
+    maps = tmp_path / "maps"
+    maps.mkdir()
+    for name in "abcdefg":
+        (maps / f"{name}.nii.gz").write_bytes(b"")
+    out = str(tmp_path / "out")
+    folder = synthesise(out, cases=3, validation=1, seed=1, jobs=1)
+    with pytest.raises(UserError, match=r"seed 1.*not seed 2.*--overwrite"):
+        synthesise(out, cases=3, validation=1, seed=2, jobs=1)
+    with pytest.raises(UserError, match="anatomies_training"):
+        synthesise(out, cases=3, validation=1, seed=1, maps=str(maps), jobs=1)
+    assert set(scans(folder).values()) == {"1 0"}
+    synthesise(out, cases=2, validation=1, seed=2, maps=str(maps), jobs=1, overwrite=True)
+    assert set(scans(folder).values()) == {"2 6"} and len(scans(folder)) == 3
+    (maps / "h.nii.gz").write_bytes(b"")
+    with pytest.raises(UserError, match="anatomies_training of 6 names"):
+        synthesise(out, cases=2, validation=1, seed=2, maps=str(maps), jobs=1)
+
+
+def test_the_real_ct_can_be_added_later(tmp_path, quick):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "ct.nii.gz").write_bytes(b"")
+    folder = synthesise(str(tmp_path / "out"), cases=8, validation=1, jobs=1)
+    before = scans(folder)
+    synthesise(str(tmp_path / "out"), cases=8, validation=1, real=str(tmp_path / "real"), jobs=1)
+    assert before.items() <= scans(folder).items() and any(name.startswith("real") for name in scans(folder))
+
+
+def test_a_run_that_was_killed_early_goes_on(tmp_path, quick, monkeypatch):
+    def killed(folder, files):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(synthesis, "_prepare", killed)
+    with pytest.raises(KeyboardInterrupt):
+        synthesise(str(tmp_path / "out"), cases=1, validation=1, jobs=1)
+    monkeypatch.setattr(synthesis, "_prepare", lambda folder, files: None)
+    assert len(scans(synthesise(str(tmp_path / "out"), cases=1, validation=1, jobs=1))) == 2
+
+
+def test_the_body_holds_the_organs_of_a_real_person(shared_data):
+    donor = read_donor(shared_data / "labels" / "multiorgan" / "case_45.nii.gz")
+    body, origin = fit_body(donor, np.random.default_rng(0))
+    # the donor's kidney lies beside the spine, behind the middle of the body, left of the midline
+    kidney = donor.organs["kidney_left"].points().mean(0) - origin
+    assert -90 < kidney[0] < -45
+    assert abs(kidney[1] - body.vertebra_y) < 15
+    assert 100 < body.half_width < 230 and body.half_depth < body.half_width
+
+
+@pytest.mark.slow
+def test_scans_of_real_organs_and_of_the_real_ct(shared_data, tmp_path):
+    maps = tmp_path / "maps"
+    maps.mkdir()
+    for name in ("case_45", "case_55"):
+        (maps / f"{name}.nii.gz").write_bytes((shared_data / "labels" / "multiorgan" / f"{name}.nii.gz").read_bytes())
+    real = shared_data / "ct" / "torso_3mm"
+    folder = synthesise(str(tmp_path / "out"), cases=4, validation=1, maps=str(maps), real=str(real), shares=(0.5, 0.0, 0.5), jobs=2)
+    names = {p.name.split("_")[0] for p in (folder / "imagesTr").iterdir()}
+    assert names == {"maps", "real", "heldout"}
+    content = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
+    assert content["synthesis"]["anatomies_training"] == ["case_45"]
+    assert content["synthesis"]["anatomies_validation"] == ["case_55"]
+    without = json.loads((folder / "without_real.json").read_text(encoding="utf-8"))
+    assert not any("real_" in item["image"] for item in without["training"])
+    assert [item["image"] for item in datalist(str(folder), "test", str(folder / "without_real.json"), with_test=True)] == [
+        str((real / "ct.nii.gz").resolve())
+    ]
+    for path in (folder / "labelsTr").iterdir():
+        volumes = np.bincount(np.asarray(nib.load(path).dataobj).ravel(), minlength=4) * 8e-3
+        assert 30 < volumes[2] < 700, path.name

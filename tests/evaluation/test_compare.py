@@ -1,0 +1,147 @@
+"""Comparing runs: the tables, the figure, the refusals."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from bundle.errors import UserError
+from bundle.evaluation.compare import compare
+from bundle.evaluation.score import write_metrics
+from bundle.metrics import COLUMNS
+
+
+def _run(folder: Path, dice: dict[str, list[float | None]], reference_ml: float = 20.0) -> Path:
+    """A scored run: Dice per structure and case, the other scores made up."""
+    folder.mkdir(parents=True)
+    rows = []
+    for structure, values in dice.items():
+        for index, value in enumerate(values):
+            scores = dict.fromkeys(COLUMNS, None if value is None else 0.5)
+            if value is not None:
+                scores |= {"dice": value, "assd_mm": 3 * (1 - value), "hd95_mm": 10 * (1 - value)}
+            reference = reference_ml if value is not None else 0.0
+            rows.append({"case": f"case_{index}", "structure": structure, **scores, "volume_ml": 20.0, "reference_ml": reference})
+    write_metrics(rows, folder / "metrics.csv")
+    return folder
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> list[str]:
+    base = {"pancreas": [0.5, 0.6, 0.7, 0.4], "spleen": [0.9, None, 0.8, 0.9]}
+    gated = {"pancreas": [0.6, 0.7, 0.7, 0.5], "spleen": [0.9, None, 0.9, 0.8]}
+    return [str(_run(tmp_path / "unet", base)), str(_run(tmp_path / "gates", gated))]
+
+
+def test_tables_and_figure(runs: list[str], tmp_path: Path) -> None:
+    (tmp_path / "gates" / "experiment.json").write_text(json.dumps({"parameters": 6473322, "seconds_per_case": 1.25}))
+    compare(*runs, output_dir=tmp_path / "out", names="U-Net, Attention U-Net", resamples=500)
+    text = (tmp_path / "out" / "comparison.md").read_text(encoding="utf-8")
+    assert "| pancreas Dice | 0.550 ± 0.129 | 0.625 ± 0.096 |" in text
+    assert "| spleen Dice | 0.867 ± 0.058 (n 3) | 0.867 ± 0.058 (n 3) |" in text
+    assert "| parameters |  | 6.47 M |" in text and "| inference time per case |  | 1.25 s |" in text
+    assert "| pancreas Dice: Attention U-Net | U-Net | 4 | +0.0750 [" in text and "| 3 / 0 |" in text
+    with (tmp_path / "out" / "comparison.csv").open() as file:
+        rows = {(row["structure"], row["metric"]): row for row in csv.DictReader(file)}
+    assert len(rows) == 2 * 5
+    assert float(rows["pancreas", "dice"]["wilcoxon_p"]) == pytest.approx(0.25)  # W = 0 of three differences: 2 / 8
+    assert float(rows["spleen", "dice"]["mean_difference"]) == pytest.approx(0) and rows["spleen", "dice"]["n"] == "3"
+    assert float(rows["pancreas", "assd_mm"]["mean_difference"]) == pytest.approx(-0.225)
+    from matplotlib.image import imread
+
+    picture = imread(tmp_path / "out" / "comparison.png")
+    assert picture.shape[0] > 200 and picture.std() > 0.05
+
+
+def test_same_files_for_the_same_seed(runs: list[str], tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        compare(*runs, output_dir=tmp_path / name, resamples=300)
+    for file in ("comparison.md", "comparison.csv"):
+        assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
+
+
+def test_unequal_case_lists_are_refused(runs: list[str], tmp_path: Path) -> None:
+    short = _run(tmp_path / "short", {"pancreas": [0.5, 0.6, 0.7], "spleen": [0.9, None, 0.8]})
+    with pytest.raises(UserError, match=r"only in unet: case_3 \(1\)"):
+        compare(runs[0], str(short), output_dir=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_other_references_are_refused(runs: list[str], tmp_path: Path) -> None:
+    other = _run(tmp_path / "other", {"pancreas": [0.5, 0.6, 0.7, 0.4], "spleen": [0.9, None, 0.8, 0.9]}, reference_ml=25.0)
+    with pytest.raises(UserError, match="25 ml, in unet 20 ml"):
+        compare(runs[0], str(other), output_dir=tmp_path / "out")
+
+
+def test_only_common_structures_are_compared(runs: list[str], tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    alone = _run(tmp_path / "alone", {"pancreas": [0.5, 0.6, 0.7, 0.5]})
+    effects = compare(runs[0], str(alone), output_dir=tmp_path / "out", resamples=100)
+    assert {effect.structure for effect in effects} == {"pancreas"}
+    assert "Not compared, because not every run has them: spleen" in capsys.readouterr().out
+    with pytest.raises(UserError, match="spleen"):
+        compare(runs[0], str(alone), output_dir=tmp_path / "out", structures="spleen")
+
+
+def test_wrong_arguments(runs: list[str], tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="got 1 runs"):
+        compare(runs[0])
+    with pytest.raises(UserError, match="none of dice"):
+        compare(*runs, metric="jaccard")
+    with pytest.raises(UserError, match="resamples: its value is 'x'"):
+        compare(*runs, resamples="x")
+    with pytest.raises(UserError, match="3 names for 2 runs"):
+        compare(*runs, names="a,b,c")
+    with pytest.raises(UserError, match=r"is not a table of scores \(No such file"):
+        compare(runs[0], str(tmp_path / "nothing"))
+
+
+def test_less_is_better_for_distances(tmp_path: Path) -> None:
+    """ASSD from 6 to 3 mm in three of three cases is better three times; so is HD95, and the bars are green."""
+    from bundle.drawing.figures import new_figure
+    from bundle.evaluation.compare_figure import BETTER, _panel
+
+    for name, distance in (("before", 6.0), ("after", 3.0)):
+        scores = dict.fromkeys(COLUMNS, 0.5) | {"assd_mm": distance, "hd95_mm": 2 * distance, "volume_ml": 20.0, "reference_ml": 20.0}
+        write_metrics([{"case": f"case_{n}", "structure": "spleen", **scores} for n in range(3)], tmp_path / name / "metrics.csv")
+    effects = compare(str(tmp_path / "before"), str(tmp_path / "after"), output_dir=tmp_path / "out", metric="assd_mm", resamples=50)
+    found = {effect.metric: effect for effect in effects}
+    assert {metric: (effect.statistics.better, effect.statistics.worse) for metric, effect in found.items()} == {
+        **dict.fromkeys(("dice", "precision", "recall"), (0, 0)),
+        **dict.fromkeys(("assd_mm", "hd95_mm"), (3, 0)),
+    }
+    assert found["assd_mm"].statistics.mean_difference == -3
+    text = (tmp_path / "out" / "comparison.md").read_text(encoding="utf-8")
+    assert "| spleen ASSD (mm): after | before | 3 | -3.0000 [-3.0000, -3.0000] | 3 / 0 |" in text
+    panel = new_figure(3, 3).subplots()
+    _panel(panel, found["assd_mm"])
+    from matplotlib.colors import to_rgba
+
+    assert {bar.get_facecolor() for bar in panel.patches[:3]} == {to_rgba(BETTER)}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda text: text.replace("0.5,", "nan,", 1), "the value nan is not a number"),
+        (lambda text: text.replace("dice", "Dice", 1), "the column 'dice' is missing"),
+        (lambda text: text + text.splitlines()[1] + "\n", "has two rows of case case_0, pancreas"),
+        (
+            lambda text: "\n".join(line for line in text.split("\n") if "case_1,pancreas" not in line),
+            "case_1 has a row for pancreas in one",
+        ),
+    ],
+)
+def test_a_table_that_is_not_whole_is_refused(runs: list[str], tmp_path: Path, change, said: str) -> None:
+    table = Path(runs[1]) / "metrics.csv"
+    table.write_text(change(table.read_text(encoding="utf-8")), encoding="utf-8")
+    with pytest.raises(UserError, match=said):
+        compare(*runs, output_dir=tmp_path / "out", resamples=50)
+
+
+def test_a_table_saved_with_a_byte_order_mark_is_read(runs: list[str], tmp_path: Path) -> None:
+    table = Path(runs[1]) / "metrics.csv"
+    table.write_text(table.read_text(encoding="utf-8"), encoding="utf-8-sig")
+    assert compare(*runs, output_dir=tmp_path / "out", resamples=50)

@@ -1,0 +1,75 @@
+"""What the console says while a folder is segmented, and at the end."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from bundle.data.scans import FoundScans
+from bundle.engines.case import Case
+from bundle.errors import UserError
+from bundle.handlers.inference.console import Console
+
+
+class Earlier(Console):
+    def done(self, item: dict) -> bool:
+        return item["case"] == "old"
+
+
+def items(*names: str) -> FoundScans:
+    return FoundScans([{"image": f"{n}.nii", "case": n, "source": f"/in/{n}.nii"} for n in names], ["left alone: 2 label maps (x, ...)"])
+
+
+def evaluator(console: Console, data: FoundScans) -> SimpleNamespace:
+    return SimpleNamespace(handlers=[console], dataset=SimpleNamespace(data=data))
+
+
+def ended(name: str, error: Exception | None = None) -> Case:
+    return Case({"case": name, "source": f"/in/{name}.nii"}, seconds={"load": 1.0, "network": 2.5}, error=error)
+
+
+def test_all_words_of_a_run(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    console, data = Earlier(tmp_path), items("a", "b", "old")
+    engine = evaluator(console, data)
+    console.start(engine, list(data))
+    console.ended(ended("a"))
+    console.ended(ended("b", UserError("/in/b.nii", "the file is empty", "copy it again")))
+    (tmp_path / "index.html").write_text("x")
+    with open(tmp_path / "cases.csv", "w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerows([["case", "review"], ["a", "no"], ["a", "no"], ["b", "yes"], ["old", "yes"], ["old", "yes"]])
+    console.finish(engine)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:2] == [
+        f"3 scans found, 1 of them finished by an earlier run; results go to {tmp_path}",
+        "left alone: 2 label maps (x, ...)",
+    ]
+    assert lines[2].endswith("[1/2] a: label map written, 3.5 s") and lines[2][2] == lines[2][5] == ":"
+    assert lines[3].endswith("[2/2] b: failed: /in/b.nii: the file is empty. Fix: copy it again.")
+    assert lines[4:] == [
+        f"1 label map written to {tmp_path} in 0 s (load 2.0 s, network 5.0 s)",
+        "1 case of an earlier run left as it was",
+        "1 case failed (all errors are in run.json):",
+        "  b: /in/b.nii: the file is empty. Fix: copy it again.",
+        f"look at {tmp_path}/index.html: 2 of 3 cases marked for review",
+    ]
+
+
+def test_an_interrupted_run_says_what_it_did(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    console, data = Console(tmp_path), items("a", "b", "c")
+    console.start(evaluator(console, data), list(data))
+    console.ended(ended("a"))
+    console.finish(evaluator(console, data))
+    out = capsys.readouterr().out
+    assert f"1 label map written to {tmp_path}" in out and "stopped after 1 of 3 scans: the same command does the others" in out
+    assert "nothing to do" not in out
+
+
+def test_nothing_to_do_is_said(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    console, data = Earlier(tmp_path), items("old")
+    console.start(evaluator(console, data), list(data))
+    console.finish(evaluator(console, data))
+    assert f"0 label maps written to {tmp_path} in 0 s (nothing to do)" in capsys.readouterr().out

@@ -1,0 +1,101 @@
+"""Best weights: whole files only, the original kept, resumed scores."""
+
+import pytest
+import torch
+from ignite.engine import Engine
+
+from bundle.handlers.training.checkpoint import CheckpointSaver
+from bundle.networks.weights import files
+
+
+@pytest.fixture
+def network():
+    return torch.nn.Linear(1, 1)
+
+
+def run(saver, network, scores):
+    """Validations with these scores, the weight set to the score each time; gives what is in the file."""
+    engine = Engine(lambda engine, batch: None)
+    engine.state.key_metric_name = "dice"
+    saver.attach(engine)
+    for epoch, score in enumerate(scores, start=1):
+        torch.nn.init.constant_(network.weight, score)
+        engine.state.metrics, engine.state.epoch = {"dice": score}, epoch
+        saver.metrics_completed(engine)
+
+
+def saved(folder):
+    return torch.load(folder / "model.pt", weights_only=True)["weight"].item()
+
+
+def make(folder, network, **options):
+    return CheckpointSaver(str(folder), {"model": network}, save_key_metric=True, key_metric_filename="model.pt", **options)
+
+
+def test_best_of_several_is_kept(tmp_path, network):
+    run(make(tmp_path, network), network, [0.25, 0.75, 0.5])
+    assert saved(tmp_path) == 0.75
+    assert [path.name for path in tmp_path.iterdir()] == ["model.pt"]
+
+
+def test_killed_while_writing_leaves_the_old_file_whole(tmp_path, network, monkeypatch):
+    run(make(tmp_path, network), network, [0.25])
+    real = torch.save
+
+    def dies(content, stream):
+        stream.write(b"half a file")
+        raise KeyboardInterrupt
+
+    saver = make(tmp_path, network)
+    monkeypatch.setattr(files.torch, "save", dies)
+    with pytest.raises(KeyboardInterrupt):
+        run(saver, network, [0.5])
+    monkeypatch.setattr(files.torch, "save", real)
+    assert saved(tmp_path) == 0.25
+
+
+def test_second_best_file_never_leaves_a_gap(tmp_path, network, monkeypatch):
+    """MONAI's saver deletes the old file before it writes the new one."""
+    saver = make(tmp_path, network)
+    run(saver, network, [0.25])
+    there = []
+    real = torch.save
+    monkeypatch.setattr(files.torch, "save", lambda *args: (there.append((tmp_path / "model.pt").is_file()), real(*args)))
+    run(saver, network, [0.5])
+    assert there == [True] and saved(tmp_path) == 0.5
+
+
+def test_after_a_resume_the_old_best_has_to_be_beaten(tmp_path, network):
+    first = make(tmp_path, network)
+    run(first, network, [0.75])
+    second = make(tmp_path, network)
+    second.load_state_dict(first.state_dict())
+    run(second, network, [0.5])
+    assert saved(tmp_path) == 0.75
+    run(second, network, [0.875])
+    assert saved(tmp_path) == 0.875
+
+
+def test_weights_from_before_are_kept_once(tmp_path, network):
+    torch.save({"weight": torch.tensor([[9.0]])}, tmp_path / "model.pt")
+    run(make(tmp_path, network, keep_original="model_before_training.pt"), network, [0.25, 0.5])
+    run(make(tmp_path, network, keep_original="model_before_training.pt"), network, [0.125])
+    kept = torch.load(tmp_path / "model_before_training.pt", weights_only=True)["weight"].item()
+    assert kept == 9.0 and saved(tmp_path) == 0.125
+    # MONAI Label serves the .pt with the shortest name
+    assert min((path.name for path in tmp_path.glob("*.pt")), key=len) == "model.pt"
+
+
+def test_state_is_plain(tmp_path, network):
+    saver = make(tmp_path, network)
+    run(saver, network, [0.5])
+    assert saver.state_dict() == {"_saved": [(0.5, saver._key_metric_checkpoint._saved[0].filename)]}
+
+
+def test_interval_and_final_checkpoints_are_written_too(tmp_path, network):
+    saver = CheckpointSaver(str(tmp_path), {"model": network}, save_final=True, save_interval=1, n_saved=1)
+    engine = Engine(lambda engine, batch: None)
+    saver.attach(engine)
+    engine.run([0], max_epochs=3)
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == ["model_epoch=3.pt", "model_final_iteration=3.pt"]

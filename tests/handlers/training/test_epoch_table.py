@@ -1,0 +1,98 @@
+"""The table per epoch: exact cells, also after an interruption."""
+
+import math
+
+import pytest
+from ignite.engine import Engine, State
+
+from bundle.handlers.training.epoch_table import EpochTable, dice_names, read_table
+
+LABELS = {"background": 0, "pancreas": 1, "kidney": 3}
+
+
+class Optimizer:
+    """Stands for the optimiser: the table asks for its learning rate only."""
+
+    def __init__(self):
+        self.param_groups = [{"lr": 0.5}]
+
+
+def evaluator(length=1):
+    engine = Engine(lambda engine, batch: None)
+    engine.state = State(epoch=0, metrics={}, epoch_length=length)
+    return engine
+
+
+def run(path, losses, validations, *, first=1, optimizer=None):
+    """One epoch per entry of `losses` (a list of lists); `validations` maps the epoch to the metrics of `val`."""
+    val, empty = evaluator(), evaluator(length=0)
+    trainer = Engine(lambda engine, batch: [{"loss": batch}])
+    table = EpochTable(path, LABELS, optimizer or Optimizer(), {"val": val, "test": empty})
+    table.attach(trainer)
+    for epoch, batches in enumerate(losses, start=first):
+        trainer.state.epoch, trainer.state.max_epochs = epoch, epoch
+        table.start(trainer)
+        for loss in batches:
+            trainer.state.output = [{"loss": loss}]
+            table.collect(trainer)
+        if epoch in validations:
+            val.state.epoch, val.state.metrics = epoch, validations[epoch]
+        table.write(trainer)
+    return read_table(path)
+
+
+def test_rows_by_hand(tmp_path):
+    metrics = {"val_loss": 0.5, "val_dice": 0.25, "val_dice_pancreas": 0.125, "val_dice_kidney": math.nan, "val_structures": {}}
+    rows = run(tmp_path / "t.csv", [[1.0, 2.0], [0.5, 0.25]], {2: metrics})
+    dice = ["val_dice", "val_dice_pancreas", "val_dice_kidney"]
+    assert list(rows[0]) == ["epoch", "train_loss", "val_loss", *dice, "learning_rate", "seconds"]
+    assert [row["train_loss"] for row in rows] == ["1.5", "0.375"]
+    assert [row["val_dice_pancreas"] for row in rows] == ["", "0.125"]
+    # a structure that no case has is an empty cell, not a zero
+    assert rows[1]["val_dice_kidney"] == "" and rows[1]["learning_rate"] == "0.5"
+
+
+def test_validation_of_an_earlier_epoch_is_not_repeated(tmp_path):
+    rows = run(tmp_path / "t.csv", [[1.0], [1.0]], {1: {"val_loss": 0.5}})
+    assert [row["val_loss"] for row in rows] == ["0.5", ""]
+
+
+def test_resumed_training_replaces_the_epochs_it_repeats(tmp_path):
+    path = tmp_path / "t.csv"
+    run(path, [[1.0], [2.0], [3.0]], {})
+    rows = run(path, [[8.0]], {}, first=2)
+    assert [(row["epoch"], row["train_loss"]) for row in rows] == [("1", "1"), ("2", "8")]
+
+
+def test_half_a_row_of_a_killed_writer_does_no_harm(tmp_path):
+    path = tmp_path / "t.csv"
+    run(path, [[1.0]], {})
+    with open(path, "a") as stream:
+        stream.write("\n,,")
+    assert [row["epoch"] for row in run(path, [[2.0]], {}, first=2)] == ["1", "2"]
+
+
+def test_learning_rate_is_that_of_the_epoch_not_of_the_next(tmp_path):
+    """The schedule steps before the row is written."""
+    optimizer = Optimizer()
+    table = EpochTable(tmp_path / "t.csv", LABELS, optimizer)
+    trainer = Engine(lambda engine, batch: None)
+    trainer.state.epoch = 1
+    table.start(trainer)
+    optimizer.param_groups[0]["lr"] = 0.05
+    table.write(trainer)
+    assert read_table(tmp_path / "t.csv")[0]["learning_rate"] == "0.5"
+
+
+def test_names_leave_the_background_out():
+    assert dice_names(LABELS, "val") == ["val_dice_pancreas", "val_dice_kidney"]
+
+
+def test_no_table_yet(tmp_path):
+    assert read_table(tmp_path / "none.csv") == []
+
+
+@pytest.mark.parametrize("text", ["", "epoch\n"])
+def test_empty_table(tmp_path, text):
+    (tmp_path / "t.csv").write_text(text)
+    assert read_table(tmp_path / "t.csv") == []
