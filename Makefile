@@ -8,7 +8,7 @@ VENV ?= .venv
 LABEL_VENV ?= .venv-monai-label
 BUNDLE = $(VENV)/bin/python -m bundle
 RUN = $(VENV)/bin/python -m monai.bundle run
-OVERLAY = configs/quickstart.json
+OVERLAY = configs/overlays/experiments/quickstart.json
 # where the quickstart writes; the data set and the training are reused by the next call
 DATA = data/phantom
 OUT = runs/quickstart
@@ -46,7 +46,7 @@ $(VENV)/.ready: setup.cfg constraints.txt
 train: $(VENV)/.ready
 	$(BUNDLE) phantom $(DATA) --cases 44 --unlabelled 3
 	$(RUN) training --config_file "['configs/train.json', '$(OVERLAY)']" --dataset_dir $(DATA) --output_dir $(OUT) --resume True
-	$(RUN) inference --config_file "['configs/inference.json', 'configs/evaluate.json', '$(OVERLAY)']" \
+	$(RUN) inference --config_file "['configs/inference.json', 'configs/overlays/inference/evaluate.json', '$(OVERLAY)']" \
 		--dataset_dir $(DATA) --ckpt_path $(OUT)/model.pt --section test --output_dir $(OUT)/evaluation
 	$(RUN) inference --config_file "['configs/inference.json', '$(OVERLAY)']" \
 		--dataset_dir $(DATA)/imagesTs --ckpt_path $(OUT)/model.pt --output_dir $(OUT)/inference
@@ -76,10 +76,10 @@ weights: $(VENV)/.ready
 	mkdir -p runs/weights
 	nice -n 19 $(SYNTHESISE) --cases $(CASES) --jobs 1 > runs/weights/synthesis.log 2>&1 & synthesis=$$!; \
 	trap "kill $$synthesis 2> /dev/null" EXIT; trap "exit 130" INT TERM; \
-	$(RUN) training --config_file "['configs/train.json', 'configs/weights.json']" $(WEIGHTS) \
+	$(RUN) training --config_file "['configs/train.json', 'configs/overlays/train/weights.json']" $(WEIGHTS) \
 		--datalist data/weights/without_real.json $(if $(wildcard $(REAL)),--with_test True) && \
 	{ echo "waiting for the last scans: runs/weights/synthesis.log"; wait $$synthesis; }
-	$(RUN) training --config_file "['configs/train.json', 'configs/weights.json', 'configs/weights_real.json']" $(WEIGHTS)
+	$(RUN) training --config_file "['configs/train.json', 'configs/overlays/train/weights.json', 'configs/overlays/train/weights_real.json']" $(WEIGHTS)
 	cp runs/weights/models/model.pt models/model.pt
 
 clean-quickstart:

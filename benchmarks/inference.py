@@ -34,7 +34,7 @@ VARIANTS: dict[str, tuple[list[str], dict[str, object]]] = {
     "fp32 one pass": (OURS, {"precision": "fp32", "memory_gb": 8}),
     "2 GB": (OURS, {"memory_gb": 2}),
     "2 GB fp32": (OURS, {"memory_gb": 2, "precision": "fp32"}),
-    "openvino": ([*OURS, "configs/inference_openvino.json"], {}),
+    "openvino": ([*OURS, "configs/overlays/inference/inference_openvino.json"], {}),
     "zoo": (["benchmarks/zoo_inference.json"], {}),
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import inspect
 import json
 from collections.abc import Iterator, Mapping
@@ -59,13 +60,20 @@ def touches(one: str, other: str) -> bool:
 @cache
 def shipped(name: str) -> dict[str, Any]:
     """A config of this bundle by its name, `::` between levels of its keys; empty where there is none."""
-    path = Path(bundle.root()) / "configs" / f"{name}.json"
+    path = shipped_path(name)
     return read(path) if path.is_file() else {}
+
+
+def shipped_path(name: str) -> Path:
+    """Where the config of this name is: `configs/NAME.json`, or among the overlays below it; the former where there is none."""
+    configs = Path(bundle.root()) / "configs"
+    return next(configs.glob(f"overlays/*/{glob.escape(name)}.json"), configs / f"{name}.json")
 
 
 def shipped_names() -> list[str]:
     """Names of the configs of this bundle."""
-    return sorted(path.stem for path in (Path(bundle.root()) / "configs").glob("*.json"))
+    configs = Path(bundle.root()) / "configs"
+    return sorted(path.stem for path in (*configs.glob("*.json"), *configs.glob("overlays/*/*.json")))
 
 
 def read(path: str | Path) -> dict[str, Any]:

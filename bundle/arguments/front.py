@@ -11,6 +11,7 @@ from pathlib import Path
 
 import bundle
 from bundle.arguments.command_line import CommandLine, given
+from bundle.arguments.config import shipped_path
 from bundle.arguments.paths import MACRO, NEEDED, OPTIONAL
 from bundle.arguments.verbs import did_you_mean
 from bundle.errors import UserError
@@ -62,6 +63,9 @@ def _check_file(file: str) -> None:
     from monai.bundle import ConfigParser
 
     if not os.path.isfile(file):
+        meant = shipped_path(Path(file).stem)
+        if meant.is_file():
+            raise UserError(file, "there is no such config file", f"this bundle's is {meant}")
         raise UserError(file, "there is no such config file", "correct the path; several are given as \"['a.json','b.json']\"")
     try:
         content = ConfigParser.load_config_file(file)

@@ -32,7 +32,7 @@ def experiment(
     *,
     config_file: Names = ("configs/train.json",),
     overlays: Names = (),
-    inference_config: Names = ("configs/inference.json", "configs/evaluate.json"),
+    inference_config: Names = ("configs/inference.json", "configs/overlays/inference/evaluate.json"),
     folds: Names | None = None,
     name: str | None = None,
     checkpoint: str = "last",

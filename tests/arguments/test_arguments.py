@@ -46,7 +46,11 @@ def typed(monkeypatch: pytest.MonkeyPatch, repository: Path) -> Any:
         ([*INFER, "--network_def::num_gate", "1"], "--network_def#num_gate", "did you mean num_gates?"),
         ([*INFER, "--displayable_configs#memory", "1"], "--displayable_configs#memory", "did you mean"),
         ([*TRAIN, "--overwrite", "true"], "--overwrite", "would have no effect"),
-        (["training", "--config_file", "['configs/train.json','configs/quickstart.json']", "--lr_step", "3"], "--lr_step", "no effect"),
+        (
+            ["training", "--config_file", "['configs/train.json','configs/overlays/experiments/quickstart.json']", "--lr_step", "3"],
+            "--lr_step",
+            "no effect",
+        ),
         (["trainig", *TRAIN[1:]], "trainig", "did you mean training?"),
         ([*INFER, "--dataset_dir", "my", "old", "scans"], "old", "between quotes"),
         ([*TRAIN, "--dataset_dir", "my", "scans"], "scans", "between quotes"),
@@ -139,7 +143,7 @@ def test_switches_given_as_words_are_switches(monkeypatch: pytest.MonkeyPatch, r
 def test_none_takes_back_what_an_overlay_sets(monkeypatch: pytest.MonkeyPatch, repository: Path) -> None:
     """MONAI drops keys whose value is None: the overlay's 61 and 21 cases would stay, in a training that says otherwise."""
     monkeypatch.chdir(repository)
-    configs = ["configs/train.json", "configs/ct82.json"]
+    configs = ["configs/train.json", "configs/overlays/experiments/ct82.json"]
     words = ["training", "--config_file", str(configs), "--num_folds", "5", "--train_size", "None", "--test_size", "None"]
     monkeypatch.setattr("sys.argv", [f"{monai.bundle.__path__[0]}/__main__.py", "run", *words])
     workflow = monai.bundle.ConfigWorkflow(configs, num_folds=5)

@@ -63,8 +63,14 @@ def test_names_of_folders_are_taken_as_typed(verb: Callable[..., str], name: str
             "run training --train#traner#max_epochs 3",
             "--train#traner#max_epochs: this config has no such key, did you mean train#trainer#max_",
         ),
-        ("run training --config_file ['R/finetune.json','R/train.json']", "finetune.json: this overlay is not given after the config"),
-        ("run inference --config_file ['R/inference.json','R/finetune.json']", "finetune.json: this overlay is not given after the config"),
+        (
+            "run training --config_file ['R/overlays/train/finetune.json','R/train.json']",
+            "finetune.json: this overlay is not given after the config",
+        ),
+        (
+            "run inference --config_file ['R/inference.json','R/overlays/train/finetune.json']",
+            "finetune.json: this overlay is not given after the config",
+        ),
     ],
 )
 def test_what_does_not_fit_is_named(verb: Callable[..., str], repository: Path, words: str, said: str) -> None:

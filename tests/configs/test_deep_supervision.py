@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from bundle.arguments.config import shipped_path
+
 
 def test_trainer_learns_from_every_scale(repository):
     from monai.bundle import ConfigParser
@@ -11,7 +13,7 @@ def test_trainer_learns_from_every_scale(repository):
     from monai.engines import SupervisedTrainer
 
     parser = ConfigParser()
-    parser.read_config([str(repository / "configs" / "train.json"), str(repository / "configs" / "deep_supervision.json")])
+    parser.read_config([str(repository / "configs" / "train.json"), str(shipped_path("deep_supervision"))])
     parser["network_def"]["channels"] = [2, 3, 4]
     parser["device"] = "cpu"
     network = parser.get_parsed_content("network")

@@ -9,6 +9,8 @@ import pytest
 import torch
 from monai.bundle import ConfigParser
 
+from bundle.arguments.config import shipped_path
+
 OVERLAYS = (
     *("unet", "unet_6m", "unet_10m", "split_120_30", "split_30_120", "ct82", "loss_dice_ce", "loss_dice_bce"),
     *("phantom_study", "attention_figures"),
@@ -16,14 +18,14 @@ OVERLAYS = (
 
 
 def _merged(repository: Path, *overlays: str) -> ConfigParser:
-    files = [str(repository / "configs" / f"{name}.json") for name in ("train", *overlays)]
+    files = [str(shipped_path(name)) for name in ("train", *overlays)]
     return ConfigParser(ConfigParser.load_config_files(files))
 
 
 @pytest.mark.parametrize("name", OVERLAYS)
 def test_overlays_hold_differences_of_known_keys_only(repository: Path, name: str) -> None:
     """Each key exists in train.json, or is used by another key of the overlay."""
-    overlay = json.loads((repository / "configs" / f"{name}.json").read_text(encoding="utf-8"))
+    overlay = json.loads((shipped_path(name)).read_text(encoding="utf-8"))
     train = json.loads((repository / "configs" / "train.json").read_text(encoding="utf-8"))
     text = json.dumps(overlay)
     for key, value in overlay.items():
@@ -67,7 +69,7 @@ def test_before_fine_tuning_the_other_heads_are_left_out_of_the_softmax(reposito
     torch.manual_seed(0)
     trained = AttentionUnet(3, 1, 4, channels=(2, 4, 8)).eval()
     torch.save({"model": trained.state_dict(), "epoch": 3}, tmp_path / "last.pt")
-    files = [str(repository / "configs" / f"{name}.json") for name in ("inference", "evaluate", "ct82", "before_finetuning")]
+    files = [str(shipped_path(name)) for name in ("inference", "evaluate", "ct82", "before_finetuning")]
     parser = ConfigParser(ConfigParser.load_config_files(files))
     parser["network_def#channels"], parser["ckpt_path"], parser["device"] = [2, 4, 8], str(tmp_path / "last.pt"), "cpu"
     image = torch.randn(1, 1, 16, 16, 16)

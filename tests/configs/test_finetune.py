@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from bundle.arguments.config import shipped_path
 from bundle.networks import AttentionUnet
 from bundle.networks.weights.transfer import GatesFirst
 
@@ -17,7 +18,7 @@ def test_network_starts_from_the_unet_and_other_labels(repository, tmp_path):
     unet = AttentionUnet(3, 1, 2, CHANNELS, num_gates=0).eval()
     torch.save(unet.state_dict(), tmp_path / "unet.pt")
     parser = ConfigParser()
-    parser.read_config([str(repository / "configs" / "train.json"), str(repository / "configs" / "finetune.json")])
+    parser.read_config([str(repository / "configs" / "train.json"), str(shipped_path("finetune"))])
     parser["pretrained"] = str(tmp_path / "unet.pt")
     parser["pretrained_labels"] = ["background", "spleen"]
     parser["network_def"]["channels"] = CHANNELS

@@ -215,7 +215,7 @@ def test_evaluate_predicts_the_held_out_cases_and_scores_them(tmp_path: Path, in
     for number in range(5):
         nifti(data / "imagesTr" / f"case_{number}.nii.gz")
         nifti(data / "labelsTr" / f"case_{number}.nii.gz", (body() == 150).astype(np.uint8), dtype=np.uint8)
-    _, good = infer(data, out, configs=("inference.json", "evaluate.json"))
+    _, good = infer(data, out, configs=("inference.json", "overlays/inference/evaluate.json"))
     assert good
     summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
     assert "pancreas" in json.dumps(summary)
@@ -230,7 +230,7 @@ def test_evaluation_after_training_on_scores_the_new_weights(tmp_path: Path, inf
         nifti(data / "imagesTr" / f"case_{number}.nii.gz")
         nifti(data / "labelsTr" / f"case_{number}.nii.gz", (body() == 150).astype(np.uint8), dtype=np.uint8)
     network = AttentionUnet(channels=CHANNELS)
-    both = {"configs": ("inference.json", "evaluate.json"), "ckpt_path": str(path)}
+    both = {"configs": ("inference.json", "overlays/inference/evaluate.json"), "ckpt_path": str(path)}
     said = []
     for structure in (1, 2):  # weights that find one structure everywhere
         with torch.no_grad():
@@ -263,7 +263,7 @@ def test_evaluate_keeps_cases_apart_whose_labels_have_one_name(tmp_path: Path, i
         entries.append({"image": f"case {number}/imaging.nii.gz", "label": f"case {number}/segmentation.nii.gz"})
     (tmp_path / "list.json").write_text(json.dumps({"training": entries}))
     options = {"section": "all", "datalist": str(tmp_path / "list.json")}
-    assert infer(data, out, configs=("inference.json", "evaluate.json"), **options)[1]
+    assert infer(data, out, configs=("inference.json", "overlays/inference/evaluate.json"), **options)[1]
     with open(out / "metrics.csv", newline="") as file:
         cases = [row["case"] for row in csv.DictReader(file)]
     assert sorted(set(cases)) == [f"case_{number}_segmentation" for number in range(3)]

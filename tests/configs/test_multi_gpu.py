@@ -10,13 +10,14 @@ import pytest
 import torch
 from monai.bundle import ConfigParser
 
+from bundle.arguments.config import shipped_path
 from bundle.handlers.training.epoch_table import read_table
 from bundle.networks import AttentionUnet
 
 
 def test_only_tensorboard_is_silent_on_the_other_processes(repository):
     """The overlay sets `rank` and cuts no list: every handler of every overlay is there in each process."""
-    config = ConfigParser(ConfigParser.load_config_files([str(repository / "configs" / f"{n}.json") for n in ("train", "multi_gpu_train")]))
+    config = ConfigParser(ConfigParser.load_config_files([str(shipped_path(n)) for n in ("train", "multi_gpu_train")]))
     assert config["train#trainer#train_handlers"] == "@train#handlers" and config["validate#evaluator#val_handlers"] == "@validate#handlers"
     handlers = [one for one in (*config["train#handlers"], *config["validate#handlers"]) if isinstance(one, dict)]
     silent = [one["_target_"] for one in handlers if "@rank" in one.get("_disabled_", "")]
@@ -56,7 +57,7 @@ CHANNELS = [2, 2, 4, 4, 4]
 def _train(repository, cases, out, overlays, **changes):
     keys = {"dataset_dir": cases, "output_dir": out, "ckpt_dir": out, "cache_dir": out / "cache", "network_def#channels": CHANNELS}
     keys |= {"patch_size": [32, 32, 32], "num_workers": 0, "val_interval": 1, **changes}
-    configs = [str(repository / "configs" / f"{name}.json") for name in ("train", *overlays, "multi_gpu_train")]
+    configs = [str(shipped_path(name)) for name in ("train", *overlays, "multi_gpu_train")]
     arguments = [part for key, value in keys.items() for part in (f"--{key}", str(value))]
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m", "monai.bundle", "run", "training"]
     environment = {**os.environ, "PYTHONPATH": str(repository), "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}

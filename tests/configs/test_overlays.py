@@ -16,7 +16,7 @@ from torch.nn.parallel import DistributedDataParallel
 import bundle.distributed
 from bundle.arguments import overlays
 from bundle.arguments.command_line import CommandLine
-from bundle.arguments.config import shipped, shipped_names
+from bundle.arguments.config import shipped, shipped_names, shipped_path
 from bundle.arguments.mistakes import users_mistake
 from bundle.errors import UserError
 
@@ -28,7 +28,7 @@ def _of(base: str) -> list[str]:
 
 
 def _merged(repository: Path, *names: str) -> ConfigParser:
-    files = [str(repository / "configs" / f"{name}.json") for name in names]
+    files = [str(shipped_path(name)) for name in names]
     parser = ConfigParser(ConfigParser.load_config_files(files))
     overlays.check(parser, CommandLine({"config_file": json.dumps(files)}))
     return parser
@@ -174,7 +174,7 @@ def test_an_overlay_needs_what_it_lies_on(repository: Path) -> None:
 def test_a_key_that_another_overlay_leaves_without_effect_is_named(repository: Path, tmp_path: Path) -> None:
     """The schedule of quickstart.json knows no steps."""
     content = {"+overlays": {"steps": ["train"]}, "lr_step": 7}
-    files = [str(repository / "configs" / f"{name}.json") for name in ("train", "quickstart")] + [str(tmp_path / "steps.json")]
+    files = [str(shipped_path(name)) for name in ("train", "quickstart")] + [str(tmp_path / "steps.json")]
     (tmp_path / "steps.json").write_text(json.dumps(content))
     parser = ConfigParser(ConfigParser.load_config_files(files))
     with pytest.raises(UserError, match=r"its key lr_step would have no effect together with quickstart.json"):

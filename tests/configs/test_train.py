@@ -16,6 +16,7 @@ import pytest
 import torch
 from monai.bundle import ConfigParser, create_workflow
 
+from bundle.arguments.config import shipped_path
 from bundle.arguments.mistakes import users_mistake
 from bundle.errors import UserError
 from bundle.handlers.training.epoch_table import read_table
@@ -31,7 +32,7 @@ def cases(tmp_path_factory, write_cases) -> Path:
 
 def train(repository: Path, dataset: Path, out: Path, overlays: tuple[str, ...] = (), **overrides):
     """A short training in this process, as from a notebook; gives the workflow."""
-    files = [str(repository / "configs" / f"{name}.json") for name in ("train", *overlays)]
+    files = [str(shipped_path(name)) for name in ("train", *overlays)]
     folders = {"dataset_dir": str(dataset), "output_dir": str(out), "ckpt_dir": str(out / "models"), "cache_dir": str(out / "cache")}
     workflow = create_workflow(config_file=files, workflow_type="train", logging_file=False, **{**SMALL, **folders, **overrides})
     workflow.run()
@@ -45,7 +46,7 @@ def weights(path: Path) -> torch.Tensor:
 
 
 def parsed(repository: Path, *overlays: str) -> ConfigParser:
-    return ConfigParser(ConfigParser.load_config_files([str(repository / "configs" / f"{name}.json") for name in ("train", *overlays)]))
+    return ConfigParser(ConfigParser.load_config_files([str(shipped_path(name)) for name in ("train", *overlays)]))
 
 
 def test_settings_are_the_papers(repository):
@@ -242,7 +243,7 @@ def test_gradient_averaging_steps_once_per_group(repository, cases, tmp_path):
 
 def test_quickstart_is_a_thin_overlay(repository):
     """Keys of train.json only, and nothing that would overwrite the shipped weights."""
-    overlay = json.loads((repository / "configs" / "quickstart.json").read_text(encoding="utf-8"))
+    overlay = json.loads((shipped_path("quickstart")).read_text(encoding="utf-8"))
     train_json = json.loads((repository / "configs" / "train.json").read_text(encoding="utf-8"))
     assert all(key.lstrip("+").split("#")[0] in train_json for key in overlay) and len(overlay) < 20
     assert parsed(repository, "quickstart").get_parsed_content("ckpt_dir").endswith("runs/quickstart")

@@ -11,11 +11,13 @@ from monai.data.meta_tensor import MetaTensor
 from monai.data.utils import list_data_collate
 from monai.transforms import Compose
 
+from bundle.arguments.config import shipped_path
+
 
 @pytest.mark.parametrize("overlays", [["weights"], ["weights", "weights_real"]])
 def test_patches_are_near_the_organs_three_times_in_four(repository: Path, overlays: list[str]) -> None:
     parser = ConfigParser()
-    parser.read_config([str(repository / "configs" / f"{name}.json") for name in ("train", *overlays)])
+    parser.read_config([str(shipped_path(name)) for name in ("train", *overlays)])
     transforms = Compose(parser.get_parsed_content("train#random_transforms"))
     label = torch.zeros(1, 90, 90, 300)
     label[:, 40:50, 40:50, 270:280] = 2

@@ -258,7 +258,7 @@ def test_expert_labels_against_themselves_moved(shared_data: Path, tmp_path: Pat
 
 
 def test_held_out_labels_of_one_name_in_several_folders_are_scored(tmp_path: Path) -> None:
-    """What `configs/evaluate.json` does: entries of the data list, label maps by the names of the cases, references by them too."""
+    """What the overlay `evaluate` does: entries of the data list, label maps by the names of the cases, references by them too."""
     from bundle.data.scans import listed_scans, reference_labels
 
     for number in (1, 2):
