@@ -10,15 +10,16 @@ import torch
 from monai.inferers import SimpleInferer
 
 from bundle.errors import UserError
-from bundle.inferers.gradients import SmallConvolutionsInFloat32, cpu_gradients_are_right
+from bundle.inferers.gradients import cpu_gradients_are_right
 from bundle.inferers.precision import choose_precision
+from bundle.networks.small_convolutions import SmallConvolutionsInFloat32
 
 
 class AutocastInferer(SimpleInferer):
     """MONAI's `SimpleInferer` under autocast, with the input in channels-last memory and logits in float32.
 
     MONAI's trainer knows `torch.autocast("cuda")` only; bfloat16 on a CPU with AMX is several times faster than float32 as
-    well. There, convolutions whose gradients would be wrong are kept in float32 (`bundle.inferers.gradients`). bfloat16 has the
+    well. There, convolutions whose gradients would be wrong are kept in float32 (`bundle.networks.small_convolutions`). bfloat16 has the
     range of float32 and needs no loss scaling; a GPU without it takes float16 and the trainer's own scaler (see
     `needs_scaler`). Logits come back as float32, so that the loss is never rounded.
 

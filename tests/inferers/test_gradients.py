@@ -5,15 +5,18 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from contextlib import nullcontext
 
 import pytest
 import torch
 import torch.nn.functional as F
+from torch.utils.checkpoint import checkpoint
 
 from bundle.errors import UserError
 from bundle.inferers import AutocastInferer, autocast, gradients
 from bundle.inferers.autocast import amp_dtype
-from bundle.inferers.gradients import SmallConvolutionsInFloat32, cpu_gradients_are_right, cpu_has_bf16, small
+from bundle.inferers.gradients import cpu_gradients_are_right, cpu_has_bf16
+from bundle.networks.small_convolutions import SmallConvolutionsInFloat32, as_now, small
 
 
 @pytest.mark.parametrize(
@@ -75,6 +78,30 @@ def test_the_guard_is_there_in_training_and_not_without_gradients():
         with torch.no_grad():
             inferer(torch.rand(1, 1, 2, 4, 4), network)
     assert formats.seen == [torch.float32, torch.bfloat16]
+
+
+def test_what_is_computed_again_for_the_gradients_is_computed_alike():
+    """Activation checkpointing computes blocks a second time in the backward pass, when the forward pass's context is over."""
+    block, inferer = torch.nn.Sequential(*(torch.nn.Conv3d(1, 1, 3, padding=1) for _ in range(2))), AutocastInferer(True, "cpu")
+
+    def network(x):
+        again = as_now()
+        return checkpoint(block, x, use_reentrant=False, context_fn=lambda: (nullcontext(), again))
+
+    for size, expected in ((2, torch.float32), (3, torch.bfloat16)):
+        with Formats() as formats:
+            inferer(torch.rand(1, 1, size, 4, 4), network).square().sum().backward()
+        # both, and the first one again, as what the second one was given is needed
+        assert formats.seen == [expected] * 3
+
+
+def test_contexts_within_each_other():
+    assert not isinstance(as_now(), SmallConvolutionsInFloat32)
+    with SmallConvolutionsInFloat32():
+        with as_now():
+            assert isinstance(as_now(), SmallConvolutionsInFloat32)
+        assert isinstance(as_now(), SmallConvolutionsInFloat32)
+    assert not isinstance(as_now(), SmallConvolutionsInFloat32)
 
 
 def test_gradients_equal_those_of_float32_but_for_rounding():
