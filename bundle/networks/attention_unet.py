@@ -8,10 +8,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from bundle.networks.blocks import ConvNormAct, TwoConvs, UpBlock, crop, halve, pad_to_multiple, resize
+from bundle.networks.blocks import ConvNormAct, crop, halve, pad_to_multiple, resize
 from bundle.networks.heads import FusedHeads
 from bundle.networks.initialise import initialise
-from bundle.networks.skips import GatedSkip, OpenSkip
+from bundle.networks.residual_dense import BLOCKS, up_block
+from bundle.networks.skips import BareSkip, GatedSkip, OpenSkip
 from bundle.networks.variants import GATES
 
 
@@ -43,8 +44,14 @@ class AttentionUnet(nn.Module):
         dropout: probability of dropping a value after each convolution block and gate.
         init: "open" (gates let everything pass at first) or "authors" (their initialisation).
         gate: kind of gate, a key of `bundle.networks.variants.GATES`.
+        gate_width: channels in which a gate compares skip and gating signal, as a multiple of the skip's; None: the gate's own choice,
+            which is 1 for most.
+        blocks: convolutions of each level: "plain" (two in a row), "residual" or "dense".
         encoder_gates: whether features of the encoder are gated too, each by its own next coarser grid.
+        decoder_gates: whether features of the decoder are gated too, each by the coarser level's features.
         attention_features: whether the coefficients are given to the decoder, as features next to the gated skip.
+        encoder_maps: whether the coefficients of `encoder_gates` are given to the decoder as well.
+        checkpointing: in training, features inside the blocks are computed again for the gradients instead of kept: less memory, more time.
         deep_supervision: "fused", or "auxiliary" for losses on every scale: while training, `forward` then gives a list, the
             fused logits first and then those of each coarser level on its own grid, for MONAI's `DeepSupervisionLoss`. The
             weights are the same, and so is the output in evaluation.
@@ -66,44 +73,59 @@ class AttentionUnet(nn.Module):
         *,
         init: str = "open",
         gate: str = "additive",
+        gate_width: int | None = None,
+        blocks: str = "plain",
         encoder_gates: bool = False,
+        decoder_gates: bool = False,
         attention_features: bool = False,
+        encoder_maps: bool = False,
         deep_supervision: str = "fused",
+        checkpointing: bool = False,
     ) -> None:
         super().__init__()
         _check(spatial_dims, in_channels, out_channels, channels, num_gates, dropout)
-        _check_choices(num_gates, init, gate, encoder_gates, attention_features, deep_supervision)
+        _check_choices(init=init, gate=gate, deep_supervision=deep_supervision, blocks=blocks)
+        _check_gates(num_gates, gate_width, encoder_gates, decoder_gates, attention_features, encoder_maps)
         *widths, centre = (int(width) for width in channels)
         self.spatial_dims, self.in_channels, self.out_channels = spatial_dims, in_channels, out_channels
         self.num_gates, self.align_corners = num_gates, align_corners
         self.multiple = 2 ** len(widths)
+        block = BLOCKS[blocks]
         self.encoder = nn.ModuleList(
-            TwoConvs(spatial_dims, before, after, dropout=dropout) for before, after in zip([in_channels, *widths], widths, strict=False)
+            block(spatial_dims, before, after, dropout=dropout) for before, after in zip([in_channels, *widths], widths, strict=False)
         )
-        self.centre = TwoConvs(spatial_dims, widths[-1], centre, dropout=dropout)
+        self.centre = block(spatial_dims, widths[-1], centre, dropout=dropout)
         has_gating = num_gates > 0 and gating_conv
         self.gating = ConvNormAct(spatial_dims, centre, centre, kernel_size=1, dropout=dropout) if has_gating else nn.Identity()
-        self.attention_features, self.has_encoder_gates = attention_features, encoder_gates
+        self.attention_features, self.encoder_maps = attention_features, encoder_maps
+        self.has_encoder_gates, self.has_decoder_gates = encoder_gates, decoder_gates
         self.auxiliary = deep_supervision == "auxiliary"
 
-        def skip_at(level: int, coarse: int) -> nn.Module:
-            arguments = {"align_corners": align_corners, "dropout": dropout}
+        def skip_at(level: int, coarse: int, wanted: bool = True) -> nn.Module:
+            own = {} if gate_width is None else {"inter_channels": gate_width * widths[level]}
             kind = GATES["additive" if GATES[gate].coarsest_only and level + 1 < len(widths) else gate]
-            gates = [kind(spatial_dims, widths[level], coarse, **arguments) for _ in range(num_gates if level else 0)]
+            count = num_gates if level and wanted else 0
+            gates = [kind(spatial_dims, widths[level], coarse, **own, align_corners=align_corners, dropout=dropout) for _ in range(count)]
+            if kind.bare and gates:
+                return BareSkip(gates)
             return GatedSkip(gates, spatial_dims, widths[level], dropout=dropout) if gates else OpenSkip()
 
+        self.encoder_gates = nn.ModuleList(skip_at(level, width, encoder_gates) for level, width in enumerate(widths))
         # from here on the coarsest level comes first, the order in which they are used
-        self.skips, self.decoder = nn.ModuleList(), nn.ModuleList()
+        self.skips, self.decoder, self.decoder_gates = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
         for level in reversed(range(len(widths))):
-            skip, coarse = widths[level], int(channels[level + 1])
+            coarse = int(channels[level + 1])
             self.skips.append(skip_at(level, coarse))
+            self.decoder_gates.append(skip_at(level, coarse, decoder_gates))
             maps = self.skips[-1].coefficients_per_voxel if attention_features else 0
-            self.decoder.append(UpBlock(spatial_dims, skip, coarse, extra_channels=maps, align_corners=align_corners, dropout=dropout))
-        if encoder_gates:
-            self.encoder_gates = nn.ModuleList(skip_at(level, width) for level, width in enumerate(widths))
-        else:
-            self.encoder_gates = nn.ModuleList(OpenSkip() for _ in widths)
+            maps += self.encoder_gates[level].coefficients_per_voxel if encoder_maps else 0
+            arguments = {"extra_channels": maps, "align_corners": align_corners, "dropout": dropout}
+            self.decoder.append(up_block(blocks, spatial_dims, widths[level], coarse, **arguments))
         self.heads = FusedHeads(spatial_dims, widths, out_channels, align_corners=align_corners)
+        if checkpointing:
+            for module in self.modules():
+                if hasattr(module, "checkpointing"):
+                    module.checkpointing = True
         initialise(self, init)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -141,21 +163,30 @@ class AttentionUnet(nn.Module):
     def _features(self, x: Tensor) -> tuple[list[Tensor], list[list[Tensor]]]:
         """The decoder's features, the finest first, and the coefficients of each skip's gates, the coarsest first."""
         encoded: list[Tensor] = []
+        encoder_alphas: list[list[Tensor]] = []
         for block, own_gate in zip(self.encoder, self.encoder_gates):  # noqa: B905  TorchScript knows no strict
             x = block(x)
+            alphas: list[Tensor] = []
             if self.has_encoder_gates:
-                x = own_gate(x, halve(x))[0]
+                x, alphas = own_gate(x, halve(x))
             encoded.append(x)
+            encoder_alphas.append(alphas)
             x = halve(x)
         x = self.centre(x)
         g = self.gating(x)
         features: list[Tensor] = []
         coefficients: list[list[Tensor]] = []
-        for i, (skip, up) in enumerate(zip(self.skips, self.decoder)):  # noqa: B905  TorchScript knows no strict
+        for i, (skip, up, own_gate) in enumerate(zip(self.skips, self.decoder, self.decoder_gates)):  # noqa: B905  TorchScript knows no strict
             gated, alphas = skip(encoded[-1 - i], g)
-            if self.attention_features and len(alphas) > 0:
-                gated = torch.cat([gated, torch.cat(alphas, dim=1)], dim=1)
-            x = up(gated, x)
+            maps: list[Tensor] = [gated]
+            if self.attention_features:
+                maps = maps + alphas
+            if self.encoder_maps:
+                maps = maps + encoder_alphas[-1 - i]
+            coarse = x
+            x = up(torch.cat(maps, dim=1) if len(maps) > 1 else gated, coarse)
+            if self.has_decoder_gates:
+                x = own_gate(x, coarse)[0]
             g = x
             features.insert(0, x)
             coefficients.append(alphas)
@@ -177,16 +208,23 @@ def _check(spatial_dims: int, in_channels: int, out_channels: int, channels: Seq
         raise ValueError(f"dropout is {dropout!r}, it must be a probability, at least 0 and less than 1")
 
 
-def _check_choices(num_gates: int, init: str, gate: str, encoder_gates: bool, attention_features: bool, deep_supervision: str) -> None:
-    """Raise `ValueError` where a choice is none of those there are, or makes no sense with the others."""
-    choices = {
-        "init": (init, ("open", "authors")),
-        "gate": (gate, tuple(GATES)),
-        "deep_supervision": (deep_supervision, ("fused", "auxiliary")),
-    }
-    for name, (value, allowed) in choices.items():
-        if value not in allowed:
-            raise ValueError(f"{name} is {value!r}, it must be one of {', '.join(allowed)}")
-    for name, wanted in (("encoder_gates", encoder_gates), ("attention_features", attention_features)):
-        if wanted and not num_gates:
+def _check_choices(**chosen: str) -> None:
+    """Raise `ValueError` where a choice is none of those there are."""
+    choices = {"init": ("open", "authors"), "gate": tuple(GATES), "deep_supervision": ("fused", "auxiliary"), "blocks": tuple(BLOCKS)}
+    for name, value in chosen.items():
+        if value not in choices[name]:
+            raise ValueError(f"{name} is {value!r}, it must be one of {', '.join(choices[name])}")
+
+
+def _check_gates(
+    num_gates: int, gate_width: int | None, encoder_gates: bool, decoder_gates: bool, attention_features: bool, encoder_maps: bool
+) -> None:
+    """Raise `ValueError` where something needs gates that are not wanted, or their width is not one."""
+    wanted = {"encoder_gates": encoder_gates, "decoder_gates": decoder_gates, "attention_features": attention_features}
+    for name, needs in wanted.items():
+        if needs and not num_gates:
             raise ValueError(f"{name} needs gates, but num_gates is 0")
+    if encoder_maps and not encoder_gates:
+        raise ValueError("encoder_maps needs encoder_gates, which are off")
+    if gate_width is not None and (isinstance(gate_width, bool) or not isinstance(gate_width, int) or gate_width < 1):
+        raise ValueError(f"gate_width is {gate_width!r}, it must be a whole number from 1 up")

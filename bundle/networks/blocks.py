@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from bundle.networks.checkpointing import checkpointed
 from bundle.networks.fast.convolve import conv_same, convolve, feature_type, for_export
 from bundle.networks.fast.slabs import by_slabs, conv_planes, slab_planes
 from bundle.networks.fast.upsampling import PlanesOfUpsampled, conv_of_upsampled
@@ -101,10 +102,17 @@ class TwoConvs(nn.Sequential):
             ConvNormAct(spatial_dims, in_channels, out_channels, dropout=dropout),
             ConvNormAct(spatial_dims, out_channels, out_channels, dropout=dropout),
         )
+        self.checkpointing = False
+
+    def norms_before_relu(self) -> list[nn.Module]:
+        """The batch norms whose outputs are added before the last ReLU."""
+        return [self[1].norm]
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, *spatial) to (B, out_channels, *spatial)."""
         if not torch.jit.is_scripting():
+            if self.checkpointing and torch.is_grad_enabled():
+                return checkpointed(self, x)
             planes = slab_planes(x, self[0].conv.weight.shape[0])
             if planes and not self[0].norm.training:
                 return self._by_slabs(x, planes)
@@ -147,12 +155,20 @@ class UpBlock(nn.Module):
         self.align_corners = align_corners
         self.first = ConvNormAct(spatial_dims, skip_channels + extra_channels + coarse_channels, skip_channels, dropout=dropout)
         self.second = ConvNormAct(spatial_dims, skip_channels, skip_channels, dropout=dropout)
+        self.checkpointing = False
+
+    def norms_before_relu(self) -> list[nn.Module]:
+        """The batch norms whose outputs are added before the last ReLU."""
+        return [self.second.norm]
 
     def forward(self, skip: Tensor, coarse: Tensor) -> Tensor:
         """(B, skip_channels + extra_channels, *spatial) and (B, coarse_channels, *smaller) to (B, skip_channels, *spatial).
 
         In evaluation without gradients, the result may take the place of the skip in memory.
         """
+        if not torch.jit.is_scripting():
+            if self.checkpointing and torch.is_grad_enabled():
+                return checkpointed(self, skip, coarse)
         if not self.align_corners and splitting_pays(skip, coarse):
             of_skip, of_coarse = self.first.conv.weight.split([skip.shape[1], coarse.shape[1]], dim=1)
             if not torch.jit.is_scripting():

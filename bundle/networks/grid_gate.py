@@ -34,6 +34,8 @@ class GridAttentionGate(nn.Module):
 
     # whether only the coarsest skip can afford it; the others are additive then
     coarsest_only = False
+    # whether the product of x and alpha is all: no W, and no convolution that combines several gates
+    bare = False
 
     def __init__(
         self,

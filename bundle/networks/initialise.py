@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from bundle.networks.skips import GatedSkip
+from bundle.networks.skips import BareSkip, GatedSkip
 
 if TYPE_CHECKING:
     from bundle.networks.attention_unet import AttentionUnet
@@ -39,12 +39,20 @@ def open_gates(network: AttentionUnet) -> None:
     what the skip has if the batch norm before its ReLU gives a normal distribution (weight and bias are its standard
     deviation and mean), so that training starts near the identity as well.
     """
-    encoder_gates = network.encoder_gates if network.has_encoder_gates else [None] * len(network.encoder)
-    for skip, own, block in zip(network.skips, reversed(encoder_gates), reversed(network.encoder), strict=True):
-        before = block[-1].norm
-        for gated in (skip, own):
-            if isinstance(gated, GatedSkip):
-                _open_skip(gated, *rectified_moments(before.bias, before.weight))
+    for gated, block in (
+        *zip(network.skips, reversed(network.encoder), strict=True),
+        *zip(network.encoder_gates, network.encoder, strict=True),
+        *zip(network.decoder_gates, network.decoder, strict=True),
+    ):
+        if isinstance(gated, GatedSkip):
+            norms = block.norms_before_relu()
+            mean, sd = norms[0].bias, norms[0].weight
+            for norm in norms[1:]:
+                mean, sd = mean + norm.bias, torch.hypot(sd, norm.weight)
+            _open_skip(gated, *rectified_moments(mean, sd))
+        elif isinstance(gated, BareSkip):
+            for gate in gated.gates:
+                gate.open()
 
 
 def rectified_moments(mean: Tensor, sd: Tensor) -> tuple[Tensor, Tensor]:

@@ -51,3 +51,26 @@ class GatedSkip(nn.Module):
             total = y if i == 0 else total + y
             coefficients.append(alpha)
         return self.combine.finish(total), coefficients
+
+
+class BareSkip(nn.Module):
+    """A skip times the coefficient of its gate, with nothing after the product; of several gates, the mean of the products.
+
+    Args:
+        gates: each `gate(x, g) -> (gated, alpha)`, for instance `bundle.networks.variants.PaperGate`.
+    """
+
+    def __init__(self, gates: list[nn.Module]) -> None:
+        super().__init__()
+        self.gates = nn.ModuleList(gates)
+        self.coefficients_per_voxel = sum(gate.coefficients_per_voxel for gate in gates)
+
+    def forward(self, x: Tensor, g: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Gate the skip x (B, channels, *spatial) by g (B, gating_channels, *coarser): of x's shape, and alpha of each gate."""
+        coefficients: list[Tensor] = []
+        total = x
+        for i, gate in enumerate(self.gates):
+            y, alpha = gate(x, g)
+            total = y if i == 0 else total + y
+            coefficients.append(alpha)
+        return total if len(self.gates) == 1 else total / len(self.gates), coefficients

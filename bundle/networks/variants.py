@@ -15,6 +15,31 @@ from bundle.networks.fast.convolve import conv_same
 from bundle.networks.grid_gate import OPEN_LOGIT, GridAttentionGate
 
 
+class PaperGate(GridAttentionGate):
+    """Equations (1) and (2) of https://arxiv.org/abs/1804.03999 to the letter.
+
+    theta and phi are 1x1x1, theta of the skip down-sampled to g's grid (by 2, so the mean of 2x2x2 voxels), and x times alpha is the
+    output: no W, no batch norm, nothing that combines several gates. The authors' code has all of these.
+    """
+
+    bare = True
+
+    def __init__(
+        self, spatial_dims: int, in_channels: int, gating_channels: int, inter_channels: int | None = None, **arguments: bool | float
+    ) -> None:
+        super().__init__(spatial_dims, in_channels, gating_channels, inter_channels, **arguments)
+        self.theta = convolution(spatial_dims, in_channels, self.theta.weight.shape[0], 1, bias=False)
+        self.W, self.norm = nn.Identity(), nn.Identity()
+
+    def coefficients(self, x: Tensor, g: Tensor) -> Tensor:
+        theta = conv_same(resize(x, list(g.shape[2:]), self.align_corners), self.theta.weight, None)
+        phi = conv_same(g, self.phi.weight, self.phi.bias)
+        return self.normalise(conv_same(self.compare(theta, phi), self.psi.weight, self.psi.bias))
+
+    def transform(self, gated: Tensor) -> Tensor:
+        return self.dropout(gated)
+
+
 class ResidualGate(GridAttentionGate):
     """Highway around the gate: x is multiplied by 1 + alpha, so the gate can stress but never remove.
 
@@ -220,6 +245,7 @@ def attend(queries: Tensor, keys: Tensor, values: Tensor, heads: int) -> Tensor:
 
 GATES: dict[str, type[GridAttentionGate]] = {
     "additive": GridAttentionGate,
+    "paper": PaperGate,
     "residual": ResidualGate,
     "multiplicative": MultiplicativeGate,
     "softmax": SoftmaxGate,

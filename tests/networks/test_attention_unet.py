@@ -121,6 +121,10 @@ def test_dropout_reaches_every_block():
         ({"deep_supervision": True}, "deep_supervision is True"),
         ({"encoder_gates": True, "num_gates": 0}, "encoder_gates needs gates"),
         ({"attention_features": True, "num_gates": 0}, "attention_features needs gates"),
+        ({"decoder_gates": True, "num_gates": 0}, "decoder_gates needs gates"),
+        ({"encoder_maps": True}, "encoder_maps needs encoder_gates"),
+        ({"gate_width": 0}, "gate_width is 0"),
+        ({"blocks": "recurrent"}, "blocks is 'recurrent', it must be one of plain, residual, dense"),
     ],
 )
 def test_wrong_arguments_are_named(arguments, message):

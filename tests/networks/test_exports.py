@@ -33,7 +33,14 @@ def test_torchscript(arguments, folded, tmp_path):
 @pytest.mark.parametrize("gate", GATES)
 def test_torchscript_of_variants(gate):
     network, x = network_and_image(
-        spatial_dims=2, num_gates=1, gate=gate, encoder_gates=True, attention_features=True, deep_supervision="auxiliary"
+        spatial_dims=2,
+        num_gates=1,
+        gate=gate,
+        encoder_gates=True,
+        decoder_gates=True,
+        encoder_maps=True,
+        attention_features=True,
+        deep_supervision="auxiliary",
     )
     with torch.no_grad(), torch.jit.optimized_execution(False):
         assert torch.allclose(torch.jit.script(network)(x), network(x), atol=1e-5)

@@ -21,7 +21,9 @@ def with_twin(**arguments) -> tuple[AttentionUnet, AttentionUnet]:
     return network, twin
 
 
-@pytest.mark.parametrize(("gate", "arguments"), [*((gate, {"encoder_gates": True}) for gate in GATES), ("additive", {"num_gates": 1})])
+@pytest.mark.parametrize(
+    ("gate", "arguments"), [*((gate, {"encoder_gates": True}) for gate in GATES if gate != "paper"), ("additive", {"num_gates": 1})]
+)
 def test_starts_as_its_plain_twin(gate, arguments):
     """In evaluation to rounding: 1e-5 of the largest logit; while training, batch norms of the gates differ a little."""
     network, twin = with_twin(gate=gate, **arguments)
@@ -34,6 +36,15 @@ def test_starts_as_its_plain_twin(gate, arguments):
             assert min(level.own.min() for level in maps.values()) > 0.98
         expected, actual = twin.train()(x), network.train()(x)
     assert torch.corrcoef(torch.stack([expected.flatten(), actual.flatten()]))[0, 1] > 0.95
+
+
+def test_bare_gates_start_nearly_open():
+    """Nothing after the product can undo sigmoid(5): each skip is multiplied by just that."""
+    network, _ = with_twin(gate="paper", encoder_gates=True)
+    x, g = torch.randn(1, 12, 4, 4, 4), torch.randn(1, 16, 2, 2, 2)
+    gated, alphas = network.eval().skips[0](x, g)
+    assert torch.allclose(gated, torch.sigmoid(torch.tensor(5.0)) * x) and len(alphas) == 2
+    assert all(torch.allclose(alpha, torch.tensor(0.99331)) for alpha in alphas)
 
 
 def test_authors_initialisation():

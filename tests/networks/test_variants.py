@@ -18,6 +18,7 @@ from bundle.networks.variants import (
     MultiheadGate,
     MultiplicativeGate,
     NonlocalGate,
+    PaperGate,
     ResidualGate,
     SoftmaxGate,
     attend,
@@ -41,6 +42,41 @@ def plain(gate):
 
 X = torch.full((1, 1, 2, 2), 0.5)  # theta 2
 G = torch.full((1, 1, 1, 1), -3.0)
+
+
+def test_paper_by_hand():
+    """theta sees the mean 0.5 of the 2x2 voxels: q = relu(0.5 + 1) = 1.5, and x times alpha is all."""
+    gate = PaperGate(2, 1, 1)
+    for module in (gate.theta, gate.phi, gate.psi):
+        torch.nn.init.ones_(module.weight)
+    for module in (gate.phi, gate.psi):
+        torch.nn.init.zeros_(module.bias)
+    x = torch.tensor([[0.0, 1.0], [2.0, -1.0]]).reshape(1, 1, 2, 2)
+    gated, alpha = gate(x, torch.ones(1, 1, 1, 1))
+    assert torch.allclose(alpha, torch.tensor(sigmoid(1.5))) and torch.allclose(gated, sigmoid(1.5) * x)
+    assert sorted(name for name, _ in gate.named_parameters()) == ["phi.bias", "phi.weight", "psi.bias", "psi.weight", "theta.weight"]
+
+
+def test_papers_number_of_parameters():
+    """6.40 M as the paper cuts its digits (its 5.88 M are 5,888,004); docs/network.md has the arithmetic."""
+
+    def count(**arguments) -> int:
+        return sum(p.numel() for p in AttentionUnet(3, 1, 4, num_gates=1, gate="paper", gating_conv=False, **arguments).parameters())
+
+    pairs = [(32, 64), (64, 128), (128, 256)]  # channels of the skips 2 to 4, and of what gates them
+    for width, expected in ((None, 5_952_967), (8, 6_407_687)):
+        by_hand = sum((width or 1) * skip * (skip + coarse + 1 + 1) + 1 for skip, coarse in pairs)
+        assert count(gate_width=width) == 5_888_004 + by_hand == expected
+    assert count(gate_width=8) // 10_000 == 640
+    assert sum(p.numel() for p in AttentionUnet(3, 1, 4, num_gates=0).parameters()) // 10_000 == 588
+
+
+def test_several_bare_gates_are_averaged():
+    torch.manual_seed(0)
+    skip = AttentionUnet(2, 1, 2, (4, 4, 6), gate="paper", init="authors").skips[0]
+    x, g = torch.randn(1, 4, 4, 4), torch.randn(1, 6, 2, 2)
+    gated, alphas = skip(x, g)
+    assert torch.allclose(gated, x * (alphas[0] + alphas[1]) / 2, atol=1e-6) and not torch.allclose(alphas[0], alphas[1])
 
 
 def test_residual_adds_the_skip():
@@ -156,7 +192,8 @@ def test_dear_gates_are_on_the_coarsest_skip_alone():
 @pytest.mark.parametrize("gate", GATES)
 def test_every_variant_trains_in_the_network(gate):
     torch.manual_seed(0)
-    network = AttentionUnet(3, 1, 2, (4, 4, 6), gate=gate, init="authors", encoder_gates=True, attention_features=True).train()
+    wanted = dict.fromkeys(("encoder_gates", "decoder_gates", "attention_features", "encoder_maps"), True)
+    network = AttentionUnet(3, 1, 2, (4, 4, 6), gate=gate, init="authors", **wanted).train()
     network(torch.randn(2, 1, 16, 16, 16)).square().mean().backward()
     for name, parameter in network.named_parameters():
         assert parameter.grad is not None and parameter.grad.isfinite().all(), name
@@ -189,3 +226,33 @@ def test_encoder_gates_act_before_pooling():
         network.encoder_gates[1].gates[1].psi.bias -= 20
         network(x)
     assert seen[1].abs().max() < 0.9 * seen[0].abs().max()
+
+
+def test_decoder_gates_act_after_the_convolutions():
+    """Closed gates of the decoder make its features what W and the combination give of nothing; the finest level has none."""
+    torch.manual_seed(0)
+    network = AttentionUnet(3, 1, 2, (4, 4, 6), decoder_gates=True, gate="paper").eval()
+    assert [len(list(gated.parameters())) > 0 for gated in network.decoder_gates] == [True, False]
+    seen = []
+    network.decoder[1].register_forward_hook(lambda module, inputs, output: seen.append(inputs[1]))
+    x = torch.randn(1, 1, 16, 16, 16)
+    with torch.no_grad():
+        network(x)
+        for gate in network.decoder_gates[0].gates:
+            gate.psi.bias -= 30
+        network(x)
+    assert seen[0].abs().max() > 0.1 and seen[1].abs().max() < 1e-4
+
+
+def test_encoder_maps_reach_the_decoder():
+    torch.manual_seed(0)
+    network = AttentionUnet(3, 1, 2, (4, 4, 6), encoder_gates=True, encoder_maps=True, init="authors").eval()
+    assert network.decoder[0].first.conv.weight.shape[1] == 4 + 2 + 6
+    assert network.decoder[1].first.conv.weight.shape[1] == 4 + 4  # the finest level has no gates
+    given = []
+    network.decoder[0].register_forward_hook(lambda module, inputs, output: given.append(inputs[0]))
+    own = []
+    network.encoder_gates[1].register_forward_hook(lambda module, inputs, output: own.append(torch.cat(output[1], dim=1)))
+    with torch.no_grad():
+        network(torch.randn(1, 1, 16, 16, 16))
+    assert torch.equal(given[0][:, 4:], own[0])

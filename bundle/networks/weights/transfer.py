@@ -16,7 +16,7 @@ from bundle.networks.weights.authors import convert_state_dict
 from bundle.networks.weights.files import read_state_dict, refuse_not_finite
 
 # names of the parameters that belong to the gates begin with one of these
-GATES = ("skips.", "gating.", "encoder_gates.")
+GATES = ("skips.", "gating.", "encoder_gates.", "decoder_gates.")
 
 
 def transfer(
@@ -61,7 +61,7 @@ def transfer(
     heads = {} if same_heads else _heads(network, state_dict, names, other_names, where)
     if not same_heads:
         fitting = {name: value for name, value in fitting.items() if not name.startswith("heads.")}
-    gates = [name for name in own if name.startswith(("skips.", "encoder_gates."))]
+    gates = [name for name in own if name.startswith(("skips.", "encoder_gates.", "decoder_gates."))]
     open_again = not all(name in fitting for name in gates)
     network.load_state_dict({**own, **{name: fitting[name] for name in fitting if not open_again or name not in gates}, **heads})
     if open_again:

@@ -1,0 +1,45 @@
+"""Activation checkpointing: features inside a block are computed again in the backward pass instead of kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+
+def checkpointed(block: nn.Module, *inputs: Tensor) -> Tensor:
+    """The block's output; what it computes on the way is not kept, and computed a second time for the gradients.
+
+    Batch norms learn their running statistics from the first pass alone, as without checkpointing.
+
+    Args:
+        block: has the attribute `checkpointing`, which is off while this runs it.
+        inputs: of the block.
+    """
+
+    def run(*inputs: Tensor) -> Tensor:
+        block.checkpointing = False
+        try:
+            return block(*inputs)
+        finally:
+            block.checkpointing = True
+
+    return checkpoint(run, *inputs, use_reentrant=False, context_fn=lambda: (nullcontext(), _statistics_kept(block)))
+
+
+@contextmanager
+def _statistics_kept(block: nn.Module) -> Iterator[None]:
+    """Batch norms of the block leave their running statistics as they are."""
+    norms = [module for module in block.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    kept = [(norm, norm.momentum, None if norm.num_batches_tracked is None else norm.num_batches_tracked.clone()) for norm in norms]
+    for norm in norms:
+        norm.momentum = 0.0
+    try:
+        yield
+    finally:
+        for norm, momentum, batches in kept:
+            norm.momentum = momentum
+            if batches is not None:
+                norm.num_batches_tracked.copy_(batches)
