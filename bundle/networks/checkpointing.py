@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
+
+from bundle.networks.small_convolutions import as_now
 
 
 def checkpointed(block: nn.Module, *inputs: Tensor) -> Tensor:
@@ -26,7 +28,15 @@ def checkpointed(block: nn.Module, *inputs: Tensor) -> Tensor:
         finally:
             block.checkpointing = True
 
-    return checkpoint(run, *inputs, use_reentrant=False, context_fn=lambda: (nullcontext(), _statistics_kept(block)))
+    again = as_now()
+    return checkpoint(run, *inputs, use_reentrant=False, context_fn=lambda: (nullcontext(), _second_pass(block, again)))
+
+
+@contextmanager
+def _second_pass(block: nn.Module, again: AbstractContextManager) -> Iterator[None]:
+    """Number formats as in the first pass, statistics as they are."""
+    with _statistics_kept(block), again:
+        yield
 
 
 @contextmanager
