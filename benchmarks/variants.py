@@ -26,9 +26,9 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from bundle.data.phantom import write_phantom  # noqa: E402
-from bundle.reports.paired import holm, paired  # noqa: E402
 
 from bundle.errors import UserError  # noqa: E402
+from bundle.evaluation.paired import holm, paired  # noqa: E402
 from bundle.files import write_json, write_text  # noqa: E402
 from bundle.networks import AttentionUnet, DenseVNet  # noqa: E402
 
