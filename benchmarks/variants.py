@@ -25,8 +25,7 @@ from torch import nn
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from bundle.data.phantom import write_phantom  # noqa: E402
-
+from bundle.data.synthetic.phantom import write_phantom  # noqa: E402
 from bundle.errors import UserError  # noqa: E402
 from bundle.evaluation.paired import holm, paired  # noqa: E402
 from bundle.files import write_json, write_text  # noqa: E402
@@ -172,7 +171,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--variants", nargs="+", choices=list(VARIANTS), default=list(VARIANTS))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--steps", type=int, default=250)
+    parser.add_argument("--steps", type=int, default=240)
     parser.add_argument("--batch", type=int, default=2)
     parser.add_argument("--rate", type=float, default=3e-3)
     parser.add_argument("--patch", type=int, nargs=3, default=[40, 40, 32])

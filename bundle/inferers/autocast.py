@@ -10,6 +10,7 @@ import torch
 from monai.inferers import SimpleInferer
 
 from bundle.errors import UserError
+from bundle.inferers.fit import fitted
 from bundle.inferers.gradients import cpu_gradients_are_right
 from bundle.inferers.precision import choose_precision
 from bundle.networks.small_convolutions import SmallConvolutionsInFloat32
@@ -39,7 +40,7 @@ class AutocastInferer(SimpleInferer):
         learning_in_bf16 = self.device_type == "cpu" and self.dtype == torch.bfloat16 and torch.is_grad_enabled()
         guard = SmallConvolutionsInFloat32() if learning_in_bf16 else nullcontext()
         with torch.autocast(self.device_type, dtype=self.dtype, enabled=self.dtype != torch.float32), guard:
-            out = network(inputs.contiguous(memory_format=memory), *args, **kwargs)
+            out = fitted(network, inputs.contiguous(memory_format=memory), *args, **kwargs)
         return [item.float() for item in out] if isinstance(out, (list, tuple)) else out.float()
 
 

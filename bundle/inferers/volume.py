@@ -11,11 +11,15 @@ from monai.inferers import Inferer, sliding_window_inference
 from torch.nn import functional as F
 
 from bundle.errors import UserError
+from bundle.inferers.fit import fitted, halves, window_of
 from bundle.inferers.memory import choose_window, free_bytes
 from bundle.inferers.precision import choose_precision
 
 # bytes per voxel that blending windows takes, for about four classes
 BLENDING = 40.0
+# peak memory of one pass for each voxel of its input, in float32: of `AttentionUnet` on a CPU, where large volumes go through it a
+# slab at a time, and on a GPU; and what is taken for networks that say nothing (attribute `bytes_per_voxel`), as MONAI's
+OURS, OURS_ON_GPU, OTHERS = 120.0, 300.0, 1000.0
 
 
 class VolumeInferer(Inferer):
@@ -24,8 +28,9 @@ class VolumeInferer(Inferer):
     MONAI's `SlidingWindowInferer` always cuts windows, whose overlaps multiply the work (2.4 times at 0.25 in 3-D), and its
     window is fixed, whatever memory there is. This one decides from the budget, takes the window that costs least work, lays
     tensors out channels-last (about 6 times faster convolutions on CPUs), and computes in bfloat16 where the hardware does.
-    Volumes smaller than the network's least size are padded. Keeps no state between calls. A network in training mode keeps
-    its dropout (samples for uncertainty), but its batch norms are put into evaluation mode.
+    Volumes smaller than the network's least size are padded, and so is every volume for networks that take multiples of some number
+    only; a network that takes one size (attribute `window`) always gets windows of this size. Keeps no state between calls. A network in
+    training mode keeps its dropout (samples for uncertainty), but its batch norms are put into evaluation mode.
 
     Args:
         roi_size: what a window holds at least where the volume does not fit; less only where the budget has no room for it.
@@ -33,8 +38,8 @@ class VolumeInferer(Inferer):
         memory_gb: memory in GB (10^9 bytes) that the whole process may take on the CPU, or the network on a GPU; None takes
             half of what the machine has free at the time of the call.
         precision: "auto", "fp32", "bf16" or "fp16" (see `choose_precision`).
-        bytes_per_voxel: peak memory of one pass for each voxel of its input, in float32; a measured property of the network
-            (large volumes on a CPU go through `AttentionUnet` a slab at a time).
+        bytes_per_voxel: peak memory of one pass for each voxel of its input, in float32; None: the network's attribute of this name, or
+            1000 for other networks than this bundle's.
         gpu_bytes_per_voxel: the same on a GPU.
         flips: average over the mirror images along the first spatial axis as well (twice the time).
         whole: run a volume that fits in one pass; False always cuts windows of `roi_size`, for exports with one input size.
@@ -55,8 +60,8 @@ class VolumeInferer(Inferer):
         *,
         memory_gb: float | None = None,
         precision: str = "auto",
-        bytes_per_voxel: float = 120.0,
-        gpu_bytes_per_voxel: float = 300.0,
+        bytes_per_voxel: float | None = None,
+        gpu_bytes_per_voxel: float | None = None,
         flips: bool = False,
         whole: bool = True,
         prepare: Callable[[torch.nn.Module], torch.nn.Module] | None = None,
@@ -109,12 +114,13 @@ class VolumeInferer(Inferer):
     def _whole_or_windows(self, image: torch.Tensor, network: Callable[..., torch.Tensor], *args: Any, **kwargs: Any) -> torch.Tensor:
         """Logits of a volume of at least the least size; where memory gives out in spite of the budget, with less at once."""
         dtype = choose_precision(self.precision, image.device)
-        share, window = 1.0, self._window(image, dtype)
+        per_voxel = self._bytes(network, image.is_cuda)
+        share, window = 1.0, window_of(network) or self._window(image, dtype, per_voxel)
         while True:
             try:
                 return self._run(image, window, dtype, network, *args, **kwargs)
             except RuntimeError as error:  # torch.OutOfMemoryError on GPUs, a plain one on CPUs
-                smaller = self._window(image, dtype, share / 2)
+                smaller = window_of(network) or self._window(image, dtype, per_voxel, share / 2)
                 if not _out_of_memory(error) or (smaller == window and share < 0.1):
                     raise
             # outside the block above, so that the error no longer holds what was computed so far
@@ -134,18 +140,26 @@ class VolumeInferer(Inferer):
         def predict(patch: torch.Tensor) -> torch.Tensor:
             patch = patch.contiguous(memory_format=torch.channels_last_3d) if patch.ndim == 5 else patch
             with torch.autocast(image.device.type, dtype=dtype) if dtype != torch.float32 else nullcontext():
-                return network(patch, *args, **kwargs).float()
+                return fitted(network, patch, *args, **kwargs).float()
 
         if tuple(window) == tuple(image.shape[2:]):
             return predict(image)
         return sliding_window_inference(image, window, 1, predict, self.overlap, "gaussian", padding_mode="replicate")
 
-    def _window(self, image: torch.Tensor, dtype: torch.dtype, share: float = 1.0) -> tuple[int, ...]:
+    def _bytes(self, network: Callable[..., torch.Tensor], on_gpu: bool) -> float:
+        """Memory in bytes that one pass in float32 takes for each voxel."""
+        given = self.gpu_bytes_per_voxel if on_gpu else self.bytes_per_voxel
+        if given is not None:
+            return given
+        if halves(network) and not hasattr(network, "bytes_per_voxel"):
+            return OTHERS
+        return OURS_ON_GPU if on_gpu else getattr(network, "bytes_per_voxel", OURS)
+
+    def _window(self, image: torch.Tensor, dtype: torch.dtype, float32: float, share: float = 1.0) -> tuple[int, ...]:
         """How much of the image (B, C, X, Y, Z) the network sees at once, with a share of the memory that is free."""
         if not self.whole:
             return self.roi_size
         # in half precision some tensors stay float32: 0.6 was measured
-        float32 = self.gpu_bytes_per_voxel if image.is_cuda else self.bytes_per_voxel
         per_voxel = float32 * (1.0 if dtype == torch.float32 else 0.6)
         room = share * free_bytes(self.memory_gb, image.device) / image.shape[0]
         shape = image.shape[2:]

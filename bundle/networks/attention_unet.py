@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from bundle.errors import UserError
 from bundle.networks.blocks import ConvNormAct, crop, halve, pad_to_multiple, resize
 from bundle.networks.heads import FusedHeads
 from bundle.networks.initialise import initialise
@@ -57,7 +58,7 @@ class AttentionUnet(nn.Module):
             weights are the same, and so is the output in evaluation.
 
     Raises:
-        ValueError: an argument is none of these.
+        UserError: an argument is none of these.
     """
 
     def __init__(
@@ -90,6 +91,8 @@ class AttentionUnet(nn.Module):
         self.spatial_dims, self.in_channels, self.out_channels = spatial_dims, in_channels, out_channels
         self.num_gates, self.align_corners = num_gates, align_corners
         self.multiple = 2 ** len(widths)
+        # peak memory of a forward pass without gradients on a CPU; only plain blocks go through a slab at a time
+        self.bytes_per_voxel = 120.0 if blocks == "plain" else 400.0
         block = BLOCKS[blocks]
         self.encoder = nn.ModuleList(
             block(spatial_dims, before, after, dropout=dropout) for before, after in zip([in_channels, *widths], widths, strict=False)
@@ -194,37 +197,37 @@ class AttentionUnet(nn.Module):
 
 
 def _check(spatial_dims: int, in_channels: int, out_channels: int, channels: Sequence[int], num_gates: int, dropout: float) -> None:
-    """Raise `ValueError` that names the first argument that is wrong, its value, and what it may be."""
+    """Raise `UserError` that names the first argument that is wrong, its value, and what it may be."""
     if spatial_dims not in (2, 3):
-        raise ValueError(f"spatial_dims is {spatial_dims!r}, it must be 2 or 3")
+        raise UserError("network_def", f"spatial_dims is {spatial_dims!r}, it must be 2 or 3")
     for name, value in (("in_channels", in_channels), ("out_channels", out_channels), *((f"channels {channels!r}", c) for c in channels)):
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ValueError(f"{name} has the value {value!r}, it must be a whole number from 1 up")
+            raise UserError("network_def", f"{name} has the value {value!r}, it must be a whole number from 1 up")
     if len(channels) < 2:
-        raise ValueError(f"channels is {channels!r}, it must name at least two levels")
+        raise UserError("network_def", f"channels is {channels!r}, it must name at least two levels")
     if isinstance(num_gates, bool) or not isinstance(num_gates, int) or num_gates < 0:
-        raise ValueError(f"num_gates is {num_gates!r}, it must be 0 (plain U-Net), 1, 2 or more")
+        raise UserError("network_def", f"num_gates is {num_gates!r}, it must be 0 (plain U-Net), 1, 2 or more")
     if not 0 <= dropout < 1:
-        raise ValueError(f"dropout is {dropout!r}, it must be a probability, at least 0 and less than 1")
+        raise UserError("network_def", f"dropout is {dropout!r}, it must be a probability, at least 0 and less than 1")
 
 
 def _check_choices(**chosen: str) -> None:
-    """Raise `ValueError` where a choice is none of those there are."""
+    """Raise `UserError` where a choice is none of those there are."""
     choices = {"init": ("open", "authors"), "gate": tuple(GATES), "deep_supervision": ("fused", "auxiliary"), "blocks": tuple(BLOCKS)}
     for name, value in chosen.items():
         if value not in choices[name]:
-            raise ValueError(f"{name} is {value!r}, it must be one of {', '.join(choices[name])}")
+            raise UserError("network_def", f"{name} is {value!r}, it must be one of {', '.join(choices[name])}")
 
 
 def _check_gates(
     num_gates: int, gate_width: int | None, encoder_gates: bool, decoder_gates: bool, attention_features: bool, encoder_maps: bool
 ) -> None:
-    """Raise `ValueError` where something needs gates that are not wanted, or their width is not one."""
+    """Raise `UserError` where something needs gates that are not wanted, or their width is not one."""
     wanted = {"encoder_gates": encoder_gates, "decoder_gates": decoder_gates, "attention_features": attention_features}
     for name, needs in wanted.items():
         if needs and not num_gates:
-            raise ValueError(f"{name} needs gates, but num_gates is 0")
+            raise UserError("network_def", f"{name} needs gates, but num_gates is 0")
     if encoder_maps and not encoder_gates:
-        raise ValueError("encoder_maps needs encoder_gates, which are off")
+        raise UserError("network_def", "encoder_maps needs encoder_gates, which are off")
     if gate_width is not None and (isinstance(gate_width, bool) or not isinstance(gate_width, int) or gate_width < 1):
-        raise ValueError(f"gate_width is {gate_width!r}, it must be a whole number from 1 up")
+        raise UserError("network_def", f"gate_width is {gate_width!r}, it must be a whole number from 1 up")

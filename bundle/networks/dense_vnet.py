@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from bundle.errors import UserError
 from bundle.networks.blocks import ConvNormAct, convolution, crop, pad_to_multiple, resize
 
 
@@ -56,7 +57,7 @@ class DenseVNet(nn.Module):
         dropout: probability of dropping a channel inside the stacks.
 
     Raises:
-        ValueError: an argument is none of these.
+        UserError: an argument is none of these.
     """
 
     def __init__(
@@ -74,12 +75,15 @@ class DenseVNet(nn.Module):
     ) -> None:
         super().__init__()
         if spatial_dims not in (2, 3):
-            raise ValueError(f"spatial_dims is {spatial_dims!r}, it must be 2 or 3")
+            raise UserError("network_def", f"spatial_dims is {spatial_dims!r}, it must be 2 or 3")
         if not len(features) == len(growth) == len(units) == len(skip_channels) or min(*features, *growth, *units, *skip_channels) < 1:
-            raise ValueError(f"{features=}, {growth=}, {units=}, {skip_channels=}: as many of each, at least 1")
+            raise UserError("network_def", f"{features=}, {growth=}, {units=}, {skip_channels=}: as many of each, at least 1")
         if prior_size < 0 or not 0 <= dropout < 1:
-            raise ValueError(f"{prior_size=}, {dropout=}: the prior has 0 voxels or more, dropout is at least 0 and less than 1")
+            raise UserError(
+                "network_def", f"{prior_size=}, {dropout=}: the prior has 0 voxels or more, dropout is at least 0 and less than 1"
+            )
         self.multiple = 2 ** len(features)
+        self.bytes_per_voxel = 120.0
         self.image_norm = nn.BatchNorm2d(in_channels) if spatial_dims == 2 else nn.BatchNorm3d(in_channels)
         self.first = _strided(spatial_dims, in_channels, features[0], 5)
         self.stacks, self.skips, self.halvers = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()

@@ -43,7 +43,20 @@ def _plain(parser: ConfigParser) -> torch.nn.Module:
 
 
 def _first_weight(network: torch.nn.Module) -> torch.Tensor:
-    return network.encoder[0][0].conv.weight
+    return next(network.encoder[0].parameters())
+
+
+def _network(name: str) -> Callable[[ConfigParser], bool]:
+    return lambda parser: type(_plain(parser)).__name__ == name
+
+
+# arguments that keep networks small here; what the overlays choose stays
+SMALL: dict[str, dict[str, Any]] = {
+    "DynUNet": {"filters": [4, 4, 4, 4, 4]},
+    "SegResNet": {"init_filters": 8},
+    "SwinUNETR": {"feature_size": 12},
+    "UNETR": {"img_size": [16, 16, 16], "hidden_size": 12, "mlp_dim": 12, "feature_size": 4, "num_heads": 3},
+}
 
 
 def _starts_from_the_shipped_weights(parser: ConfigParser) -> bool:
@@ -55,23 +68,43 @@ def _starts_from_the_shipped_weights(parser: ConfigParser) -> bool:
 
 # what an overlay is for, as seen in the objects of the merged config
 TRAINING: dict[str, Callable[[ConfigParser], Any]] = {
+    "attention_everywhere": lambda p: _plain(p).has_encoder_gates and _plain(p).has_decoder_gates and _plain(p).encoder_maps,
     "attention_figures": lambda p: "AttentionFigures" in _targets(p, "train#handlers"),
-    "ct82": lambda p: p.get_parsed_content("network_def").out_channels == 2 and p.get_parsed_content("split")["train_size"] == 61,
+    "ct82": lambda p: len(p.get_parsed_content("labels")) == 2 and p.get_parsed_content("split")["train_size"] == 61,
+    "dense_blocks": lambda p: type(_plain(p).centre).__name__ == "DenseConvs",
+    "dense_vnet": lambda p: _network("DenseVNet")(p) and type(p.get_parsed_content("loss")).__name__ == "DiceCELoss",
     "deep_supervision": lambda p: p.get_parsed_content("train#trainer").loss_function.loss is p.get_parsed_content("loss"),
+    "dynunet": _network("DynUNet"),
+    "fine_resolution": lambda p: p.get_parsed_content("spacing") == [1, 1, 1],
     "finetune": _starts_from_the_shipped_weights,
+    "large_batches": lambda p: p.get_parsed_content("train#dataloader").batch_size == 6 and _plain(p).centre.checkpointing,
+    "large_patches": lambda p: p.get_parsed_content("validate#inferer").roi_size == (224, 224, 160) and _plain(p).encoder[0].checkpointing,
     "loss_dice_bce": lambda p: type(p.get_parsed_content("loss")).__name__ == "DiceFocalLoss",
     "loss_dice_ce": lambda p: type(p.get_parsed_content("loss")).__name__ == "DiceCELoss",
+    "monai_attention_unet": lambda p: type(_plain(p)).__module__.startswith("monai."),
     "multi_gpu_train": lambda p: (
         isinstance(p.get_parsed_content("network"), DistributedDataParallel)
         and type(p.get_parsed_content("train#dataloader").sampler).__name__ == "DistributedSampler"
     ),
+    "pancreas_alone": lambda p: list(p.get_parsed_content("labels")) == ["background", "pancreas"],
+    "paper": lambda p: (
+        _plain(p).auxiliary
+        and type(_plain(p).skips[0].gates[0]).__name__ == "PaperGate"
+        and p.get_parsed_content("train#trainer").loss_function.loss is p.get_parsed_content("loss")
+        and type(p.get_parsed_content("optimizer")).__name__ == "Adam"
+    ),
     "phantom_study": lambda p: p.get_parsed_content("spacing") == [4, 4, 4] and p.get_parsed_content("lr_scheduler").step_size == 9,
     "quickstart": lambda p: p.get_parsed_content("lr_scheduler").total_iters == 40 and p.get_parsed_content("spacing") == [3, 3, 3],
+    "residual_blocks": lambda p: type(_plain(p).centre).__name__ == "ResidualConvs",
+    "segresnet": _network("SegResNet"),
     "split_120_30": lambda p: [p.get_parsed_content("split")[key] for key in ("train_size", "test_size", "num_folds")] == [120, 30, 1],
     "split_30_120": lambda p: [p.get_parsed_content("split")[key] for key in ("train_size", "test_size", "num_folds")] == [30, 120, 1],
+    "swin_unetr": _network("SwinUNETR"),
     "unet": lambda p: _plain(p).num_gates == 0,
     "unet_6m": lambda p: _plain(p).num_gates == 0 and _first_weight(_plain(p)).shape[0] == 16 and p["network_def"]["channels"][1] == 33,
     "unet_10m": lambda p: _plain(p).num_gates == 0 and _first_weight(_plain(p)).shape[0] == 21,
+    "unetr": _network("UNETR"),
+    "vnet": _network("VNet"),
     "weights": lambda p: "GrowingData" in _targets(p, "train#handlers") and len(p.get_parsed_content("train#random_transforms")) == 6,
 }
 # pairs that must combine; the test would be empty if all were refused
@@ -83,6 +116,14 @@ TOGETHER = {
     ("deep_supervision", "quickstart"),
     ("finetune", "deep_supervision"),
     ("phantom_study", "unet"),
+    ("paper", "deep_supervision"),
+    ("paper", "loss_dice_ce"),
+    ("paper", "fine_resolution"),
+    ("fine_resolution", "large_patches"),
+    ("large_batches", "unet"),
+    ("vnet", "loss_dice_ce"),
+    ("swin_unetr", "pancreas_alone"),
+    ("attention_everywhere", "residual_blocks"),
     ("multi_gpu_train", "quickstart"),
     ("multi_gpu_train", "weights"),
 }
@@ -102,6 +143,8 @@ def _tiny(parser: ConfigParser, cases: list[dict], folder: Path) -> None:
     """Data without files and folders of the test; what the overlays say stays."""
     for section in ("train", "validate", "test"):
         parser[section]["dataset"]["data"] = cases
+    network = parser["network_def"]
+    network |= SMALL.get(network["_target_"].split(".")[-1], {})
     parser.config |= {"device": "cpu", "output_dir": str(folder), "ckpt_dir": str(folder), "cache_dir": str(folder)}
     parser.config |= {"bundle_root": bundle.root(), "dataset_dir": str(folder)}
 

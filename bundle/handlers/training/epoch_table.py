@@ -24,7 +24,8 @@ class EpochTable:
     MONAI's handlers print such values (`StatsHandler`) or send them to TensorBoard; none writes a table per epoch.
 
     Columns: epoch, train_loss, then for each evaluator, here `val`: val_loss, val_dice (mean over structures and cases),
-    val_dice_<structure> ..., then learning_rate, seconds (the whole epoch, validation included). Attach it after validation.
+    val_dice_<structure> ..., then learning_rate, train_seconds, the seconds of each evaluator (`val_seconds`), and seconds: the whole
+    epoch, whatever else happened in it. Attach it after validation.
 
     Args:
         path: the CSV.
@@ -42,26 +43,38 @@ class EpochTable:
         self.columns = ["epoch", "train_loss"]
         for prefix in self.evaluators:
             self.columns += [f"{prefix}_loss", f"{prefix}_dice", *dice_names(labels, prefix)]
-        self.columns += ["learning_rate", "seconds"]
+        self.columns += ["learning_rate", "train_seconds", *(f"{prefix}_seconds" for prefix in self.evaluators), "seconds"]
         self._loss_of = from_engine(["loss"], first=True)
         self._losses: list[float] = []
-        self._started, self._rate = 0.0, math.nan
+        self._started, self._trained, self._rate = 0.0, 0.0, math.nan
+        self._evaluations: dict[str, float] = {}
 
     def attach(self, engine: Engine) -> None:
         """Collect losses while an epoch runs, write when it is complete."""
         engine.add_event_handler(Events.EPOCH_STARTED, self.start)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self.collect)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self.write)
+        for prefix, evaluator in self.evaluators.items():
+            evaluator.add_event_handler(Events.STARTED, self._start_evaluation, prefix)
+            evaluator.add_event_handler(Events.COMPLETED, self._end_evaluation, prefix)
 
     def start(self, engine: Engine) -> None:
         """Begin an epoch's row."""
-        self._losses, self._started = [], time.perf_counter()
+        self._losses, self._started, self._evaluations = [], time.perf_counter(), {}
+        self._trained = self._started
         if self.optimizer is not None:
             self._rate = float(self.optimizer.param_groups[0]["lr"])
 
     def collect(self, engine: Engine) -> None:
         """Note the loss of one iteration."""
         self._losses.append(float(self._loss_of(engine.state.output)))
+        self._trained = time.perf_counter()
+
+    def _start_evaluation(self, prefix: str) -> None:
+        self._evaluations[prefix] = -time.perf_counter()
+
+    def _end_evaluation(self, prefix: str) -> None:
+        self._evaluations[prefix] += time.perf_counter()
 
     def write(self, engine: Engine) -> None:
         """Add the epoch's row; every rank takes part in the mean, rank 0 writes."""
@@ -72,6 +85,8 @@ class EpochTable:
             return
         row: dict[str, Any] = {"epoch": engine.state.epoch, "train_loss": loss, "learning_rate": self._rate}
         row["seconds"] = round(time.perf_counter() - self._started, 2)
+        row["train_seconds"] = round(self._trained - self._started, 2)
+        row |= {f"{prefix}_seconds": round(seconds, 2) for prefix, seconds in self._evaluations.items() if seconds >= 0}
         for evaluator in self.evaluators.values():
             # an engine keeps its metrics: only those of this epoch belong in this row
             if evaluator.state.epoch == engine.state.epoch:

@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from ignite.engine import Engine, State
+from ignite.engine import Engine, Events, State
 
 from bundle.handlers.training.epoch_table import EpochTable, dice_names, read_table
 
@@ -45,11 +45,34 @@ def test_rows_by_hand(tmp_path):
     metrics = {"val_loss": 0.5, "val_dice": 0.25, "val_dice_pancreas": 0.125, "val_dice_kidney": math.nan, "val_structures": {}}
     rows = run(tmp_path / "t.csv", [[1.0, 2.0], [0.5, 0.25]], {2: metrics})
     dice = ["val_dice", "val_dice_pancreas", "val_dice_kidney"]
-    assert list(rows[0]) == ["epoch", "train_loss", "val_loss", *dice, "learning_rate", "seconds"]
+    assert list(rows[0]) == ["epoch", "train_loss", "val_loss", *dice, "learning_rate", "train_seconds", "val_seconds", "seconds"]
     assert [row["train_loss"] for row in rows] == ["1.5", "0.375"]
     assert [row["val_dice_pancreas"] for row in rows] == ["", "0.125"]
     # a structure that no case has is an empty cell, not a zero
     assert rows[1]["val_dice_kidney"] == "" and rows[1]["learning_rate"] == "0.5"
+
+
+def test_seconds_of_training_and_validation_apart(tmp_path, monkeypatch):
+    """A clock that the steps of a real engine wind on: two iterations of 2 s, validation 3 s, something else 4 s."""
+    now = [0.0]
+    monkeypatch.setattr("bundle.handlers.training.epoch_table.time.perf_counter", lambda: now[0])
+
+    def passes(seconds, result=None):
+        now[0] += seconds
+        return result
+
+    val = Engine(lambda engine, batch: passes(3.0))
+    val.state = State(epoch=0, metrics={}, epoch_length=1)
+    trainer = Engine(lambda engine, batch: passes(2.0, [{"loss": 1.0}]))
+    interval = 2
+    trainer.add_event_handler(Events.EPOCH_COMPLETED(every=interval), lambda: val.run([0]))
+    trainer.add_event_handler(Events.EPOCH_COMPLETED, lambda: passes(4.0))
+    EpochTable(tmp_path / "t.csv", LABELS, Optimizer(), {"val": val}).attach(trainer)
+    trainer.run([0, 0], max_epochs=3)
+    rows = read_table(tmp_path / "t.csv")
+    names = ("train_seconds", "val_seconds", "seconds")
+    # what an epoch did not do has no seconds
+    assert [[row[name] for name in names] for row in rows] == [["4", "", "8"], ["4", "3", "11"], ["4", "", "8"]]
 
 
 def test_validation_of_an_earlier_epoch_is_not_repeated(tmp_path):
