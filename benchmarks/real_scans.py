@@ -1,0 +1,119 @@
+"""Scores weights on the real CT at hand: `python benchmarks/real_scans.py --data FOLDER [WEIGHTS ...]`.
+
+Each case counts only the structures that its reference labels. A case that weights were trained on does not judge them: name it with
+`--trained_on`, and its row says so and leaves the mean. Scans without labels get volumes alone. Writes a table and, with `--out`, JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import nibabel
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from bundle.engines import segment
+from bundle.files import write_json
+from bundle.grids import axes_onto, reorder, voxel_ml
+
+STRUCTURES = {"pancreas": 1, "spleen": 2, "kidney": 3}
+
+
+@dataclass(frozen=True)
+class RealCase:
+    """A scan, its reference, and the value of each structure in it."""
+
+    name: str
+    scan: str
+    reference: str | None = None
+    values: tuple[tuple[str, int], ...] = ()
+
+
+CASES = (
+    RealCase("nih_0002", "ct/nih_0002/ct.nii.gz", "ct/nih_0002/labels.nii.gz", (("pancreas", 1),)),
+    RealCase("slab_20", "dicom/slab_20", "dicom/slab_20_structures.nii.gz", (("pancreas", 7), ("spleen", 1))),
+    RealCase("torso", "ct/torso_3mm/ct.nii.gz", "ct/torso_3mm/labels.nii.gz", (("pancreas", 1), ("spleen", 2), ("kidney", 3))),
+    RealCase("abdomen_168", "dicom/abdomen_168"),
+    RealCase("acrin_flt_001", "ct/acrin_flt_001/ct.nii.gz"),
+)
+
+
+def score_case(case: RealCase, data: Path, weights: str | None) -> dict[str, dict[str, float]]:
+    """Dice and volume in ml of each structure; Dice only where the reference labels it."""
+    options = {} if weights is None else {"ckpt_path": weights}
+    labels = segment(str(data / case.scan), **options)
+    affine = _affine(data / case.scan)
+    result = {name: {"ml": float((labels == value).sum() * voxel_ml(affine))} for name, value in STRUCTURES.items()}
+    if case.reference is not None:
+        reference = nibabel.load(data / case.reference)
+        there = np.asarray(reference.dataobj)
+        axes = axes_onto(there.shape, reference.affine, labels.shape, affine)
+        if axes is None:
+            raise SystemExit(f"{case.reference}: its voxels are not those of {case.scan}")
+        there = reorder(there, axes)
+        for name, value in case.values:
+            result[name]["dice"] = _dice(labels == STRUCTURES[name], there == value)
+    return result
+
+
+def _affine(scan: Path) -> np.ndarray:
+    from bundle.data.load_scan import LoadScand
+    from bundle.data.scans import find_scans
+
+    return np.asarray(LoadScand("image")(find_scans(scan)[0])["image"].affine)
+
+
+def _dice(one: np.ndarray, other: np.ndarray) -> float:
+    return float(2 * (one & other).sum() / (one.sum() + other.sum()))
+
+
+def table(results: dict[str, dict[str, dict[str, dict[str, float]]]], trained_on: set[str]) -> str:
+    """Rows of cases, columns of weights: Dice of each structure that is labelled, otherwise volumes."""
+    lines = ["| case | " + " | ".join(results) + " |", "| --- |" + " --- |" * len(results)]
+    for case in CASES:
+        cells = [_cell(scores[case.name]) for scores in results.values() if case.name in scores]
+        if cells:
+            mark = " (trained on)" if case.name in trained_on else ""
+            lines.append(f"| {case.name}{mark} | " + " | ".join(cells) + " |")
+    means = []
+    for scores in results.values():
+        found = [one["pancreas"]["dice"] for name, one in scores.items() if name not in trained_on and "dice" in one["pancreas"]]
+        means.append(f"{np.mean(found):.3f}" if found else "")
+    lines.append("| **pancreas, mean of cases not trained on** | " + " | ".join(means) + " |")
+    return "\n".join(lines)
+
+
+def _cell(structures: dict[str, dict[str, float]]) -> str:
+    parts = [f"{name} {one['dice']:.3f}" if "dice" in one else f"{name} {one['ml']:.0f} ml" for name, one in structures.items()]
+    return ", ".join(parts)
+
+
+def main() -> None:
+    """Read the command line, score, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("weights", nargs="*", help="checkpoints; none: the shipped ones")
+    parser.add_argument("--data", default="../shared/data", help="folder of the real CT")
+    parser.add_argument("--trained_on", nargs="*", default=["torso"], help="cases that do not judge")
+    parser.add_argument("--cases", nargs="*", help="only these")
+    parser.add_argument("--out", help="JSON file for the figures")
+    arguments = parser.parse_args()
+    results: dict[str, dict] = {}
+    for weights in arguments.weights or [None]:
+        name = "shipped" if weights is None else str(weights)
+        results[name] = {}
+        for case in CASES:
+            if (Path(arguments.data) / case.scan).exists() and (not arguments.cases or case.name in arguments.cases):
+                results[name][case.name] = score_case(case, Path(arguments.data), weights)
+                print(f"{name}, {case.name}: {_cell(results[name][case.name])}", flush=True)
+    print("\n" + table(results, set(arguments.trained_on)))
+    if arguments.out:
+        write_json(arguments.out, json.loads(json.dumps(results)))
+
+
+if __name__ == "__main__":
+    main()
