@@ -7,8 +7,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bundle.networks.checkpointing import checkpointed
-from bundle.networks.fast.convolve import conv_same, convolve, feature_type, for_export
+from bundle.networks.fast.convolve import conv_same, convolve, feature_type
 from bundle.networks.fast.slabs import by_slabs, conv_planes, slab_planes
+from bundle.networks.fast.switch import plain_wanted
 from bundle.networks.fast.upsampling import PlanesOfUpsampled, conv_of_upsampled
 
 
@@ -33,7 +34,7 @@ def dropout_layer(probability: float) -> nn.Module:
 
 def halve(x: Tensor) -> Tensor:
     """Maximum over each 2x2[x2] voxels: (B, C, *spatial) to (B, C, *spatial // 2)."""
-    if for_export():
+    if plain_wanted():
         return F.max_pool2d(x, 2) if x.dim() == 4 else F.max_pool3d(x, 2)
     # asking for the indices keeps autocast from turning bfloat16 features to float32
     return F.max_pool2d_with_indices(x, 2)[0] if x.dim() == 4 else F.max_pool3d_with_indices(x, 2)[0]
@@ -193,7 +194,7 @@ class UpBlock(nn.Module):
 
 def splitting_pays(skip: Tensor, coarse: Tensor) -> bool:
     """Whether `conv_of_upsampled` applies, and saves more than the making of its kernels costs (measured on CPU)."""
-    if for_export():
+    if plain_wanted():
         return False
     voxels = 1
     for axis in range(2, skip.dim()):

@@ -7,7 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bundle.networks.blocks import convolution, resize
-from bundle.networks.fast.convolve import conv_same, for_export
+from bundle.networks.fast.convolve import conv_same
+from bundle.networks.fast.switch import plain_wanted, switched_off
 
 
 class FusedHeads(nn.Module):
@@ -35,20 +36,31 @@ class FusedHeads(nn.Module):
     def forward(self, features: list[Tensor]) -> Tensor:
         """Features (B, channels[i], *spatial / 2**i), the finest first, to logits (B, out_channels, *spatial).
 
-        The list comes back empty: what is needed of the features are their classes, and the features are larger by far.
+        Empties `features` to free memory: the classes are all that is needed of them, and take far less.
         """
+        if not torch.jit.is_scripting():
+            if switched_off():
+                return self._as_published(features)
         maps: list[Tensor] = []
-        total = given(self.final.bias)
+        total = not_none(self.final.bias)
         for i, head in enumerate(self.levels):
             final = self.final.weight.narrow(1, i * self.out_channels, self.out_channels).flatten(1)
             # products by sums: autocast would round those of matrices
-            total = total + (final * given(head.bias)).sum(1)
+            total = total + (final * not_none(head.bias)).sum(1)
             weight = (final.unsqueeze(2) * head.weight.flatten(1)).sum(1)
             maps.append(to_classes(features[i], weight.reshape(head.weight.shape)))
         features.clear()
         # biases pass through up-sampling, so all are added where there are fewest voxels
         maps[-1] = maps[-1] + total.to(maps[-1].dtype).reshape([1, -1] + [1] * (maps[-1].dim() - 2))
         return sum_upsampled(maps, self.align_corners)
+
+    @torch.jit.unused
+    def _as_published(self, features: list[Tensor]) -> Tensor:
+        """The same step by step: classes of each level, up-sampled, concatenated, fused."""
+        size = list(features[0].shape[2:])
+        maps = [resize(classes, size, self.align_corners) for classes in self.auxiliary(features)]
+        features.clear()
+        return self.final(torch.cat(maps, dim=1))
 
     def auxiliary(self, features: list[Tensor]) -> list[Tensor]:
         """Logits of each level on its own grid, the finest first, before they are fused."""
@@ -61,7 +73,7 @@ def sum_upsampled(maps: list[Tensor], align_corners: bool) -> Tensor:
     Linear resampling is a matrix on each axis. Along the first axis, by far the largest product, the matrices of all
     grids stand side by side, so that resampling and summing are one matrix product.
     """
-    if for_export() or len(maps) == 1:
+    if plain_wanted() or len(maps) == 1:
         total = maps[0]
         for coarse in maps[1:]:
             total = total + resize(coarse, list(total.shape[2:]), align_corners)
@@ -91,7 +103,7 @@ def resize_matrix(x: Tensor, axis: int, size: int, align_corners: bool) -> Tenso
 
 def to_classes(x: Tensor, weight: Tensor) -> Tensor:
     """1x1x1 convolution of (B, C, *spatial) to few channels, which come in plain (not channels-last) memory."""
-    if for_export():
+    if plain_wanted():
         return conv_same(x, weight, None)
     size = list(x.shape)
     size[1] = weight.shape[0]
@@ -99,7 +111,7 @@ def to_classes(x: Tensor, weight: Tensor) -> Tensor:
     return torch.bmm(weight.flatten(1).expand([size[0], -1, -1]), x.flatten(2)).reshape(size)
 
 
-def given(bias: Tensor | None) -> Tensor:
-    """The bias of a convolution that has one: TorchScript takes every bias for optional."""
+def not_none(bias: Tensor | None) -> Tensor:
+    """The bias of a convolution that has one: to TorchScript every bias is optional."""
     assert bias is not None
     return bias

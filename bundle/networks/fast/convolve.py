@@ -1,4 +1,4 @@
-"""Convolutions by the fastest way there is, and in which cases the plain one is wanted."""
+"""Convolutions by the fastest way there is."""
 
 from __future__ import annotations
 
@@ -6,10 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-
-def for_export() -> bool:
-    """Whether the network is being traced, exported or compiled: these do better with plain layers than with what is fast here."""
-    return torch.jit.is_tracing() or torch.compiler.is_compiling()
+from bundle.networks.fast.switch import plain_wanted
 
 
 def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, padding: list[int], stride: int = 1) -> Tensor:
@@ -21,7 +18,7 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, padding: list[int],
     if x.dim() == 4:
         return F.conv2d(x, weight, bias, padding=padding, stride=stride)
     if not torch.jit.is_scripting():
-        if not (for_export() or torch.is_grad_enabled()) and _one_dnn_takes(x):
+        if not (plain_wanted() or torch.is_grad_enabled()) and _one_dnn_takes(x):
             return torch.mkldnn_convolution(x, weight, bias, padding, [stride] * 3, [1, 1, 1], 1)
     return F.conv3d(x, weight, bias, padding=padding, stride=stride)
 
@@ -33,7 +30,7 @@ def conv_same(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     fast library, and its gradients come in another memory order than the features, which costs more than the product.
     """
     padding = weight.shape[-1] // 2
-    if padding == 0 and not x.is_cuda and not for_export():
+    if padding == 0 and not x.is_cuda and not plain_wanted():
         return F.linear(x.movedim(1, -1), weight.flatten(1), bias).movedim(-1, 1)
     return convolve(x, weight, bias, [padding] * (x.dim() - 2))
 

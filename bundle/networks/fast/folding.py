@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from bundle.networks.blocks import ConvNormAct, resize
-from bundle.networks.fast.convolve import conv_same, convolve, for_export
+from bundle.networks.fast.convolve import conv_same, convolve
+from bundle.networks.fast.switch import plain_wanted
 from bundle.networks.grid_gate import GridAttentionGate
 from bundle.networks.skips import GatedSkip
 
@@ -72,7 +73,7 @@ class MergedSkip(nn.Module):
         alpha = resize(alpha.contiguous(), list(x.shape[2:]), self.align_corners)
         alphas = list(alpha.split(1, dim=1))
         last = x.movedim(1, -1)
-        if not for_export() and not torch.is_grad_enabled() and last.is_contiguous():
+        if not plain_wanted() and not torch.is_grad_enabled() and last.is_contiguous():
             self._in_place(last.flatten(0, -2), alpha.to(x.dtype).movedim(1, 0).flatten(1).unsqueeze(-1))
             return x, alphas
         products = torch.cat([last * alpha.movedim(1, -1) for alpha in alphas], dim=-1)

@@ -13,7 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bundle.networks.fast.convolve import convolve, feature_type, for_export
+from bundle.networks.fast.convolve import convolve, feature_type
+from bundle.networks.fast.switch import plain_wanted
 
 # features of a slab at one stage: half of what glibc recycles at most
 SLAB_BYTES = 16 * 2**20
@@ -24,7 +25,7 @@ def slab_planes(x: Tensor, channels: int) -> int:
 
     Slabs are for inference on a CPU: gradients need everything at once, and GPUs keep the memory of their tensors.
     """
-    if x.device.type != "cpu" or x.dim() != 5 or torch.is_grad_enabled() or for_export():
+    if x.device.type != "cpu" or x.dim() != 5 or torch.is_grad_enabled() or plain_wanted():
         return 0
     plane = x.shape[0] * channels * x.shape[3] * x.shape[4] * torch.finfo(feature_type(x)).bits // 8
     if plane * x.shape[2] <= 2 * SLAB_BYTES:
