@@ -8,7 +8,15 @@ PAGE = "index.html"
 # hidden folder with one file a case: what run.json and cases.csv are made from
 RECORDS = ".records"
 
+# names and colours of the structures: for ITK-SNAP, and for 3D Slicer
+LABEL_NAMES = "labels.txt"
+COLOUR_TABLE = "labels.ctbl"
+
 LABEL_MAP_ENDING = "_seg.nii.gz"
+# by the key `format`
+LABEL_MAP_ENDINGS = {"nii.gz": LABEL_MAP_ENDING, "seg.nrrd": ".seg.nrrd"}
+DICOM_SEG_ENDING = "_seg.dcm"
+RTSTRUCT_ENDING = "_rtstruct.dcm"
 PREVIEW_ENDING = "_preview.png"
 ATTENTION_ENDING = "_attention.png"
 PROBABILITIES_ENDING = "_probabilities.nii.gz"
@@ -16,9 +24,24 @@ PROBABILITIES_ENDING = "_probabilities.nii.gz"
 NAME_MAX = 255  # bytes of a file name on the usual file systems
 
 
-def label_map(case: str) -> str:
-    """The label map of a case, on the source's grid."""
-    return case + LABEL_MAP_ENDING
+def label_map(case: str, format: str = "nii.gz") -> str:
+    """The label map of a case, on the source's grid, in a format of `LABEL_MAP_ENDINGS`."""
+    return case + LABEL_MAP_ENDINGS[format]
+
+
+def label_maps(case: str) -> tuple[str, ...]:
+    """The names that the label map of a case may have."""
+    return tuple(case + ending for ending in LABEL_MAP_ENDINGS.values())
+
+
+def dicom_seg(case: str) -> str:
+    """The label map of a case as DICOM SEG."""
+    return case + DICOM_SEG_ENDING
+
+
+def rtstruct(case: str) -> str:
+    """The label map of a case as contours."""
+    return case + RTSTRUCT_ENDING
 
 
 def preview(case: str) -> str:

@@ -57,7 +57,7 @@ class RunRecord(CaseHandler):
     ) -> None:
         self.folder = Path(output_dir).expanduser()
         self.weights, self.overwrite = weights, overwrite
-        digests = {"weights": _weights_digest(weights), "reference_ranges": _digest(reference_ranges)}
+        digests = {"weights": weights_digest(weights), "reference_ranges": _digest(reference_ranges)}
         asked = sorted(name for name, on in (options or {}).items() if on)
         self.wanted = Wanted(self.folder, {**(settings or {}), **digests}, asked)
         self.records = Records(self.folder)
@@ -289,7 +289,7 @@ def _digest(path: str | os.PathLike | None) -> str | None:
     return identity.file_digest(path) if path is not None and os.path.isfile(path) else None
 
 
-def _weights_digest(path: str | os.PathLike | None) -> str | None:
+def weights_digest(path: str | os.PathLike | None) -> str | None:
     """Digest of the values in a checkpoint; of the file's bytes where it is another kind, as exported networks are."""
     from bundle.networks.weights import file_digest
 
