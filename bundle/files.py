@@ -8,7 +8,7 @@ import os
 import re
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -78,10 +78,10 @@ class Staged:
             raise
         self._asides[path] = aside
 
-    def publish(self, last: str = "") -> list[str]:
-        """Rename all files to their names, the one named `last` after the others; return the names."""
+    def publish(self, last: Sequence[str] = ()) -> list[str]:
+        """Rename all files to their names, those named in `last` after the others; return the names."""
         names = []
-        for path, aside in sorted(self._asides.items(), key=lambda pair: pair[0].name == last):
+        for path, aside in sorted(self._asides.items(), key=lambda pair: pair[0].name in last):
             with _naming(path, aside):
                 os.replace(aside, path)
             del self._asides[path]

@@ -20,8 +20,8 @@ from bundle.json_input import kind, read_object
 
 Colour = tuple[int, int, int]
 
-# for structures that the table does not know, in this order, those that others have left out; distinct on grey also for the colour-blind: neighbours differ in
-# brightness as well as in hue
+# for structures that the table does not know, in this order, but for those that are taken; distinct on grey also for the
+# colour-blind: neighbours differ in brightness as well as in hue
 PALETTE: tuple[Colour, ...] = (
     (255, 176, 32),
     (88, 196, 255),
@@ -168,8 +168,7 @@ def _with(known: Structure, name: str, said: Mapping[str, Any]) -> Structure:
 
 
 def _colour(value: Any, name: str, where: str | os.PathLike) -> Colour:
-    whole = isinstance(value, (list, tuple)) and all(isinstance(one, int) and not isinstance(one, bool) and 0 <= one <= 255 for one in value)
-    if not whole or len(value) != 3:
+    if not isinstance(value, (list, tuple)) or len(value) != 3 or not all(type(one) is int and 0 <= one <= 255 for one in value):
         raise UserError(where, f"'{name}' has the colour {value!r}", "give red, green and blue from 0 to 255: [255, 176, 32]")
     return tuple(value)
 

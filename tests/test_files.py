@@ -82,7 +82,7 @@ def test_files_of_a_case_take_their_places_together_or_not_at_all(tmp_path: Path
         with staged.written(tmp_path / name) as aside:
             aside.write_text("new")
     assert (tmp_path / "a").read_text() == "before" and not (tmp_path / "b").exists()
-    assert staged.publish(last="a") == ["b", "a"]
+    assert staged.publish(last=["a"]) == ["b", "a"]
     assert [(p.name, p.read_text()) for p in sorted(tmp_path.iterdir())] == [("a", "new"), ("b", "new")]
     with staged.written(tmp_path / "a") as aside:
         aside.write_text("newer")

@@ -192,6 +192,10 @@ KINDS: dict[str, Kind] = {
     "probabilities": switch,
     "attention": switch,
     "previews": switch,
+    "format": one_of("nii.gz", "seg.nrrd"),
+    "dicom_seg": switch,
+    "dicom_seg_type": one_of("binary", "labelmap"),
+    "rtstruct": switch,
     "overwrite": switch,
     "allow_missing": switch,
 }

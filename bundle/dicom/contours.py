@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 
@@ -29,7 +31,7 @@ def polygons(mask: np.ndarray) -> list[np.ndarray]:
     corner = np.array([columns[0] - 1.0, rows[0] - 1.0])
     found = []
     for outer, starts in zip(points, offsets, strict=True):
-        rings = [_without_straight(outer[start : end - 1]) for start, end in zip(starts[:-1], starts[1:], strict=True)]
+        rings = [_without_straight(outer[start : end - 1]) for start, end in pairwise(starts)]
         found.append(_joined(rings) + corner)
     return found
 
@@ -42,9 +44,21 @@ def _without_straight(ring: np.ndarray) -> np.ndarray:
 
 
 def _joined(rings: list[np.ndarray]) -> np.ndarray:
-    """The first ring with the others, its holes, cut into it: each from its first corner to the nearest one that is there already."""
+    """The first ring with the others, its holes, cut into it: each from its first corner to the nearest one that is there already.
+
+    The cut must not pass through the centre of a pixel: whether that is inside would be a matter of rounding.
+    """
     whole = rings[0]
     for hole in rings[1:]:
-        at = int(((whole - hole[0]) ** 2).sum(1).argmin())
+        nearest = ((whole - hole[0]) ** 2).sum(1).argsort()
+        at = int(next((corner for corner in nearest if not _meets_centre(hole[0], whole[corner])), nearest[0]))
         whole = np.concatenate([whole[: at + 1], hole, hole[:1], whole[at:]])
     return whole
+
+
+def _meets_centre(one: np.ndarray, other: np.ndarray) -> bool:
+    """Whether the line between two corners, which are multiples of a half, passes through a point of whole numbers."""
+    start, end = (np.rint(corner * 2).astype(int) for corner in (one, other))
+    steps = max(int(np.gcd(*(end - start))), 1)
+    points = start + np.arange(steps + 1)[:, None] * ((end - start) // steps)
+    return bool((points % 2 == 0).all(1).any())

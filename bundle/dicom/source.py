@@ -16,6 +16,7 @@ from bundle.dicom.stack import Plane, Stack, directions
 from bundle.errors import UserError
 
 if TYPE_CHECKING:
+    from pydicom.dataelem import DataElement
     from pydicom.dataset import Dataset
 
 logger = logging.getLogger("bundle.inference")
@@ -34,6 +35,8 @@ LongitudinalTemporalInformationModified
 NEEDED = (
     "PatientName PatientID PatientBirthDate PatientSex StudyInstanceUID StudyDate StudyTime StudyID AccessionNumber ReferringPhysicianName"
 ).split()
+# all that DICOM has; an empty value says that it is not known
+SEXES = ("M", "F", "O")
 OF_SERIES = ("SeriesInstanceUID", "Modality", "FrameOfReferenceUID", "PositionReferenceIndicator", "SliceThickness")
 
 
@@ -97,6 +100,21 @@ def read_source(files: Sequence[str | os.PathLike], shape: Sequence[int]) -> Sou
     return Source(stack, shared, first, instances)
 
 
+def _known_to_dicom(element: DataElement) -> bool:
+    """Whether a sex is one that DICOM has, a date a date, and a time a time; whatever else it is, a value is taken as it is."""
+    from pydicom.valuerep import DA, TM
+
+    text = str(element.value or "")
+    if element.VR == "CS":
+        return text in ("", *SEXES)
+    if text and element.VR in ("DA", "TM"):
+        try:
+            (DA if element.VR == "DA" else TM)(text)
+        except ValueError:
+            return False
+    return True
+
+
 def _complete(shared: Dataset, first: Dataset, instance: str) -> None:
     """Give a series whose UIDs were taken out of its headers new ones, the same ones each time: an object has to have them."""
     from pydicom.uid import generate_uid
@@ -121,8 +139,9 @@ def _instance(file: str) -> tuple[str, str]:
         dataset = read_partial(stream, stop_when=_after_instance, force=True, specific_tags=[0x00080016, 0x00080018])
     header = Elements(dataset)
     # some tools that take names out of headers take the UIDs out as well, but for those of the file meta information
-    known, instance = (header.text(name) or str(dataset.file_meta.get("MediaStorage" + name, "")) for name in ("SOPClassUID", "SOPInstanceUID"))
-    found = known, instance
+    names = "SOPClassUID", "SOPInstanceUID"
+    sop_class, instance = (header.text(name) or str(dataset.file_meta.get("MediaStorage" + name, "")) for name in names)
+    found = sop_class, instance
     if not all(found):
         raise UserError(file, "it has no SOPInstanceUID, so that no object can refer to it", "export the series again")
     return found
@@ -148,7 +167,7 @@ def _of_patient(file: str) -> tuple[Dataset, Dataset]:
             except Exception:  # a value that pydicom cannot make sense of says nothing to anybody
                 continue
     for name in NEEDED:
-        if name not in shared:
+        if name not in shared or not _known_to_dicom(shared[name]):
             setattr(shared, name, "")
     return shared, first
 

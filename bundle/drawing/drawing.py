@@ -12,30 +12,13 @@ from PIL import Image, ImageDraw, ImageFont
 from scipy import ndimage
 
 from bundle.files import written_aside
-
-Colour = tuple[int, int, int]
+from bundle.structures import PALETTE, Colour
 
 BACKGROUND: Colour = (16, 18, 22)
 TEXT: Colour = (236, 238, 242)
 QUIET: Colour = (160, 166, 176)
 WARNING: Colour = (255, 196, 64)
-# distinct on grey also for the colour-blind: neighbours differ in brightness as well as in hue
-COLOURS: tuple[Colour, ...] = (
-    (255, 176, 32),
-    (88, 196, 255),
-    (110, 230, 110),
-    (255, 120, 200),
-    (250, 240, 90),
-    (178, 140, 255),
-    (255, 104, 84),
-    (60, 220, 200),
-    (214, 168, 120),
-    (150, 180, 255),
-    (190, 220, 60),
-    (255, 160, 160),
-    (0, 170, 255),
-    (230, 230, 230),
-)
+COLOURS = PALETTE
 # soft tissue of the abdomen: level 40, width 400
 SOFT_TISSUE_WINDOW = (-160.0, 240.0)
 

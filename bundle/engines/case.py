@@ -12,7 +12,7 @@ import torch
 
 from bundle.files import Staged
 from bundle.inferers.confidence import Confidence
-from bundle.results.outputs import label_map
+from bundle.results.outputs import label_maps
 
 
 @dataclass(eq=False)
@@ -72,7 +72,7 @@ class Case:
 
     def publish(self) -> None:
         """Let the files that were written take their places, the label map last: who sees it sees the whole result."""
-        self.files += self.staged.publish(last=label_map(self.name))
+        self.files += self.staged.publish(last=label_maps(self.name))
 
     def release(self) -> None:
         """Let go of voxels and of files without a place; what is small stays."""

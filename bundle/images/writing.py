@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import struct
 from collections.abc import Iterable
 
 import numpy as np
@@ -16,6 +17,8 @@ from bundle.images.nifti import UNITS
 # level 1 takes a tenth of the time of gzip's default; label maps are small anyway, and noise hardly compresses
 COMPRESSION = 1
 SLICES = 16
+# of an extension that every reader passes over; TotalSegmentator writes the names of its label maps so
+COMMENT_CODE = 0
 
 
 def write_nifti(
@@ -26,10 +29,11 @@ def write_nifti(
     count: int = 1,
     forms: Forms | None = None,
     scaled: bool = False,
+    table: bytes = b"",
 ) -> None:
     """Write one compressed NIfTI-1 file aside and move it into place; the arguments are those of `save_nifti`."""
     with written_aside(path) as aside:
-        save_nifti(aside, volumes, affine, count=count, forms=forms, scaled=scaled)
+        save_nifti(aside, volumes, affine, count=count, forms=forms, scaled=scaled, table=table)
 
 
 def save_nifti(
@@ -40,6 +44,7 @@ def save_nifti(
     count: int = 1,
     forms: Forms | None = None,
     scaled: bool = False,
+    table: bytes = b"",
 ) -> None:
     """Write one compressed NIfTI-1 file; no time stamp or name enters the gzip header.
 
@@ -53,12 +58,15 @@ def save_nifti(
             it lies on the scan in every tool. Otherwise both forms are the affine; there is no qform for a sheared one, because a
             qform cannot shear.
         scaled: the values stand for multiples of 1/255.
+        table: names of the values (`bundle.images.label_names.nifti_table`), an extension of the header that every reader passes over.
     """
     volumes = iter([volumes] if isinstance(volumes, np.ndarray) else volumes)
     volume = next(volumes)
     header = _header(volume, np.asarray(affine, dtype=np.float64), count, forms, scaled)
+    extension = _extension(table)
+    header["vox_offset"] = 348 + len(extension)
     with open(path, "wb") as raw, gzip.GzipFile("", "wb", COMPRESSION, raw, mtime=0) as file:
-        file.write(header.binaryblock + bytes(4))
+        file.write(header.binaryblock + extension)
         while volume is not None:
             for slab in np.array_split(volume.T, max(1, volume.shape[2] // SLICES)):
                 file.write(np.ascontiguousarray(slab))
@@ -80,8 +88,17 @@ def _header(volume: np.ndarray, affine: np.ndarray, count: int, forms: Forms | N
         if _same_place(kept, affine, volume.shape):
             header = kept
     header.set_slope_inter(1 / 255 if scaled else 1, 0)
-    header["vox_offset"], header["magic"] = 352, b"n+1"
+    header["magic"] = b"n+1"
     return header
+
+
+def _extension(table: bytes) -> bytes:
+    """What follows the header: four bytes that say whether an extension comes, and it, its length a multiple of 16."""
+    if not table:
+        return bytes(4)
+    length = 8 + len(table) + -(8 + len(table)) % 16
+    # beginning at byte 352, itself a multiple of 16, so that voxels do as well
+    return b"\1\0\0\0" + struct.pack("<ii", length, COMMENT_CODE) + table.ljust(length - 8, b"\0")
 
 
 def _same_place(header: object, affine: np.ndarray, shape: tuple[int, ...]) -> bool:

@@ -113,8 +113,9 @@ def _row(rows: Rows, picture: str, structures: Sequence[str], folder: Path) -> s
 
 def _links(folder: Path, case: str) -> str:
     """Links to what lies beside the page for this case."""
-    files = {"labels": outputs.label_map(case), "preview": outputs.preview(case), "attention": outputs.attention_picture(case)}
-    links = [f'<a href="{quote(file)}">{word}</a>' for word, file in files.items() if (folder / file).is_file()]
+    files = [*(("labels", name) for name in outputs.label_maps(case)), ("preview", outputs.preview(case))]
+    files += [("attention", outputs.attention_picture(case)), ("DICOM SEG", outputs.dicom_seg(case)), ("RTSTRUCT", outputs.rtstruct(case))]
+    links = [f'<a href="{quote(file)}">{word}</a>' for word, file in files if (folder / file).is_file()]
     return f"<small>{' '.join(links)}</small>" if links else ""
 
 

@@ -108,7 +108,8 @@ def own_files(entry: Mapping[str, Any]) -> list[str]:
     """The files that an entry lists, as far as they are names within the folder that begin with the case's."""
     listed = entry.get("files")
     names = [str(name) for name in listed] if isinstance(listed, list) else []
-    return [name for name in names if name.startswith(f"{entry['case']}_") and os.path.basename(name) == name]
+    maps = outputs.label_maps(str(entry["case"]))
+    return [name for name in names if (name.startswith(f"{entry['case']}_") or name in maps) and os.path.basename(name) == name]
 
 
 def result_files(folder: str | os.PathLike) -> set[str]:

@@ -12,11 +12,11 @@ import numpy as np
 
 import bundle
 from bundle import labels as label_block
-from bundle import outputs
 from bundle.dicom import looks_like_dicom
+from bundle.engines.case import Case
+from bundle.engines.evaluator import CaseHandler, ScanEvaluator
 from bundle.errors import UserError
-from bundle.inferers.case import Case
-from bundle.inferers.evaluator import CaseHandler, ScanEvaluator
+from bundle.results import outputs
 from bundle.structures import describe
 
 logger = logging.getLogger("bundle.inference")
@@ -98,7 +98,7 @@ class DicomWriter(CaseHandler):
         """Version and weights; the digest is that of `run.json`, and taken once."""
         if self.maker is None:
             from bundle.dicom.maker import Maker
-            from bundle.handlers.run_record import weights_digest
+            from bundle.handlers.inference.run_record import weights_digest
 
             self.maker = Maker(bundle.__version__, (weights_digest(self.weights) or "")[:12])
         return self.maker

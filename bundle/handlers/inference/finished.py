@@ -19,10 +19,11 @@ class Wanted:
         folder: of the results.
         settings: what results depend on, name to value.
         options: names of the further files that are asked for.
+        format: of the label maps, one of `outputs.LABEL_MAP_ENDINGS`.
     """
 
-    def __init__(self, folder: Path, settings: Mapping[str, Any], options: list[str]) -> None:
-        self.folder, self.options = folder, options
+    def __init__(self, folder: Path, settings: Mapping[str, Any], options: list[str], format: str = "nii.gz") -> None:
+        self.folder, self.options, self.format = folder, options, format
         self.settings = {name: plain(value) for name, value in settings.items()}
 
     def why_not(self, item: Mapping[str, Any], made: Entry) -> str:
@@ -39,7 +40,11 @@ class Wanted:
         lacking = sorted(set(self.options) - set(made.get("options") or []))
         if lacking:
             return f"{', '.join(lacking)} asked for"
-        if not all(_has_bytes(self.folder / name) for name in own_files(made) or [outputs.label_map(made["case"])]):
+        label_map = outputs.label_map(made["case"], self.format)
+        listed = own_files(made) or [label_map]
+        if label_map not in listed and set(outputs.label_maps(made["case"])) & set(listed):
+            return f"format {self.format} asked for"
+        if not all(_has_bytes(self.folder / name) for name in listed):
             return "files are missing"
         return "" if _same_content(identity.files_of(item), made) else "the scan changed"
 

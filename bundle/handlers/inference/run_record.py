@@ -44,6 +44,7 @@ class RunRecord(CaseHandler):
         options: further files that were asked for, name to whether they are: a finished case that lacks one is done again.
         reference_ranges: file that volumes and positions are judged by; its digest is among the settings.
         overwrite: do every case again.
+        format: of the label maps, one of `outputs.LABEL_MAP_ENDINGS`.
     """
 
     def __init__(
@@ -54,12 +55,13 @@ class RunRecord(CaseHandler):
         options: Mapping[str, bool] | None = None,
         reference_ranges: str | os.PathLike | None = None,
         overwrite: bool = False,
+        format: str = "nii.gz",
     ) -> None:
         self.folder = Path(output_dir).expanduser()
         self.weights, self.overwrite = weights, overwrite
         digests = {"weights": weights_digest(weights), "reference_ranges": _digest(reference_ranges)}
         asked = sorted(name for name, on in (options or {}).items() if on)
-        self.wanted = Wanted(self.folder, {**(settings or {}), **digests}, asked)
+        self.wanted = Wanted(self.folder, {**(settings or {}), **digests}, asked, format)
         self.records = Records(self.folder)
         self.tables = RunTables(self.records)
         self.claims = Claims(self.records.hidden)
@@ -209,7 +211,7 @@ class RunRecord(CaseHandler):
             "case": case.name,
             "source": files.spelled(identity.source_of(case.item)),
             "status": "ok",
-            "output": next((name for name in case.files if name == outputs.label_map(case.name)), None),
+            "output": next((name for name in case.files if name in outputs.label_maps(case.name)), None),
             "files": sorted(case.files),
             **case.identity,
             "settings": self.wanted.settings,
@@ -265,7 +267,7 @@ class RunRecord(CaseHandler):
     def _is_past(self, entry: Entry) -> bool:
         """Whether nothing is left of a case: its label map is gone, or it failed and its source is gone."""
         if entry["status"] == "ok":
-            return not (self.folder / outputs.label_map(entry["case"])).is_file()
+            return not any((self.folder / name).is_file() for name in outputs.label_maps(entry["case"]))
         return entry["status"] == "failed" and not entry.get("kept") and not os.path.lexists(entry["source"])
 
     def _write_tables(self, finished: bool) -> None:

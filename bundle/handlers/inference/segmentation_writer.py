@@ -1,25 +1,31 @@
-"""Label maps, probabilities and attention maps of a case, as compressed NIfTI."""
+"""Label maps, probabilities and attention maps of a case, as compressed NIfTI; label maps also as 3D Slicer saves them."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from monai.data.meta_tensor import MetaTensor
 
+from bundle import labels as label_block
 from bundle.engines.case import Case
 from bundle.engines.evaluator import CaseHandler, ScanEvaluator
+from bundle.errors import UserError
+from bundle.files import write_text
+from bundle.images import label_names
 from bundle.images.forms import Forms
 from bundle.images.writing import save_nifti
 from bundle.results import outputs
+from bundle.structures import describe
 from bundle.transforms.restore_labels import restore_bytes
 
 
 class SegmentationWriter(CaseHandler):
-    """Writes `<case>_seg.nii.gz` on the source's own grid, uint8; on request probabilities and attention maps.
+    """Writes `<case>_seg.nii.gz` or `<case>.seg.nrrd` on the source's own grid, uint8; on request probabilities and attention maps.
 
     MONAI's `SaveImaged` writes to the final name, so that a killed run leaves half a file, and names files after the source,
     so that two sources of one name overwrite each other. Here files appear only when all of the case are whole.
@@ -27,14 +33,36 @@ class SegmentationWriter(CaseHandler):
     Args:
         output_dir: where to write.
         probabilities: also write `<case>_probabilities.nii.gz`: X, Y, Z, class, in steps of 1/255, on the network's grid.
+        labels: the `labels` block, name to value: label maps carry the names, and `labels.txt` (ITK-SNAP) and `labels.ctbl` (3D Slicer)
+            are written beside them. None: no names.
+        structures: what the user says of structures (`bundle.structures.describe`).
+        format: of the label map, "nii.gz" or "seg.nrrd".
+
+    Raises:
+        UserError: the format or the structures cannot be used.
     """
 
-    def __init__(self, output_dir: str | os.PathLike, probabilities: bool = False) -> None:
+    def __init__(
+        self,
+        output_dir: str | os.PathLike,
+        probabilities: bool = False,
+        labels: label_block.Labels | None = None,
+        structures: Mapping[str, Any] | str | os.PathLike | None = None,
+        format: str = "nii.gz",
+    ) -> None:
         self.output_dir, self.probabilities = Path(output_dir).expanduser(), probabilities
+        if format not in outputs.LABEL_MAP_ENDINGS:
+            raise UserError("format", f"is {format!r}", f"use {' or '.join(outputs.LABEL_MAP_ENDINGS)}")
+        self.format = format
+        names, values = (label_block.names(labels)[1:], label_block.output_values(labels)[1:]) if labels else ([], [])
+        self.structures = list(zip(values, describe(names, structures), strict=True))
 
     def start(self, evaluator: ScanEvaluator, items: Sequence[dict]) -> None:
-        """Make the output folder."""
+        """Make the output folder, and the tables of names and colours."""
         self.output_dir.mkdir(parents=True, exist_ok=True)
+        if self.structures:
+            write_text(self.output_dir / outputs.LABEL_NAMES, label_names.snap_table(self.structures))
+            write_text(self.output_dir / outputs.COLOUR_TABLE, label_names.slicer_table(self.structures))
 
     def predicted(self, case: Case) -> None:
         """Keep the probabilities, which the label map takes the place of."""
@@ -52,8 +80,14 @@ class SegmentationWriter(CaseHandler):
         if "probabilities" in case.extra:
             volumes = case.extra["probabilities"]
             self._write(case, outputs.probabilities(case.name), volumes, image.affine, count=len(volumes), scaled=True)
-        labels = case.data["pred"]
-        self._write(case, outputs.label_map(case.name), [np.asarray(labels.as_tensor()[0])], labels.affine, forms=_forms(image))
+        labels, name = case.data["pred"], outputs.label_map(case.name, self.format)
+        values = np.asarray(labels.as_tensor()[0])
+        if self.format == "seg.nrrd":
+            with case.staged.written(self.output_dir / name) as aside:
+                label_names.save_seg_nrrd(aside, values, np.asarray(labels.affine, dtype=np.float64), self.structures)
+        else:
+            table = label_names.nifti_table(self.structures) if self.structures else b""
+            self._write(case, name, [values], labels.affine, forms=_forms(image), table=table)
 
     def _write(
         self,
@@ -65,9 +99,10 @@ class SegmentationWriter(CaseHandler):
         count: int = 1,
         forms: Forms | None = None,
         scaled: bool = False,
+        table: bytes = b"",
     ) -> None:
         with case.staged.written(self.output_dir / name) as aside:
-            save_nifti(aside, volumes, np.asarray(affine, dtype=np.float64), count=count, forms=forms, scaled=scaled)
+            save_nifti(aside, volumes, np.asarray(affine, dtype=np.float64), count=count, forms=forms, scaled=scaled, table=table)
 
 
 def _forms(image: MetaTensor) -> Forms | None:
