@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from bundle.errors import UserError
 from bundle.drawing import drawing
+from bundle.errors import UserError
 from bundle.structures import CATEGORIES, PALETTE, SIDES, TABLE, Code, describe
 
 BTCV = (

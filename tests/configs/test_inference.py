@@ -148,7 +148,15 @@ def test_broken_scans_are_named_and_stop_nothing(tmp_path: Path, infer) -> None:
     errors = {case["case"]: case.get("error", "") for case in record["cases"]}
     for name, expected in words.items():
         assert expected in errors[name], errors[name]
-    assert sorted(path.name for path in out.iterdir()) == [".records", "cases.csv", "good_seg.nii.gz", "index.html", "run.json"]
+    assert sorted(path.name for path in out.iterdir()) == [
+        ".records",
+        "cases.csv",
+        "good_seg.nii.gz",
+        "index.html",
+        "labels.ctbl",
+        "labels.txt",
+        "run.json",
+    ]
     with open(out / "cases.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert {row["case"] for row in rows} == {"good", *status}
