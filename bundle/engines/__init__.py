@@ -2,5 +2,6 @@
 
 from bundle.engines.evaluator import CaseHandler, ScanEvaluator
 from bundle.engines.segment import segment
+from bundle.engines.segmentation import Segmentation, SegmentedStructure
 
-__all__ = ["CaseHandler", "ScanEvaluator", "segment"]
+__all__ = ["CaseHandler", "ScanEvaluator", "Segmentation", "SegmentedStructure", "segment"]

@@ -1,18 +1,18 @@
-"""One scan to its label map by one call, for notebooks and programs."""
+"""Scans to their label maps by one call, for notebooks and programs."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, overload
 
 import numpy as np
 import torch
 from monai.bundle import ConfigParser
 from monai.data.meta_tensor import MetaTensor
-from monai.transforms import Compose, LoadImaged
+from monai.transforms import LoadImaged
 
 import bundle
 from bundle.arguments.mistakes import users_mistake
@@ -20,16 +20,33 @@ from bundle.data.load_scan import checked_voxels
 from bundle.data.scans import find_scans
 from bundle.engines.case import Case
 from bundle.engines.prediction import predict
+from bundle.engines.segmentation import Segmentation, case_result
+from bundle.engines.segmentation import details as details_of
 from bundle.errors import UserError
 from bundle.images.voxels import check_affine
+from bundle.quality.ranges import load_ranges
 
 # networks with their options, the oldest first
 KEPT = 4
 _parsers: dict[str, ConfigParser] = {}
 
 
-def segment(image: Any, affine: np.ndarray | None = None, **options: Any) -> np.ndarray:
-    """The label map of one CT: a path, a nibabel image, or voxels in HU with their affine.
+@overload
+def segment(
+    image: list[Any] | tuple[Any, ...], affine: Sequence[Any] | None = None, *, details: Literal[False] = False, **options: Any
+) -> list[np.ndarray]: ...
+@overload
+def segment(
+    image: list[Any] | tuple[Any, ...], affine: Sequence[Any] | None = None, *, details: Literal[True], **options: Any
+) -> list[Segmentation]: ...
+@overload
+def segment(image: Any, affine: np.ndarray | None = None, *, details: Literal[False] = False, **options: Any) -> np.ndarray: ...
+@overload
+def segment(image: Any, affine: np.ndarray | None = None, *, details: Literal[True], **options: Any) -> Segmentation: ...
+
+
+def segment(image: Any, affine: Any = None, *, details: bool = False, **options: Any) -> Any:
+    """The label map of a CT: a path, a nibabel image, or voxels in HU with their affine; or a list of them.
 
     Runs the network, transforms and weights of `configs/inference.json`, so the result is that of the command line. The
     network is loaded once per set of options.
@@ -38,25 +55,51 @@ def segment(image: Any, affine: np.ndarray | None = None, **options: Any) -> np.
         labels = segment("scan.nii.gz")                     # or a DICOM folder, NRRD, MHA
         labels = segment(voxels, affine=affine)             # numpy array or tensor (X, Y, Z), HU
         labels = segment(nibabel.load("scan.nii.gz"), ckpt_path="my.pt", flips=True)
+        found = segment("scan.nii.gz", details=True)        # names, volumes, confidence, review beside the array
+        several = segment(["a.nii.gz", "b.nii.gz"])         # one result for each
 
     Args:
-        image: path of a file or of a DICOM folder, an image of nibabel, or an array (X, Y, Z) in HU.
-        affine: (4, 4), voxel indices to mm, RAS+; needed with an array, and only there.
+        image: path of a file or of a DICOM folder, an image of nibabel, or an array (X, Y, Z) in HU; a list or tuple is several.
+        affine: (4, 4), voxel indices to mm, RAS+; needed with an array, and only there. One for each array of a list.
+        details: give what `cases.csv` says about a scan, too.
         options: keys of `configs/inference.json` to change, such as `ckpt_path`, `device`, `precision`, `memory_gb`, `flips`,
             `spacing` or `keep_pieces`.
 
     Returns:
-        uint8 (X, Y, Z) on the grid of the scan, with the values of the `labels` block.
+        uint8 (X, Y, Z) on the grid of the scan, with the values of the `labels` block; with `details` a
+        `bundle.engines.Segmentation` that has it; for a list, a list of them in the same order.
 
     Raises:
-        UserError: the scan cannot be read or is not a CT volume, a folder holds several, or the weights are missing.
+        UserError: a scan cannot be read or is not a CT volume, a folder holds several, or the weights are missing. Of a list,
+            the first such scan ends the call.
     """
+    if not isinstance(image, (list, tuple)):
+        return _segment_one(image, affine, details, options)
+    affines = [None] * len(image) if affine is None else list(affine)
+    if len(affines) != len(image):
+        raise UserError("affine", f"there are {len(affines)} for {len(image)} scans", "give a list with one for each")
+    return [_segment_one(*pair, details, options) for pair in zip(image, affines, strict=True)]
+
+
+def _segment_one(image: Any, affine: Any, details: bool, options: Mapping[str, Any]) -> np.ndarray | Segmentation:
     item = _item(image, affine)
     get = partial(_get, _parser(options))
-    steps = [step for step in get("preprocessing").transforms if isinstance(item["image"], (str, list)) or not isinstance(step, LoadImaged)]
-    case = Case(item, data=Compose(steps)(dict(item)))
+    case = Case(item, data=dict(item))
+    if details and isinstance(item["image"], MetaTensor):
+        case.scan = item["image"]
+    for step in get("preprocessing").transforms:
+        loads = isinstance(step, LoadImaged)
+        if loads and not isinstance(item["image"], (str, list)):
+            continue
+        case.data = step(case.data)
+        if loads and details:
+            # later steps make new tensors: this one stays as it was loaded
+            case.scan = case.data["image"]
     predict(case, get("network"), get("inferer"), torch.device(get("device")), flips=get("flips"))
-    return np.asarray(get("postprocessing")(case.data)["pred"].as_tensor()[0])
+    case.data = get("postprocessing")(case.data)
+    if not details:
+        return np.asarray(case.data["pred"].as_tensor()[0])
+    return details_of(case_result(case, get("labels"), case.source, load_ranges(get("reference_ranges"))))
 
 
 def _parser(options: Mapping[str, Any]) -> ConfigParser:
@@ -67,7 +110,7 @@ def _parser(options: Mapping[str, Any]) -> ConfigParser:
         parser.read_config(str(Path(bundle.root(), "configs", "inference.json")))
         unknown = [name for name in options if name.split("#")[0] not in parser.config]
         if unknown:
-            raise UserError(unknown[0], "this is no key of configs/inference.json", "see docs/inference.md")
+            raise UserError(unknown[0], "this is not a key of configs/inference.json", "see docs/inference.md")
         parser.update(pairs=dict(options))
         parser.parse(reset=True)
         while len(_parsers) >= KEPT:

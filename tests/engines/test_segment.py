@@ -10,7 +10,7 @@ import pytest
 import torch
 from awkward import AFFINE, SHAPE, body, dicom_series, nifti, reoriented
 
-from bundle.engines import segment
+from bundle.engines import Segmentation, segment
 from bundle.errors import UserError
 from bundle.networks import AttentionUnet
 
@@ -39,7 +39,7 @@ def test_dicom_folder(tmp_path: Path, options: dict) -> None:
 
 def test_options_are_those_of_the_config(options: dict) -> None:
     assert segment(body(), AFFINE, **options, flips=True, spacing=[3.0, 3.0, 3.0]).shape == SHAPE
-    with pytest.raises(UserError, match="no key of configs"):
+    with pytest.raises(UserError, match="not a key of configs"):
         segment(body(), AFFINE, **options, colour="red")
 
 
@@ -71,3 +71,57 @@ def test_mistakes_are_named(options: dict) -> None:
         segment("/nowhere/scan.nii.gz", **options)
     with pytest.raises(UserError, match=r"model\.pt: there is no such file"):
         segment(body(), AFFINE, ckpt_path="/nowhere/model.pt")
+
+
+def test_details_are_those_of_the_label_map_and_the_scan(tmp_path: Path, options: dict) -> None:
+    values, affine = reoriented(body(), AFFINE, "PIR")
+    path = nifti(tmp_path / "scan.nii.gz", values, affine)
+    found = segment(path, details=True, **options, flips=True)
+    assert isinstance(found, Segmentation) and found.source == str(path)
+    assert np.array_equal(found.labels, segment(path, **options, flips=True)) and np.allclose(found.affine, affine)
+    assert [(one.name, one.value) for one in found.structures] == [("pancreas", 1), ("spleen", 2), ("kidney", 3)]
+    assert any(one.volume_ml for one in found.structures)
+    for one in found.structures:
+        inside = found.labels == one.value
+        assert one.volume_ml == pytest.approx(inside.sum() * 0.08), "voxels of 4x4x5 mm"
+        if not one.volume_ml:
+            assert (one.mean_hu, one.centroid_mm, one.confidence) == (None, None, None) and f"{one.name}: not found" in found.reasons
+            continue
+        assert one.mean_hu == pytest.approx(values[inside].mean()) and one.sd_hu == pytest.approx(values[inside].std())
+        assert one.centroid_mm == pytest.approx(affine[:3, :3] @ np.argwhere(inside).mean(0) + affine[:3, 3])
+        assert 0 < one.expected_dice <= 1 and 1 / 4 < one.confidence <= 1 and 0 <= one.flip_disagreement <= 1
+        assert found[one.name] is one
+    assert found.review == bool(found.reasons) and 0 <= found.score <= 1
+    with pytest.raises(KeyError, match="liver: the structures are pancreas"):
+        found["liver"]
+
+
+def test_details_of_voxels_are_those_of_their_file(tmp_path: Path, options: dict) -> None:
+    path = nifti(tmp_path / "scan.nii.gz")
+    of_file, of_voxels = segment(path, details=True, **options), segment(body(), AFFINE, details=True, **options)
+    assert of_voxels.source == "image" and of_voxels.structures == of_file.structures and of_voxels.reasons == of_file.reasons
+
+
+def test_a_list_gives_a_list_in_its_order(tmp_path: Path, options: dict) -> None:
+    other = body()[::-1].copy()
+    paths = [nifti(tmp_path / "a.nii.gz"), nifti(tmp_path / "b.nii.gz", other)]
+    for several in (segment(paths, **options), segment((body(), other), [AFFINE, AFFINE], **options)):
+        assert len(several) == 2 and all(np.array_equal(one, segment(path, **options)) for one, path in zip(several, paths, strict=True))
+    assert [one.source for one in segment(paths, details=True, **options)] == [str(path) for path in paths]
+    assert segment([], **options) == []
+    with pytest.raises(UserError, match="1 for 2 scans"):
+        segment([body(), other], [AFFINE], **options)
+
+
+def test_the_example_of_the_docs_runs(tmp_path: Path, repository: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    """As it is written, with the shipped weights."""
+    text = (repository / "docs" / "inference.md").read_text(encoding="utf-8").split("## From Python")[1]
+    example = text.split("```python\n")[1].split("```")[0]
+    for name in ("scan.nii.gz", "other.nii.gz"):
+        nifti(tmp_path / name)
+    (tmp_path / "my.pt").symlink_to(repository / "models" / "model.pt")
+    monkeypatch.chdir(tmp_path)
+    space = {"voxels": body(), "affine": AFFINE}
+    exec(compile(example, "docs/inference.md", "exec"), space)
+    assert space["labels"].shape == space["spleen"].shape == SHAPE
+    assert "other.nii.gz" in capsys.readouterr().out

@@ -9,16 +9,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from bundle import labels as label_block
 from bundle.engines.case import Case
 from bundle.engines.evaluator import CaseHandler, ScanEvaluator
+from bundle.engines.segmentation import case_result
 from bundle.files import spelled
 from bundle.quality.ranges import load_ranges
 from bundle.results import outputs
 from bundle.results.identity import source_of
-from bundle.transforms.keep_pieces import left_out
 from bundle.transforms.restore_labels import restore_bytes
 
 if TYPE_CHECKING:
@@ -42,32 +40,15 @@ class CaseReports(CaseHandler):
     def __init__(
         self, output_dir: str | os.PathLike, labels: label_block.Labels, previews: bool = True, reference_ranges: str | None = None
     ) -> None:
-        names, values = label_block.names(labels), label_block.output_values(labels)
-        self.output_dir, self.names, self.previews = Path(output_dir).expanduser(), names, previews
-        self.structures = dict(zip(names[1:], values[1:], strict=True))
+        self.output_dir, self.labels, self.previews = Path(output_dir).expanduser(), labels, previews
         self.reference_ranges = load_ranges(reference_ranges)
 
     def completed(self, case: Case) -> None:
         """Measure the case and draw it."""
         from bundle.pictures.preview import preview
-        from bundle.quality.cases import CaseResult, case_rows
+        from bundle.quality.cases import case_rows
 
-        labels = case.data["pred"]
-        by_name = dict(zip(self.names, case.confidence, strict=False))
-        result = CaseResult(
-            name=case.name,
-            source=spelled(source_of(case.item)),
-            image=np.asarray(case.scan.as_tensor()),
-            labels=np.asarray(labels.as_tensor()[0]),
-            affine=np.asarray(labels.affine, dtype=np.float64),
-            structures=self.structures,
-            confidence={name: by_name[name] for name in self.structures if by_name.get(name)},
-            flip_disagreement=dict(zip(self.names[1:], case.flip_disagreement[1:], strict=False)) or None,
-            left_out=left_out(labels, self.structures),
-            seconds=dict(case.seconds),
-            reference_ranges=self.reference_ranges,
-            orientation_known=bool(case.scan.meta.get("orientation_known", True)),
-        )
+        result = case_result(case, self.labels, spelled(source_of(case.item)), self.reference_ranges)
         case.rows = case_rows(result)
         if self.previews:
             self._draw(case, outputs.preview(case.name), partial(preview, result))
