@@ -1,4 +1,4 @@
-# The commands of this project. `make train` and `make test` need Python 3.10 or newer and nothing else.
+# The commands of this project. `make train` and `make test` need Python 3.11 or newer and nothing else.
 
 PYTHON ?= python3
 # the build of torch to install: any that pip takes, such as a wheel for your CUDA
@@ -26,15 +26,16 @@ WEIGHTS = --dataset_dir data/weights --output_dir runs/weights --cache_dir runs/
 # measured with other programs running, an epoch of the quickstart took 120 s spinning and 15 s waiting
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: help train test test-cpus test-slow test-monai-label weights clean-quickstart
+.PHONY: help train lint test test-cpus test-slow test-monai-label weights clean-quickstart
 
 help:
 	@echo "make train             synthetic data, training, evaluation, inference: about a quarter of an hour on 2 cores"
+	@echo "make lint              style and types"
 	@echo "make test              the tests"
 	@echo "make test-cpus         the numeric tests under each set of instructions that this CPU has: no AMX, no AVX512, no AVX2"
 	@echo "make test-slow         the tests that take longer: kills, two processes, a real CT"
 	@echo "make test-monai-label  the end-to-end test with a real MONAI Label server, in an environment of its own"
-	@echo "make weights           retrain models/model.pt: hours on 2 cores; goes on where it was interrupted (docs/README.md)"
+	@echo "make weights           retrain models/model.pt: hours on 2 cores; resumes where it was interrupted (docs/weights.md)"
 	@echo "make clean-quickstart  forget the data and the training of make train"
 
 $(VENV)/.ready: setup.cfg constraints.txt
@@ -52,8 +53,14 @@ train: $(VENV)/.ready
 		--dataset_dir $(DATA)/imagesTs --ckpt_path $(OUT)/model.pt --output_dir $(OUT)/inference
 	$(BUNDLE) quickstart-report $(OUT)
 
+# ruff: rules, format, and that each function says its types (ruff.toml); mypy: the modules that setup.cfg names
+lint: $(VENV)/.ready
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
 test: $(VENV)/.ready
-	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n auto -m "not slow"
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n auto -m "not slow" --durations=10
 
 # one after the other, each shared out over the cores
 test-cpus: $(VENV)/.ready

@@ -45,7 +45,9 @@ def kind(value: Any) -> str:
         return f"a number ({value!r})"
     if isinstance(value, str):
         return f'a text ("{value[:60]}")'
-    return {list: "a list", dict: "an object"}.get(type(value), type(value).__name__)
+    if isinstance(value, list):
+        return "a list"
+    return "an object" if isinstance(value, dict) else type(value).__name__
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

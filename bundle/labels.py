@@ -145,5 +145,5 @@ def check(labels: Labels) -> None:
             seen[item] = name
 
 
-def _as_list(value: int | Sequence[int]) -> list[int]:
+def _as_list(value: Any) -> list[Any]:
     return list(value) if isinstance(value, (list, tuple)) else [value]

@@ -100,7 +100,8 @@ def fit(text: str, width: float, size: int, *, bold: bool = False) -> str:
 
 def wrap(text: str, width: float, size: int, lines: int) -> list[str]:
     """The text in at most so many lines of at most `width` pixels, broken between words; the last one is shortened."""
-    broken, words = [], text.split()
+    broken: list[str] = []
+    words = text.split()
     while words and len(broken) < lines - 1:
         taken = 1
         while taken < len(words) and font(size).getlength(" ".join(words[: taken + 1])) <= width:

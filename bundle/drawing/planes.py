@@ -31,7 +31,7 @@ MARGIN_MM = 10.0
 def as_shown(volume: np.ndarray, plane: str, index: int) -> np.ndarray:
     """One slice (rows, columns) of a volume in RAS (X, Y, Z), a view of it: head or front at the top, patient's right at the left."""
     cut, down, along, _ = PLANES[plane]
-    chosen = [slice(None)] * 3
+    chosen: list[slice | int] = [slice(None)] * 3
     chosen[cut] = index
     shown = volume[tuple(chosen)]
     return (shown if down < along else shown.T)[::-1, ::-1]

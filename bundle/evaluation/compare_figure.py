@@ -10,6 +10,8 @@ from bundle.drawing.figures import new_figure, save_figure
 from bundle.evaluation.paired import LOWER_IS_BETTER
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
     from bundle.evaluation.compare import Effect
 
 BETTER, WORSE, GREY = "#1b7837", "#b2182b", "#808080"
@@ -43,7 +45,7 @@ def draw_effects(effects: Sequence[Effect], title: str, path: Path) -> None:
     save_figure(figure, path)
 
 
-def _panel(panel, effect: Effect) -> None:
+def _panel(panel: Axes, effect: Effect) -> None:
     values = sorted(effect.differences.values())
     found = effect.statistics
     good = [(value < 0) if effect.metric in LOWER_IS_BETTER else (value > 0) for value in values]

@@ -51,6 +51,7 @@ def paired(
     if count == 0:
         return Paired(0, None, None, None, None, None, 0, 0)
     low, high = bootstrap_interval(difference, resamples=resamples, seed=seed) if count > 1 else (None, None)
+    tests: tuple[float | None, float | None]
     if not difference.any():
         tests = (1.0, 1.0)
     elif count < 2:
@@ -59,7 +60,8 @@ def paired(
         constant = np.ptp(difference) == 0  # the t statistic is infinite then
         tests = (float(wilcoxon(difference).pvalue), 0.0 if constant else float(ttest_rel(other, base).pvalue))
     gain = -difference if lower_is_better else difference
-    return Paired(count, float(difference.mean()), low, high, *tests, int((gain > 0).sum()), int((gain < 0).sum()))
+    wilcoxon_p, t_p = tests
+    return Paired(count, float(difference.mean()), low, high, wilcoxon_p, t_p, int((gain > 0).sum()), int((gain < 0).sum()))
 
 
 def bootstrap_interval(values: np.ndarray, *, resamples: int, seed: int) -> tuple[float, float]:

@@ -56,8 +56,8 @@ def score_case(
     rows = []
     for name, values in list(zip(label_block.names(labels), label_block.values(labels), strict=True))[1:]:
         box = _joint_box([found[value] for value in values for found in boxes if value in found], prediction.ndim)
-        masks = [_mask(array[box], values) for array in (prediction, reference)]
-        rows.append({"structure": name, **_scores(*masks, scale, voxel_ml)})
+        predicted, expected = (_mask(array[box], values) for array in (prediction, reference))
+        rows.append({"structure": name, **_scores(predicted, expected, scale, voxel_ml)})
     return rows
 
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bundle.drawing.figures import new_figure, save_figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 def draw_training(
@@ -93,7 +97,7 @@ def _panels(rows: int, columns: int, shapes: Sequence[tuple[int, ...]]):
     return figure, panels
 
 
-def _scan(panel, picture: np.ndarray, contour: np.ndarray | None) -> None:
+def _scan(panel: Axes, picture: np.ndarray, contour: np.ndarray | None) -> None:
     panel.imshow(picture, cmap="gray", interpolation="bilinear")
     if contour is None:
         return

@@ -59,7 +59,7 @@ def attention_preview(
     windows = [views.body(image, plane, centre) for plane in PLANES]
     span = grey_window(image)
 
-    def scan(window: Window, size: tuple[int, int], alpha: np.ndarray | None = None, low=0.0, high=1.0) -> np.ndarray:
+    def scan(window: Window, size: tuple[int, int], alpha: np.ndarray | None = None, low: float = 0.0, high: float = 1.0) -> np.ndarray:
         picture = grey(views.picture(image, window), size, span)
         if alpha is not None:
             level = np.clip((resize(_level(views, alpha, window), size) - low) / max(high - low, 1e-6), 0.0, 1.0)

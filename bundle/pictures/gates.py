@@ -14,6 +14,7 @@ from bundle.images import read
 
 if TYPE_CHECKING:
     import torch
+    from monai.bundle import ConfigParser
 
 Gated = dict[int, tuple["np.ndarray", "np.ndarray", "np.ndarray"]]
 
@@ -100,14 +101,14 @@ def gated_features(network: torch.nn.Module, image: torch.Tensor) -> Gated:
     return found
 
 
-def _network(parser) -> torch.nn.Module:
+def _network(parser: ConfigParser) -> torch.nn.Module:
     """The network of the config with its weights, unfolded, so that its features are those of training."""
     if not getattr(parser.get_parsed_content("network_def"), "num_gates", 0):
         raise UserError("network_def", "has no gates", "give the config of a network whose num_gates is above 0")
     return parser.get_parsed_content("trained").eval()
 
 
-def _preprocessed(parser, image: str, reference: str | None) -> tuple[torch.Tensor, np.ndarray]:
+def _preprocessed(parser: ConfigParser, image: str, reference: str | None) -> tuple[torch.Tensor, np.ndarray]:
     """The scan (1, X, Y, Z) as the network sees it, and the reference (X, Y, Z) on its grid, zeros without one."""
     import torch
     from monai.data import MetaTensor

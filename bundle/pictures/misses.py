@@ -11,6 +11,7 @@ from bundle import grids
 from bundle import labels as label_block
 from bundle.data import label_maps
 from bundle.drawing.figures import new_figure, save_figure
+from bundle.drawing.planes import Views
 from bundle.errors import UserError
 from bundle.images import read_scan
 
@@ -103,7 +104,7 @@ def _draw(
     save_figure(figure, output)
 
 
-def _worst_slice(expected: np.ndarray, predicted: np.ndarray, views) -> list[int]:
+def _worst_slice(expected: np.ndarray, predicted: np.ndarray, views: Views) -> list[int]:
     """Position along the RAS axes: the axial slice with most missed voxels, or with most of the structure if none is missed."""
     missed = expected & ~predicted
     axis = int(np.flatnonzero(views.orientation[:, 0] == 2)[0])

@@ -8,6 +8,7 @@ lies and looks different although all are described in the same frame.
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from bundle.data.synthetic.fields import bspline_weights, catmull_rom, tile_noise
 
@@ -83,7 +84,9 @@ class Canvas:
         low, high = np.floor(low), np.ceil(high) + 1
         return tuple(slice(int(np.clip(a, 0, n)), int(np.clip(b, 0, n))) for a, b, n in zip(low, high, self.shape, strict=True))
 
-    def ellipsoid(self, centre, semi, *, angles=(0.0, 0.0, 0.0), margin: float = 6.0) -> tuple[Box, np.ndarray]:
+    def ellipsoid(
+        self, centre: ArrayLike, semi: ArrayLike, *, angles: ArrayLike = (0.0, 0.0, 0.0), margin: float = 6.0
+    ) -> tuple[Box, np.ndarray]:
         """Box and approximate signed distance (mm, negative inside) of an ellipsoid turned by `angles` (degrees about x, y, z)."""
         semi = np.asarray(semi, float)
         reach = (semi.max() + margin) / self._scale + 14.0
@@ -103,7 +106,7 @@ class Canvas:
         np.sqrt(k1, out=k1)
         return box, k0 * (k0 - 1) / np.maximum(k1, 1e-4)
 
-    def tube(self, points, *, margin: float = 3.0) -> tuple[Box, np.ndarray]:
+    def tube(self, points: ArrayLike, *, margin: float = 3.0) -> tuple[Box, np.ndarray]:
         """Box and signed distance (mm) of a tube along a smooth curve through points (x, y, z, radius)."""
         points = np.asarray(points, float)
         curve = catmull_rom(points, step=max(1.5, 0.35 * float(points[:, 3].min())))
@@ -132,7 +135,7 @@ class Canvas:
         part[mask] = tissue
 
 
-def rotation_matrix(degrees) -> np.ndarray:
+def rotation_matrix(degrees: ArrayLike) -> np.ndarray:
     """(3, 3) rotation about x, then y, then z by angles in degrees."""
     a, b, c = np.deg2rad(degrees)
     about_x = np.array([[1, 0, 0], [0, np.cos(a), -np.sin(a)], [0, np.sin(a), np.cos(a)]])

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from bundle.data.synthetic.canvas import Canvas
 from bundle.data.synthetic.organs import ROOM, SOFT
@@ -14,7 +15,7 @@ SMALL_BOWEL = (Tissue.WATERY_CONTENT, Tissue.SOFT_CONTENT, Tissue.BOWEL_WALL, Ti
 
 
 def paint_gut(
-    canvas: Canvas, points, *, wall: float, content: int, gas: float, over: np.ndarray, wall_tissue: int, abdomen: np.ndarray
+    canvas: Canvas, points: ArrayLike, *, wall: float, content: int, gas: float, over: np.ndarray, wall_tissue: int, abdomen: np.ndarray
 ) -> None:
     """Paint a hollow tube: wall, content, and gas above the fluid level (a fraction of the lumen, towards the front)."""
     points = np.asarray(points, float)
@@ -105,7 +106,16 @@ def paint_small_bowel(canvas: Canvas, body: Physique, abdomen: np.ndarray) -> No
         )
 
 
-def walk(rng: np.random.Generator, low, high, *, steps: tuple[int, int], length: float, bend: float, lean=(1, 1, 1)) -> np.ndarray:
+def walk(
+    rng: np.random.Generator,
+    low: ArrayLike,
+    high: ArrayLike,
+    *,
+    steps: tuple[int, int],
+    length: float,
+    bend: float,
+    lean: ArrayLike = (1, 1, 1),
+) -> np.ndarray:
     """Points (mm, (N, 3)) of a curved walk that turns back at the sides of its room.
 
     Args:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from bundle.data.synthetic.canvas import Canvas
 from bundle.data.synthetic.physique import Physique
@@ -184,6 +185,6 @@ def paint_great_vessels(canvas: Canvas, body: Physique) -> None:
         canvas.paint(box, distance < 0, Tissue.CALCIFICATION, over=NOT_BONE)
 
 
-def _paint_tube(canvas: Canvas, points, tissue: int, *, over: np.ndarray) -> None:
+def _paint_tube(canvas: Canvas, points: ArrayLike, tissue: int, *, over: np.ndarray) -> None:
     box, distance = canvas.tube(np.array(points, float))
     canvas.paint(box, distance < 0, tissue, over=over)

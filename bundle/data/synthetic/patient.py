@@ -87,7 +87,9 @@ def make_patient(seed: list[int], *, max_voxels: float = 8e6) -> tuple[np.ndarra
     return store(image, labels, affine, orientation)
 
 
-def _tissue_map(rng, body: Physique, cover: Coverage, oblique: np.ndarray, arms: bool) -> tuple[np.ndarray, tuple[float, float, float]]:
+def _tissue_map(
+    rng: np.random.Generator, body: Physique, cover: Coverage, oblique: np.ndarray, arms: bool
+) -> tuple[np.ndarray, tuple[float, float, float]]:
     """Tissue map on the working grid of a coverage, and that grid's spacing."""
     shape, spacing = cover.working_grid()
     middle = [o + (n - 1) / 2 * s for o, n, s in zip(cover.origin, cover.shape, cover.spacing, strict=True)]

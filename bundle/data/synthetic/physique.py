@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class Physique:
         bend = np.cos((np.asarray(z) + 40) / 95)
         return self.scoliosis * np.sin(np.asarray(z) / 70), self.vertebra_y + self.lordosis * (bend - 0.6)
 
-    def place(self, points) -> np.ndarray:
+    def place(self, points: ArrayLike) -> np.ndarray:
         """Body coordinates (N, 3 or more) of points given for the average body: x scaled to the cavity, y between spine and front wall."""
         points = np.array(points, float)
         inner = self.half_width - self.fat - self.wall

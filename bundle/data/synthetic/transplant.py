@@ -10,7 +10,7 @@ import numpy as np
 from scipy import ndimage
 
 from bundle.data.synthetic import gut, organs, trunk
-from bundle.data.synthetic.canvas import Canvas, rotation_matrix
+from bundle.data.synthetic.canvas import Box, Canvas, rotation_matrix
 from bundle.data.synthetic.donors import Donor
 from bundle.data.synthetic.organs import SOFT, tissue_set
 from bundle.data.synthetic.physique import Physique
@@ -162,7 +162,7 @@ def _paint_organs(canvas: Canvas, shapes: dict[str, tuple], body: Physique) -> N
         canvas.paint(box, medulla, Tissue.KIDNEY_MEDULLA, over=tissue_set(Tissue.KIDNEY_CORTEX))
 
 
-def _paint_hollow(canvas: Canvas, box, distance: np.ndarray, name: str) -> None:
+def _paint_hollow(canvas: Canvas, box: Box, distance: np.ndarray, name: str) -> None:
     """Paint stomach or duodenum: wall, content, gas on top."""
     rng = canvas.rng
     wall = Tissue.STOMACH_WALL if name == "stomach" else Tissue.BOWEL_WALL
@@ -178,7 +178,7 @@ def _paint_hollow(canvas: Canvas, box, distance: np.ndarray, name: str) -> None:
         canvas.paint(box, above, Tissue.GAS, over=tissue_set(content))
 
 
-def paint_liver_veins(canvas: Canvas, box, distance: np.ndarray) -> None:
+def paint_liver_veins(canvas: Canvas, box: Box, distance: np.ndarray) -> None:
     """Paint branching veins into the liver: portal ones from below, hepatic ones from above."""
     rng = canvas.rng
     deep = np.argwhere(distance < -9)
@@ -195,7 +195,7 @@ def paint_liver_veins(canvas: Canvas, box, distance: np.ndarray) -> None:
             canvas.paint(tube_box, tube < 0, tissue, over=tissue_set(Tissue.LIVER))
 
 
-def _paint_sinus(canvas: Canvas, box, distance: np.ndarray, side: float) -> None:
+def _paint_sinus(canvas: Canvas, box: Box, distance: np.ndarray, side: float) -> None:
     """Paint renal pelvis and vessels from the middle of a kidney towards the midline; the kidney is painted over them."""
     inside = distance < 0
     if inside.sum() < 50:

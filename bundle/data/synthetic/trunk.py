@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from bundle import grids
 from bundle.data.synthetic.canvas import Canvas
@@ -82,7 +83,7 @@ def paint_back(canvas: Canvas, body: Physique) -> None:
         )
 
 
-def _tube(canvas: Canvas, points, tissue: int = Tissue.MUSCLE, roughness: float = 0.6) -> None:
+def _tube(canvas: Canvas, points: ArrayLike, tissue: int = Tissue.MUSCLE, roughness: float = 0.6) -> None:
     box, distance = canvas.tube(np.array(points))
     canvas.paint(box, distance + roughness * canvas.wavy[box] < 0, tissue, over=_BODY)
 

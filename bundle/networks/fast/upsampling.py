@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -76,13 +78,13 @@ class _AddFaces(torch.autograd.Function):
     """`add_faces` whose gradients are views: autograd's own would copy all of x once for each face."""
 
     @staticmethod
-    def forward(ctx, x: Tensor, *faces: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor, *faces: Tensor) -> Tensor:
         ctx.mark_dirty(x)
         ctx.faces = len(faces)
         return add_faces(x, list(faces))
 
     @staticmethod
-    def backward(ctx, grad: Tensor) -> tuple[Tensor, ...]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, ...]:
         return grad, *(grad.narrow(1 + i // 2, 0 if i % 2 == 0 else grad.shape[1 + i // 2] - 2, 2) for i in range(ctx.faces))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,9 @@ from bundle.networks.attention_unet import AttentionUnet
 from bundle.networks.initialise import open_gates
 from bundle.networks.weights.authors import convert_state_dict
 from bundle.networks.weights.files import read_state_dict, refuse_not_finite
+
+if TYPE_CHECKING:
+    from ignite.engine import Engine
 
 # names of the parameters that belong to the gates begin with one of these
 GATES = ("skips.", "gating.", "encoder_gates.", "decoder_gates.")
@@ -130,7 +134,7 @@ class GatesFirst:
     def __init__(self, network: nn.Module, epochs: int) -> None:
         self.network, self.epochs = network, epochs
 
-    def attach(self, engine) -> None:
+    def attach(self, engine: Engine) -> None:
         """Attach to a trainer, before its run."""
         from ignite.engine import Events
         from monai.engines.utils import IterationEvents
@@ -142,11 +146,11 @@ class GatesFirst:
         else:
             engine.add_event_handler(IterationEvents.BACKWARD_COMPLETED, self.drop_gradients)
 
-    def __call__(self, engine) -> None:
+    def __call__(self, engine: Engine) -> None:
         """Freeze or free, by the epoch that starts, so that a resumed run continues as it was."""
         gates_only(self.network, engine.state.epoch <= self.epochs)
 
-    def drop_gradients(self, engine) -> None:
+    def drop_gradients(self, engine: Engine) -> None:
         """Leave the optimizer the gradients of the gates only, while it is their turn."""
         if engine.state.epoch <= self.epochs:
             for name, parameter in unwrapped(self.network).named_parameters():
