@@ -14,7 +14,15 @@ from bundle.files import write_text
 from bundle.json_input import read_object
 from bundle.tables import write_csv
 
-METRICS = {"dice": "Dice", "precision": "precision", "recall": "recall", "assd_mm": "ASSD (mm)", "hd95_mm": "HD95 (mm)"}
+METRICS = {
+    "dice": "Dice",
+    "precision": "precision",
+    "recall": "recall",
+    "assd_mm": "ASSD (mm)",
+    "hd95_mm": "HD95 (mm)",
+    "mesh_mm": "mesh distance (mm)",
+}
+SIGNIFICANT = 0.05  # of the adjusted p, marked in the table
 VOLUME_TOLERANCE = 0.01  # relative: references of one case may differ by rounding, not by more
 
 
@@ -47,10 +55,14 @@ def compare(
     names: Sequence[str] | str | None = None,
     metric: str = "dice",
     structures: Sequence[str] | str | None = None,
+    side_by_side: bool = False,
     resamples: int = 10000,
     seed: int = 0,
 ) -> list[Effect]:
     """Compare two or more scored runs on the same cases; the first is the one that the others are held against.
+
+    With `side_by_side`, runs on different cases stand in one table, as the 120/30 and 30/120 splits in the paper's Table 1: tests are
+    made between runs on the same cases only, each against the first of these.
 
     Writes `comparison.md` (the paper's Table 1 and the tests), `comparison.csv` (every structure and metric) and
     `comparison.png` (the effect per case).
@@ -60,8 +72,9 @@ def compare(
             and `seconds_per_case`.
         output_dir: gets the three files.
         names: a name per run for the tables; the folders' names by default.
-        metric: the one that figure and Markdown test: dice, precision, recall, assd_mm, hd95_mm.
+        metric: the one that figure and Markdown test: dice, precision, recall, assd_mm, hd95_mm, mesh_mm.
         structures: compare these only; all that every run has by default.
+        side_by_side: take runs on different cases as well.
         resamples, seed: of the bootstrap.
 
     Raises:
@@ -69,6 +82,8 @@ def compare(
     """
     from bundle.evaluation.compare_figure import draw_effects
 
+    if not isinstance(side_by_side, bool):
+        raise UserError("side_by_side", f"its value is {side_by_side!r}", "use true or false")
     if metric not in METRICS:
         raise UserError("metric", f"'{metric}' is none of {', '.join(METRICS)}", "choose one of them")
     for key, value, least in (("resamples", resamples, 1), ("seed", seed, 0)):
@@ -77,31 +92,39 @@ def compare(
     if len(runs) < 2:
         raise UserError("compare", f"got {len(runs)} runs", "give two folders at least: python -m bundle compare A B")
     columns = [_read_run(Path(run), name) for run, name in zip(map(str, runs), _names(list(map(str, runs)), names), strict=True)]
-    _check_cases(columns)
+    groups = _groups(columns) if side_by_side else [columns]
+    for group in groups:
+        _check_cases(group)
     kept = _structures(columns, _listed(structures))
+    pairs = [(group[0], other) for group in groups for other in group[1:]]
     effects = [
-        _effect(columns[0], other, structure, key, resamples, seed) for key in METRICS for other in columns[1:] for structure in kept
+        _effect(base, other, structure, key, resamples, seed) for key in _metrics(columns) for base, other in pairs for structure in kept
     ]
     effects = _adjust(effects)
     output = Path(output_dir)
     shown = [effect for effect in effects if effect.metric == metric]
-    _write_csv(effects, output / "comparison.csv")
-    text = markdown(columns, kept, shown)
+    text = markdown(columns, kept, effects, metric)
     write_text(output / "comparison.md", text)
-    draw_effects(shown, METRICS[metric], output / "comparison.png")
-    print(text + f"\nWritten: {output}/comparison.md, comparison.csv, comparison.png")
+    written = ["comparison.md"]
+    if shown:
+        _write_csv(effects, output / "comparison.csv")
+        draw_effects(shown, METRICS[metric], output / "comparison.png")
+        written += ["comparison.csv", "comparison.png"]
+    print(text + f"\nWritten: {output}/{', '.join(written)}")
     return effects
 
 
-def markdown(runs: Sequence[Run], structures: Sequence[str], effects: Sequence[Effect]) -> str:
-    """Table 1 (mean ± sd per run) and the paired tests, in Markdown."""
+def markdown(runs: Sequence[Run], structures: Sequence[str], effects: Sequence[Effect], metric: str = "dice") -> str:
+    """Table 1 (mean ± sd per run, what differs significantly marked) and the paired tests of one metric, in Markdown."""
     lines = ["| | " + " | ".join(run.name for run in runs) + " |", "| --- |" + " ---: |" * len(runs)]
-    cases = len({case for case, _ in runs[0].rows})
+    counts = [len({case for case, _ in run.rows}) for run in runs]
     summaries = [summarise(list(run.rows.values()))["structures"] for run in runs]
+    marked = {(e.structure, e.metric, e.other) for e in effects if e.wilcoxon_holm_p is not None and e.wilcoxon_holm_p < SIGNIFICANT}
     for structure in structures:
-        for key in METRICS:
+        for key in _metrics(runs):
             digits = 2 if key.endswith("_mm") else 3
-            cells = [_cell(summary[structure][key], digits, cases) for summary in summaries]
+            cells = [_cell(summary[structure][key], digits, count) for summary, count in zip(summaries, counts, strict=True)]
+            cells = [f"**{cell}**" if (structure, key, run.name) in marked else cell for cell, run in zip(cells, runs, strict=True)]
             lines.append(f"| {structure} {METRICS[key]} | " + " | ".join(cells) + " |")
     if any(run.parameters for run in runs):
         cells = [f"{run.parameters / 1e6:.2f} M" if run.parameters else "" for run in runs]
@@ -109,14 +132,25 @@ def markdown(runs: Sequence[Run], structures: Sequence[str], effects: Sequence[E
     if any(run.seconds for run in runs):
         cells = [f"{run.seconds:.2f} s" if run.seconds else "" for run in runs]
         lines.append("| inference time per case | " + " | ".join(cells) + " |")
+    if len(set(counts)) > 1:
+        lines.append("| cases | " + " | ".join(map(str, counts)) + " |")
+    how_many = f" over {counts[0]} cases" if len(set(counts)) == 1 else ""
     lines += [
         "",
-        f"Mean ± standard deviation over {cases} cases; n where a structure is not in all of them.",
+        f"Mean ± standard deviation{how_many}; n where a structure is not in all of them.",
         "",
-        "Better: less of ASSD and HD95, more of the others.",
+        "Better: less of the distances (ASSD, HD95, mesh), more of the others.",
         "",
     ]
-    lines += ["| | against | n | mean difference [95 % interval] | better / worse | Wilcoxon p (Holm) | t test p |"]
+    if effects:
+        tested = f"**Bold**: differs from the run that it is tested against, Wilcoxon p after Holm's adjustment below {SIGNIFICANT}."
+        lines += [tested, "", *_tests([effect for effect in effects if effect.metric == metric])]
+    return "\n".join(lines) + "\n"
+
+
+def _tests(effects: Sequence[Effect]) -> list[str]:
+    """The paired tests as a table in Markdown, a line each."""
+    lines = ["| | against | n | mean difference [95 % interval] | better / worse | Wilcoxon p (Holm) | t test p |"]
     lines += ["| --- | --- | ---: | --- | ---: | --- | --- |"]
     for effect in effects:
         found = effect.statistics
@@ -127,7 +161,20 @@ def markdown(runs: Sequence[Run], structures: Sequence[str], effects: Sequence[E
             f"| {effect.structure} {METRICS[effect.metric]}: {effect.other} | {effect.base} | {found.n} | {mean} "
             f"| {found.better} / {found.worse} | {_p(found.wilcoxon_p)}{adjusted} | {_p(found.t_p)} |"
         )
-    return "\n".join(lines) + "\n"
+    return lines
+
+
+def _metrics(runs: Sequence[Run]) -> list[str]:
+    """The metrics that any run has; tables of earlier versions have no mesh distance."""
+    return [key for key in METRICS if key != "mesh_mm" or any(row[key] is not None for run in runs for row in run.rows.values())]
+
+
+def _groups(runs: Sequence[Run]) -> list[list[Run]]:
+    """The runs by the cases that they scored, in the order in which they were given."""
+    groups: dict[frozenset[str], list[Run]] = {}
+    for run in runs:
+        groups.setdefault(frozenset(case for case, _ in run.rows), []).append(run)
+    return list(groups.values())
 
 
 def _read_run(path: Path, name: str) -> Run:
@@ -166,7 +213,8 @@ def _check_cases(runs: Sequence[Run]) -> None:
         if ours != theirs:
             sides = [(first.name, ours - theirs), (other.name, theirs - ours)]
             text = "; ".join(f"only in {name}: {', '.join(sorted(alone)[:10])} ({len(alone)})" for name, alone in sides if alone)
-            raise UserError(other.name, f"scores other cases than {first.name} ({text})", "score the same cases in every run")
+            fix = "score the same cases in every run, or give --side_by_side to have both in one table"
+            raise UserError(other.name, f"scores other cases than {first.name} ({text})", fix)
         lost = sorted((case, name) for case, name in first.rows.keys() ^ other.rows.keys() if _has(first, name) and _has(other, name))
         if lost:
             problem = f"case {lost[0][0]} has a row for {lost[0][1]} in one of {first.name} and {other.name} only"

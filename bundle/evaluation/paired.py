@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-LOWER_IS_BETTER = ("assd_mm", "hd95_mm")  # of the metrics that are compared
+LOWER_IS_BETTER = ("assd_mm", "hd95_mm", "mesh_mm")  # of the metrics that are compared
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,14 @@ from bundle.metrics import COLUMNS, score_case
 from bundle.tables import read_csv, write_csv
 
 Files = str | os.PathLike | Iterable[str | os.PathLike] | Mapping[str, str | os.PathLike]
-SHOWN = (("dice", 3), ("precision", 3), ("recall", 3), ("assd_mm", 2), ("hd95_mm", 2))  # columns of the console's table, digits
+SHOWN = (
+    ("dice", 3),
+    ("precision", 3),
+    ("recall", 3),
+    ("assd_mm", 2),
+    ("hd95_mm", 2),
+    ("mesh_mm", 2),
+)  # columns of the console's table, digits
 CHANNEL = "_0000"  # nnU-Net's images: case_0000.nii.gz, and case.nii.gz is the label
 BYTES_PER_VOXEL = 12  # of one case while it is scored: two maps as they are stored, two masks, one copy
 
@@ -143,6 +150,8 @@ def read_metrics(path: Path) -> list[dict]:
     """
     try:
         rows = read_csv(path)
+        # tables of earlier versions have no mesh_mm
+        rows = [{"mesh_mm": "", **row} for row in rows]
         scores = [{metric: _finite(row[metric]) if row[metric] else None for metric in COLUMNS} for row in rows]
         lacking = [row["case"] for row, mine in zip(rows, scores, strict=True) if None in (mine["volume_ml"], mine["reference_ml"])]
         if lacking:

@@ -8,9 +8,10 @@ import numpy as np
 from scipy.ndimage import find_objects
 
 from bundle import labels as label_block
+from bundle.metrics.mesh import mesh_distance
 from bundle.metrics.surface import surface_distances
 
-COLUMNS = ("dice", "precision", "recall", "assd_mm", "hd95_mm", "volume_ml", "reference_ml")
+COLUMNS = ("dice", "precision", "recall", "assd_mm", "hd95_mm", "mesh_mm", "volume_ml", "reference_ml")
 
 
 def score_case(
@@ -25,7 +26,9 @@ def score_case(
     - assd_mm, average symmetric surface distance: the sum of all distances from P's surface voxels to R's surface and
       from R's to P's, over the number of both (Heimann et al. 2009, doi:10.1109/TMI.2009.2013851);
     - hd95_mm: the larger of the 95th percentiles (linear between ranks) of the two directed distances, as MONAI's
-      `compute_hausdorff_distance(percentile=95)`; others pool both directions first, which gives smaller values.
+      `compute_hausdorff_distance(percentile=95)`; others pool both directions first, which gives smaller values;
+    - mesh_mm: the same average between the surfaces as meshes, weighted by area (`mesh_distance`): what the paper's tables call surface
+      to surface distance. 3-D maps only.
 
     What is not defined is None, never a number: without a reference all scores (a false positive shows in `volume_ml`);
     without a prediction precision and the distances, while dice and recall are 0.
@@ -75,6 +78,8 @@ def _scores(predicted: np.ndarray, expected: np.ndarray, scale: np.ndarray, voxe
         there, back = surface_distances(predicted, expected, scale)
         row["assd_mm"] = float((there.sum() + back.sum()) / (there.size + back.size))
         row["hd95_mm"] = float(max(np.percentile(there, 95), np.percentile(back, 95)))
+        if predicted.ndim == 3:
+            row["mesh_mm"] = mesh_distance(predicted, expected, scale)
     return row
 
 

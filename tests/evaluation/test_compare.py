@@ -46,7 +46,7 @@ def test_tables_and_figure(runs: list[str], tmp_path: Path) -> None:
     assert "| pancreas Dice: Attention U-Net | U-Net | 4 | +0.0750 [" in text and "| 3 / 0 |" in text
     with (tmp_path / "out" / "comparison.csv").open() as file:
         rows = {(row["structure"], row["metric"]): row for row in csv.DictReader(file)}
-    assert len(rows) == 2 * 5
+    assert len(rows) == 2 * 6
     assert float(rows["pancreas", "dice"]["wilcoxon_p"]) == pytest.approx(0.25)  # W = 0 of three differences: 2 / 8
     assert float(rows["spleen", "dice"]["mean_difference"]) == pytest.approx(0) and rows["spleen", "dice"]["n"] == "3"
     assert float(rows["pancreas", "assd_mm"]["mean_difference"]) == pytest.approx(-0.225)
@@ -54,6 +54,55 @@ def test_tables_and_figure(runs: list[str], tmp_path: Path) -> None:
 
     picture = imread(tmp_path / "out" / "comparison.png")
     assert picture.shape[0] > 200 and picture.std() > 0.05
+
+
+def test_significance_is_marked(tmp_path: Path) -> None:
+    """Ten of ten cases better: the exact p is 2 / 1024, times the tests of this metric less than 0.05; half of them: not."""
+    base = _run(tmp_path / "base", {"pancreas": [0.5 + n / 100 for n in range(10)], "spleen": [0.8] * 10})
+    better = _run(tmp_path / "better", {"pancreas": [0.6 + n / 90 for n in range(10)], "spleen": [0.7 + n / 50 for n in range(10)]})
+    compare(str(base), str(better), output_dir=tmp_path / "out", resamples=50)
+    text = (tmp_path / "out" / "comparison.md").read_text(encoding="utf-8")
+    assert "| pancreas Dice | 0.545 ± 0.030 | **0.650 ± 0.034** |" in text
+    assert "| spleen Dice | 0.800 ± 0.000 | 0.790 ± 0.061 |" in text
+    assert "p after Holm's adjustment below 0.05" in text
+
+
+def test_runs_on_different_cases_side_by_side(runs: list[str], tmp_path: Path) -> None:
+    """Two runs of 4 cases, two of 3 others: tests within each pair only."""
+    others = {}
+    for name, dice in (("small", [0.1, 0.2, 0.3]), ("small_gates", [0.2, 0.4, 0.3])):
+        others[name] = _run(tmp_path / name, {"pancreas": dice, "spleen": dice})
+        table = others[name] / "metrics.csv"
+        table.write_text(table.read_text(encoding="utf-8").replace("case_", "other_"), encoding="utf-8")
+    four = [*runs, *map(str, others.values())]
+    with pytest.raises(UserError, match=r"scores other cases.*--side_by_side"):
+        compare(*four, output_dir=tmp_path / "out")
+    effects = compare(*four, output_dir=tmp_path / "out", side_by_side=True, resamples=50)
+    assert {(effect.base, effect.other) for effect in effects} == {("unet", "gates"), ("small", "small_gates")}
+    text = (tmp_path / "out" / "comparison.md").read_text(encoding="utf-8")
+    assert "| | unet | gates | small | small_gates |" in text and "| cases | 4 | 4 | 3 | 3 |" in text
+    assert "| pancreas Dice | 0.550 ± 0.129 | 0.625 ± 0.096 | 0.200 ± 0.100 | 0.300 ± 0.100 |" in text
+    assert "| pancreas Dice: small_gates | small | 3 | +0.1000 [" in text
+
+
+def test_runs_that_have_no_partner_are_a_table_alone(runs: list[str], tmp_path: Path) -> None:
+    alone = _run(tmp_path / "alone", {"pancreas": [0.5, 0.7]})
+    assert compare(runs[0], str(alone), output_dir=tmp_path / "out", side_by_side=True) == []
+    assert [file.name for file in (tmp_path / "out").iterdir()] == ["comparison.md"]
+
+
+def test_tables_of_earlier_versions_have_no_mesh_distance(runs: list[str], tmp_path: Path) -> None:
+    for run in runs:
+        table = Path(run) / "metrics.csv"
+        with table.open() as file:
+            rows = list(csv.DictReader(file))
+        with table.open("w", newline="") as file:
+            writer = csv.DictWriter(file, [name for name in rows[0] if name != "mesh_mm"], extrasaction="ignore")
+            writer.writeheader()
+            writer.writerows(rows)
+    effects = compare(*runs, output_dir=tmp_path / "out", resamples=50)
+    assert {effect.metric for effect in effects} == {"dice", "precision", "recall", "assd_mm", "hd95_mm"}
+    assert "mesh distance" not in (tmp_path / "out" / "comparison.md").read_text(encoding="utf-8")
 
 
 def test_same_files_for_the_same_seed(runs: list[str], tmp_path: Path) -> None:
@@ -104,13 +153,19 @@ def test_less_is_better_for_distances(tmp_path: Path) -> None:
     from bundle.evaluation.compare_figure import BETTER, _panel
 
     for name, distance in (("before", 6.0), ("after", 3.0)):
-        scores = dict.fromkeys(COLUMNS, 0.5) | {"assd_mm": distance, "hd95_mm": 2 * distance, "volume_ml": 20.0, "reference_ml": 20.0}
+        scores = dict.fromkeys(COLUMNS, 0.5) | {
+            "assd_mm": distance,
+            "hd95_mm": 2 * distance,
+            "mesh_mm": distance,
+            "volume_ml": 20.0,
+            "reference_ml": 20.0,
+        }
         write_metrics([{"case": f"case_{n}", "structure": "spleen", **scores} for n in range(3)], tmp_path / name / "metrics.csv")
     effects = compare(str(tmp_path / "before"), str(tmp_path / "after"), output_dir=tmp_path / "out", metric="assd_mm", resamples=50)
     found = {effect.metric: effect for effect in effects}
     assert {metric: (effect.statistics.better, effect.statistics.worse) for metric, effect in found.items()} == {
         **dict.fromkeys(("dice", "precision", "recall"), (0, 0)),
-        **dict.fromkeys(("assd_mm", "hd95_mm"), (3, 0)),
+        **dict.fromkeys(("assd_mm", "hd95_mm", "mesh_mm"), (3, 0)),
     }
     assert found["assd_mm"].statistics.mean_difference == -3
     text = (tmp_path / "out" / "comparison.md").read_text(encoding="utf-8")

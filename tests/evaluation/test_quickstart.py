@@ -10,7 +10,7 @@ from bundle.evaluation.score import summarise
 
 
 def test_table_and_paths(tmp_path, capsys):
-    scores = {"precision": 1.0, "recall": 1.0, "assd_mm": 1.0, "hd95_mm": 1.0, "volume_ml": 1.0, "reference_ml": 1.0}
+    scores = {"precision": 1.0, "recall": 1.0, "assd_mm": 1.0, "hd95_mm": 1.0, "mesh_mm": 1.0, "volume_ml": 1.0, "reference_ml": 1.0}
     rows = [{"case": f"c{i}", "structure": s, "dice": d, **scores} for i in range(2) for s, d in (("pancreas", 0.5), ("spleen", 0.9))]
     for name in ("evaluation", "inference"):
         (tmp_path / name).mkdir()

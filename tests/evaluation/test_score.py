@@ -53,7 +53,18 @@ def cohort(tmp_path: Path) -> Path:
 def test_writes_a_row_per_case_and_structure(cohort: Path) -> None:
     summary = score(cohort / "predictions", cohort / "labelsTr", cohort / "out", LABELS, progress=False)
     rows = _rows(cohort / "out")
-    assert list(rows[0]) == ["case", "structure", "dice", "precision", "recall", "assd_mm", "hd95_mm", "volume_ml", "reference_ml"]
+    assert list(rows[0]) == [
+        "case",
+        "structure",
+        "dice",
+        "precision",
+        "recall",
+        "assd_mm",
+        "hd95_mm",
+        "mesh_mm",
+        "volume_ml",
+        "reference_ml",
+    ]
     assert [(row["case"], row["structure"]) for row in rows] == [(f"case_{c}", s) for c in "abc" for s in ("pancreas", "spleen")]
     assert rows[0]["dice"] == "1" and float(rows[2]["dice"]) == pytest.approx(0.75)  # 4 of 4+4 layers: 2 * 3 / 8
     assert float(rows[0]["volume_ml"]) == pytest.approx(24 * 0.8 * 0.9 * 3 / 1000, rel=1e-5)
