@@ -48,9 +48,10 @@ def tiny_labels() -> np.ndarray:
     return labels
 
 
-def index_of(affine: np.ndarray, position: list[float]) -> np.ndarray:
-    """Where a place (LPS) is in a volume, in voxels."""
-    return np.linalg.solve(affine, [-float(position[0]), -float(position[1]), float(position[2]), 1.0])[:3]
+def index_of(affine: np.ndarray, position: object) -> np.ndarray:
+    """Where places (LPS, (..., 3)) are in a volume, in voxels."""
+    places = np.asarray(position, float) * [-1, -1, 1]
+    return (places - affine[:3, 3]) @ np.linalg.inv(affine[:3, :3]).T
 
 
 def segments(path: Path, affine: np.ndarray, shape: tuple[int, ...]) -> tuple[np.ndarray, pydicom.Dataset]:
@@ -75,8 +76,6 @@ def segments(path: Path, affine: np.ndarray, shape: tuple[int, ...]) -> tuple[np
 def regions(path: Path, affine: np.ndarray, shape: tuple[int, ...]) -> tuple[dict[str, np.ndarray], pydicom.Dataset]:
     """The voxels (X, Y, Z) whose centres are inside the contours of each region, filled by the even-odd rule."""
     ds = pydicom.dcmread(path)
-    columns, rows = np.meshgrid(np.arange(shape[0]), np.arange(shape[1]), indexing="ij")
-    centres = np.stack([columns.ravel(), rows.ravel()], 1)
     names = {region.ROINumber: region.ROIName for region in ds.StructureSetROISequence}
     found = {}
     for contours in ds.ROIContourSequence:
@@ -84,10 +83,14 @@ def regions(path: Path, affine: np.ndarray, shape: tuple[int, ...]) -> tuple[dic
         for contour in contours.get("ContourSequence", []):
             points = np.array(contour.ContourData, float).reshape(-1, 3)
             assert contour.ContourGeometricType == "CLOSED_PLANAR" and contour.NumberOfContourPoints == len(points)
-            index = np.array([index_of(affine, point) for point in points])
+            index = index_of(affine, points)
             k = round(index[0, 2])
             assert np.abs(index[:, 2] - k).max() < 0.01, "a contour is not on a slice"
-            mask[:, :, k] ^= Outline(index[:, :2]).contains_points(centres).reshape(shape[:2])
+            low = np.maximum(np.floor(index[:, :2].min(0)), 0).astype(int)
+            high = np.minimum(np.ceil(index[:, :2].max(0)) + 1, shape[:2]).astype(int)
+            columns, rows = np.meshgrid(np.arange(low[0], high[0]), np.arange(low[1], high[1]), indexing="ij")
+            inside = Outline(index[:, :2]).contains_points(np.stack([columns.ravel(), rows.ravel()], 1))
+            mask[low[0] : high[0], low[1] : high[1], k] ^= inside.reshape(columns.shape)
         found[names[contours.ReferencedROINumber]] = mask
     return found, ds
 

@@ -20,11 +20,13 @@ from bundle.dicom.stack import Plane
 from bundle.structures import Code, Structure
 
 if TYPE_CHECKING:
+    from pydicom.dataelem import RawDataElement
     from pydicom.dataset import Dataset
 
 RTSTRUCT = "1.2.840.10008.5.1.4.1.1.481.3"
 STUDY_COMPONENT = "1.2.840.10008.3.1.2.3.1"
 SERIES_NUMBER = 9002
+CONTOUR_DATA = 0x30060050
 
 
 def write_structure_set(
@@ -122,6 +124,7 @@ def _put_regions(made: Dataset, source: Source, labels: np.ndarray, structures: 
 
 def _contours(source: Source, labels: np.ndarray, value: int) -> list[Dataset]:
     """The contours of a value on all slices, in LPS mm."""
+    from pydicom.charset import default_encoding
     from pydicom.dataset import Dataset
 
     (along_row, along_column), (between_rows, between_columns) = geometry(source)
@@ -133,9 +136,20 @@ def _contours(source: Source, labels: np.ndarray, value: int) -> list[Dataset]:
             contour = Dataset()
             contour.ContourImageSequence = [_image(source, plane)]
             contour.ContourGeometricType, contour.NumberOfContourPoints = "CLOSED_PLANAR", len(places)
-            contour.ContourData = [f"{coordinate:.3f}" for coordinate in places.ravel()]
+            contour[CONTOUR_DATA] = _decimals(places)
+            contour.set_original_encoding(False, True, default_encoding)  # so that it is written as it is
             found.append(contour)
     return found
+
+
+def _decimals(places: np.ndarray) -> RawDataElement:
+    """Coordinates as they are in the file, to a thousandth of a mm: as numbers of pydicom they would take thirty times the memory."""
+    from pydicom.dataelem import RawDataElement
+    from pydicom.tag import Tag
+
+    text = "\\".join([f"{coordinate:.3f}" for coordinate in places.ravel().tolist()]).encode()
+    text += b" " * (len(text) % 2)
+    return RawDataElement(Tag(CONTOUR_DATA), "DS", len(text), text, 0, False, True)
 
 
 def _code(code: Code, side: Code | None) -> Dataset:
