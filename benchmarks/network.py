@@ -35,8 +35,21 @@ ROWS = {
     "ours": "ours, 2 gates",
     "twin-folded": "ours, no gates, folded",
     "ours-folded": "ours, 2 gates, folded",
+    "unet-6m-folded": "ours, U-Net of 6.44 M, folded",
+    "unet-10m-folded": "ours, U-Net of 10.40 M, folded",
+    "paper-folded": "ours, the gate of the paper's text, folded",
+    "checkpointing": "ours, 2 gates, activation checkpointing",
 }
 CHANNELS = (16, 32, 64, 128, 256)
+# of our rows, arguments of `AttentionUnet`; the wide U-Nets are those of the paper's Table 2
+ARGUMENTS = {
+    "twin": {"num_gates": 0},
+    "ours": {},
+    "unet-6m": {"num_gates": 0, "channels": (16, 33, 67, 134, 268)},
+    "unet-10m": {"num_gates": 0, "channels": (21, 42, 85, 170, 341)},
+    "paper": {"num_gates": 1, "gate": "paper", "gating_conv": False, "gate_width": 8},
+    "checkpointing": {"checkpointing": True},
+}
 
 
 def build(row: str) -> nn.Module:
@@ -52,12 +65,12 @@ def build(row: str) -> nn.Module:
         return AttentionUnet(3, 1, 4, CHANNELS, strides=(2, 2, 2, 2))
     from bundle.networks import AttentionUnet, fold_batch_norm
 
-    network = AttentionUnet(3, 1, 4, CHANNELS, num_gates=0 if row.startswith("twin") else 2)
+    network = AttentionUnet(3, 1, 4, **{"channels": CHANNELS, **ARGUMENTS[row.removesuffix("-folded")]})
     return fold_batch_norm(network) if row.endswith("folded") else network
 
 
 def measure(row: str, task: str, precision: str, device: str, size: list[int], threads: int, repeats: int) -> dict[str, float]:
-    """Seconds and seconds of all cores (best of the repeats) and peak memory in GB of one cell; for the task "flops", GFLOP.
+    """Seconds and seconds of all cores (best of the repeats) and peak memory in GB of one cell; for the task "flops", GFLOP and parameters.
 
     Other load on the machine changes the seconds of cores little, as long as threads that wait do so asleep
     (`OMP_WAIT_POLICY=passive`, set by `cell`).
@@ -66,10 +79,12 @@ def measure(row: str, task: str, precision: str, device: str, size: list[int], t
     if task == "flops":
         from torch.utils.flop_counter import FlopCounterMode
 
-        network = build(row).to("meta").eval()  # counting needs no numbers, but building does
+        network = build(row)
+        parameters = sum(parameter.numel() for parameter in network.parameters())
+        network = network.to("meta").eval()  # counting needs no numbers, but building does
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
             network(torch.empty(1, 1, *size, device="meta"))
-        return {"gflop": counter.get_total_flops() / 1e9}
+        return {"gflop": counter.get_total_flops() / 1e9, "parameters": parameters}
     run = prepare(row, task, precision, device, size)
     seconds, core_seconds = [], []
     for _ in range(repeats + 1):
@@ -223,11 +238,12 @@ def render(results: dict[tuple[str, ...], dict[str, float]], options: argparse.N
     On a GPU, the operations per second that it reaches; compare with what the chip is sold for.
     """
     heads = columns(options)
-    lines = ["| network | GFLOP | " + " | ".join(" ".join(head) for head in heads) + " |"]
-    lines.append("| --- |" + " ---: |" * (len(heads) + 1))
+    lines = ["| network | parameters | GFLOP | " + " | ".join(" ".join(head) for head in heads) + " |"]
+    lines.append("| --- |" + " ---: |" * (len(heads) + 2))
     for row in options.rows:
         gflop = results[row, "flops", "", ""].get("gflop", float("nan"))
-        cells = [f"{gflop:.0f}"]
+        parameters = results[row, "flops", "", ""].get("parameters")
+        cells = ["-" if parameters is None else f"{parameters / 1e6:.2f} M", f"{gflop:.0f}"]
         for device, task, precision in heads:
             found = results.get((row, task, precision, device))
             if not found:

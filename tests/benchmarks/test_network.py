@@ -27,6 +27,13 @@ def test_a_cell(benchmark, row, task, precision):
     assert 0.05 < cell["gb"] < 20
 
 
+def test_every_row_is_a_network_of_its_own(benchmark):
+    """Folding takes the parameters of batch norms away; the wide U-Nets keep their channels, whatever those of the others."""
+    counts = {row: sum(p.numel() for p in benchmark.build(row).parameters()) for row in benchmark.ROWS}
+    assert counts["checkpointing"] == counts["ours"] > counts["ours-folded"] != counts["twin-folded"]
+    assert 6.42e6 < counts["unet-6m-folded"] < 6_444_328 and 10.37e6 < counts["unet-10m-folded"] < 10_403_190
+
+
 def test_operations_of_a_network(benchmark):
     """The first convolution alone, 32**3 voxels times 27 taps times 2 channels times 2, is 3.5 MFLOP: all are a few times that."""
     gflop = benchmark.measure("authors", "flops", "fp32", "cpu", [32, 32, 32], 1, 1)["gflop"]
@@ -44,15 +51,15 @@ def test_bfloat16_where_the_cpu_computes_it(benchmark, monkeypatch, native):
 def test_table(benchmark, monkeypatch):
     monkeypatch.setattr(benchmark, "columns", lambda options: [("cpu", "forward", "fp32"), ("cuda", "forward", "bf16")])
     results = {
-        ("ours", "flops", "", ""): {"gflop": 347.4},
+        ("ours", "flops", "", ""): {"gflop": 347.4, "parameters": 6473322},
         ("ours", "forward", "fp32", "cpu"): {"seconds": 1.234, "core_seconds": 2.4, "gb": 1.5},
         ("ours", "forward", "bf16", "cuda"): {"seconds": 0.01, "core_seconds": 0.01, "gb": 0.5},
         ("monai", "flops", "", ""): {"gflop": 500.0},
     }
     lines = benchmark.render(results, argparse.Namespace(rows=["ours", "monai"])).splitlines()
-    assert lines[0] == "| network | GFLOP | cpu forward fp32 | cuda forward bf16 |"
-    assert lines[2] == "| ours, 2 gates | 347 | 1.23 (2.40) s, 1.5 GB | 10.0 ms, 0.5 GB, 35 TFLOP/s |"
-    assert lines[3] == "| MONAI's AttentionUnet | 500 | - | - |"
+    assert lines[0] == "| network | parameters | GFLOP | cpu forward fp32 | cuda forward bf16 |"
+    assert lines[2] == "| ours, 2 gates | 6.47 M | 347 | 1.23 (2.40) s, 1.5 GB | 10.0 ms, 0.5 GB, 35 TFLOP/s |"
+    assert lines[3] == "| MONAI's AttentionUnet | - | 500 | - | - |"
 
 
 def test_what_the_gates_cost(benchmark, monkeypatch):
