@@ -20,8 +20,8 @@ ENCRYPTED = 1  # flag of an entry
 
 
 def is_archive(path: str | os.PathLike) -> bool:
-    """Whether a path is a zip file, by name and first bytes."""
-    return str(path).lower().endswith(".zip") and os.path.isfile(path) and zipfile.is_zipfile(path)
+    """Whether a path is a file that is called a zip file."""
+    return str(path).lower().endswith(".zip") and os.path.isfile(path)
 
 
 def unpacked(path: str | os.PathLike) -> Path:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bundle.data.archives import is_archive, unpacked
 from bundle.data.scans.case_names import Place, digest, names_apart
 from bundle.data.scans.header_start import read_start
 from bundle.data.scans.left_alone import LeftAlone, dicom_kind, label_folder, lines, not_read, recorded_results, sort_out
@@ -76,13 +77,15 @@ def find_scans(dataset_dir: str | os.PathLike, leave_out: str | os.PathLike | No
     file (`patA/CT/scan.nii.gz`: `patA_CT_scan`), a DICOM series after its folder.
 
     Args:
-        dataset_dir: folder (searched recursively), one volume file, or a folder of DICOM slices.
+        dataset_dir: folder (searched recursively), one volume file, a folder of DICOM slices, or a zip file of any of these.
         leave_out: a folder below it that is not searched, such as the one that results go to.
 
     Raises:
         UserError: nothing is there, or no scan is in it.
     """
     path = named(dataset_dir)
+    if is_archive(path):
+        return _in_archive(path)
     if not path.is_dir():
         return FoundScans(_with_names([_one_file(path)]))
     search = _Search(path)
@@ -95,6 +98,18 @@ def find_scans(dataset_dir: str | os.PathLike, leave_out: str | os.PathLike | No
     if not search.scans:
         raise UserError(path, _nothing(left, search.others), _what_scans_are(left))
     return FoundScans(_with_names(search.scans), left)
+
+
+def _in_archive(path: Path) -> FoundScans:
+    """The scans in a zip file, which are read from a temporary folder; their sources are places in the file, the same in every run."""
+    folder = unpacked(path)
+    try:
+        found = find_scans(folder)
+    except UserError as error:
+        raise UserError(path, error.problem, error.fix) from error
+    for item in found:
+        item["source"] = str(path / Path(item["source"]).relative_to(folder))
+    return found
 
 
 def listed_scans(labelled: Sequence[Mapping[str, str]], dataset_dir: str | os.PathLike | None = None) -> list[dict[str, Any]]:
