@@ -43,7 +43,7 @@ class PaperGate(GridAttentionGate):
 class ResidualGate(GridAttentionGate):
     """Highway around the gate: x is multiplied by 1 + alpha, so the gate can stress but never remove.
 
-    The paper's discussion names this for better gradients and softer attention (section 5).
+    The paper's discussion names this, for better gradients and softer attention.
     """
 
     def gain(self, alpha: Tensor) -> Tensor:
@@ -53,7 +53,7 @@ class ResidualGate(GridAttentionGate):
 class MultiplicativeGate(GridAttentionGate):
     """theta(x) and phi(g) are multiplied instead of added: cheaper attention of https://arxiv.org/abs/1508.04025.
 
-    The paper chose addition for its higher accuracy (section 2.2).
+    The paper chose addition for its higher accuracy.
     """
 
     def compare(self, theta: Tensor, phi: Tensor) -> Tensor:
@@ -63,7 +63,7 @@ class MultiplicativeGate(GridAttentionGate):
 class SoftmaxGate(GridAttentionGate):
     """Softmax over all voxels instead of the sigmoid: the coefficients sum to one on the grid on which they are computed.
 
-    The paper found it to give sparser activations (section 2.2); the authors' code calls it `concatenation_residual`. x
+    The paper found it to give sparser activations; the authors' code calls it `concatenation_residual`. x
     is multiplied by alpha times the number of voxels, one on average, so that the gain does not depend on the volume's
     size (in the authors' code only the batch norm after it takes that back).
     """

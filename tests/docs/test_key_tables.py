@@ -17,8 +17,8 @@ from bundle.arguments.values import KINDS
 
 ROOT = Path(bundle.root())
 TABLES = {"train": ("training.md", "Keys"), "inference": ("inference.md", "Options")}
-# components that users replace as a whole
-COMPONENTS = ("loss", "network_def")
+# what users replace as a whole, of any shape
+COMPONENTS = ("loss", "network_def", "structures")
 USERS = {*KINDS, *NEEDED, *OPTIONAL, *COMPONENTS} - {"bundle_root"}
 
 
