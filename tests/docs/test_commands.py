@@ -159,7 +159,8 @@ def unknown_flags(text: str) -> list[str]:
     for target, _ in VERBS.values():
         module, name = target.split(":")
         known |= set(getattr(import_module(module), name).__code__.co_varnames)
-    known |= {name for module in DATA_SETS.values() for name in inspect.signature(import_module(f"bundle.data.prepare.{module}").plan).parameters}
+    for module in DATA_SETS.values():
+        known |= set(inspect.signature(import_module(f"bundle.data.prepare.{module}").plan).parameters)
     known |= {key for name in ("train", "inference") for key in shipped(name).get("displayable_configs", {})}
     for path in (ROOT / "benchmarks").glob("*.py"):
         known |= {flag[2:].replace("-", "_") for flag in re.findall(r'"(--[\w-]+)"', path.read_text(encoding="utf-8"))}
@@ -181,5 +182,3 @@ def test_flags_in_the_prose_exist(page: Path) -> None:
 
 def test_a_planted_flag_is_found() -> None:
     assert unknown_flags("give `--memroy_gb 2` or `--memory_gb 2`") == ["--memroy_gb"]
-
-
