@@ -77,7 +77,7 @@ def commands(name: str, text: str) -> list[Command]:
             continue
         logical = content.replace("\\\n", " ")
         for line in logical.splitlines():
-            variable = re.fullmatch(r"""(\w+)=(["'])(.*)\2""", line.strip())
+            variable = re.fullmatch(r"""(\w+)=(["']?)(.*)\2""", line.strip())
             if variable:
                 variables[variable[1]] = variable[3]
                 continue
@@ -93,13 +93,15 @@ def commands(name: str, text: str) -> list[Command]:
 
 
 def _command(where: str, line: str, before: list[Command]) -> Command | None:
-    """The command of a line, if it is one; an ellipsis at its start stands for the program of the command before."""
+    """The command of a line, if it is one; an ellipsis at its start stands for the last command with such a flag."""
     if not PROGRAM.match(line.strip()):
         return None
     # shlex would take the # of a nested key for a comment
     words = shlex.split(re.sub(r"\s#\s.*$", "", line))
     if words and words[0] == ELLIPSIS and before:
-        words = [*before[-1].words, *words]
+        flags = {word for word in words if word.startswith("--")}
+        alike = [command for command in before if flags & set(command.words)] or before
+        words = [*alike[-1].words, *words]
     plain = [word for word in words if ELLIPSIS not in word and not re.fullmatch(r"\[[A-Z_]+", word)]
     plain = [word for word in plain if not re.fullmatch(r"[A-Z_]+=\S+", word)]
     return Command(where, tuple(plain), len(plain) < len(words) or ELLIPSIS in line) if plain else None
