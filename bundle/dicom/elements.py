@@ -70,8 +70,13 @@ EXPLICIT_LITTLE = b"1.2.840.10008.1.2.1\0\0\0"
 MOST_HEADER_BYTES = 1 << 24
 
 
-def looks_like_dicom(path: str | os.PathLike) -> bool:
-    """Whether a file starts as DICOM does: the letters DICM after a preamble, or, without one, an element of group 2 or 8."""
+def looks_like_dicom(path: str | os.PathLike, marked: bool = False) -> bool:
+    """Whether a file starts as DICOM does: the letters DICM after a preamble, or, without one, an element of group 2 or 8.
+
+    Args:
+        path: the file.
+        marked: only the letters count, as for raw numbers, which may begin with anything.
+    """
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):
             return False
@@ -79,8 +84,8 @@ def looks_like_dicom(path: str | os.PathLike) -> bool:
             head = file.read(132)
     except OSError:
         return False
-    if head[128:132] == b"DICM":
-        return True
+    if marked or head[128:132] == b"DICM":
+        return head[128:132] == b"DICM"
     # explicit value representation: two capital letters; implicit: a length that is small for these first elements
     element = head[:2] in (b"\x08\x00", b"\x02\x00") and head[3:4] == b"\x00"
     return len(head) == 132 and element and ((head[4:6].isalpha() and head[4:6].isupper()) or head[6:8] == b"\x00\x00")

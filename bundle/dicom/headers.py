@@ -37,13 +37,14 @@ MARKS = (
 
 @dataclass(frozen=True)
 class Frame:
-    """Where one plane lies (DICOM's LPS, mm) and how its stored values become HU."""
+    """Where one plane lies (DICOM's LPS, mm) and how its stored values become HU; `rescaled`: whether the header says so itself."""
 
     position: tuple[float, ...] | None = None
     directions: tuple[float, ...] | None = None  # along a row, then along a column
     spacing: tuple[float, ...] | None = None  # between rows, then between columns
     slope: float = 1.0
     intercept: float = 0.0
+    rescaled: bool = True
 
 
 @dataclass(frozen=True)
@@ -236,6 +237,7 @@ def _frame(places: Sequence[Elements | None]) -> Frame:
         _numbers(places, "PixelMeasuresSequence", "PixelSpacing", 2),
         slope[0] if slope else 1.0,
         intercept[0] if intercept else 0.0,
+        slope is not None,
     )
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from bundle.dicom.elements import looks_like_dicom
 from bundle.dicom.headers import Header, read_header
-from bundle.dicom.stack import Plane, Stack, by_plane, checked_planes, directions, same_directions, stacked
+from bundle.dicom.stack import SAME_SPACING, Plane, Stack, by_plane, checked_planes, directions, same_directions, stacked
 from bundle.errors import UserError
 
 # of the slices in two folders with one series UID, how many may be the same before they count as two exports of it
@@ -239,9 +239,13 @@ def _no_volume(groups: list[list[Plane]]) -> str | None:
 
 
 def _continues(stack: Stack, plane: Plane) -> bool:
-    """Whether a plane of another orientation or matrix lies where the stack's next slice would: then it is one of them."""
+    """Whether a plane of another orientation or matrix is one of the stack: it lies where the next slice would, or differs only in
+    being turned within its plane, which no scanner does within a series."""
     corner = np.linalg.solve(stack.affine, [*(np.array(plane.frame.position) * [-1, -1, 1]), 1.0])[:3]
     count = len(stack.planes)
     beyond = -1.5 < corner[2] < -0.5 or count - 0.5 < corner[2] < count + 0.5
     parallel = abs(directions(stack.planes)[2] @ directions([plane])[2]) > 0.99
+    same = (plane.layout.rows, plane.layout.columns) == (stack.planes[0].layout.rows, stack.planes[0].layout.columns)
+    if parallel and same and np.allclose(plane.frame.spacing, stack.planes[0].frame.spacing, rtol=SAME_SPACING):
+        return True
     return bool(beyond and (parallel or np.abs(corner[:2]).max() < 1))

@@ -153,12 +153,22 @@ def stacked(planes: Sequence[Plane]) -> Stack:
     if len(kept) < 2:
         size = f"{kept[0].layout.columns}x{kept[0].layout.rows}x1"
         raise UserError(where, f"a two-dimensional image ({size}), not a volume", "give the whole series")
+    _check_rescale(kept)
     positions = np.array([plane.frame.position for plane in kept])
     step = _even_step(positions, kept, where)
     affine = np.eye(4)
     between_rows, between_columns = np.median([plane.frame.spacing for plane in kept], axis=0)
     affine[:3, :4] = np.stack([axes[0] * between_columns, axes[1] * between_rows, step, positions[0]], axis=1)
     return Stack(tuple(kept), LPS_TO_RAS @ affine, tuple(copies))
+
+
+def _check_rescale(planes: Sequence[Plane]) -> None:
+    """Refuse a stack of which only some planes say how their values become HU: the others would be off by the intercept."""
+    without = [plane for plane in planes if not plane.frame.rescaled]
+    if without and len(without) < len(planes):
+        more = f", like {len(without) - 1} more" if len(without) > 1 else ""
+        problem = f"{without[0].name} has no RescaleSlope and RescaleIntercept{more}, other slices have them: its values cannot be made HU"
+        raise UserError(os.path.dirname(without[0].header.file), problem, "export the series again")
 
 
 def _without_copies(ordered: list[Plane], normal: np.ndarray) -> tuple[list[Plane], list[Plane]]:

@@ -103,6 +103,10 @@ def _checked_meta(path: str, fields: dict[str, str], end: int) -> tuple[bool, tu
     unit = fields.get("distanceunits", "").strip().lower()
     if unit not in META_MM:
         raise UserError(path, f"its header counts in {unit}, not in mm", "export it in mm")
+    slope, offset = (fields.get(f"elementtointensityfunction{name}", "") for name in ("slope", "offset"))
+    if _numbers(slope or "1") != [1.0] or _numbers(offset or "0") != [0.0]:
+        problem = f"its header scales the values (slope {slope or 1}, offset {offset or 0}), which ITK and the tools built on it leave out"
+        raise UserError(path, problem, "store the HU themselves, without ElementToIntensityFunctionSlope and Offset")
     _check_data_file(path, fields["elementdatafile"])
     return any(key in fields for key in ("transformmatrix", "rotation", "orientation")), _packed_voxels(path, fields, end)
 
@@ -118,10 +122,10 @@ def _check_data_file(path: str, name: str) -> None:
 
 def _packed_voxels(path: str, fields: dict[str, str], end: int) -> tuple[str, int, bool] | None:
     """File, first byte and byte order of voxels that are one compressed stream: ITK takes damaged ones as they are."""
-    if fields.get("compresseddata", "").lower() != "true":
+    if not _true(fields.get("compresseddata", "")):
         return None
     name = fields["elementdatafile"]
-    most = fields.get("binarydatabyteordermsb", fields.get("elementbyteordermsb", "false")).lower() == "true"
+    most = _true(fields.get("binarydatabyteordermsb", fields.get("elementbyteordermsb", "")))
     if name.upper() == "LOCAL":
         return path, end, most
     if "%" in name or name.upper().startswith("LIST"):
@@ -168,6 +172,11 @@ def _inflated(path: str, file: str, start: int, dtype: np.dtype, size: int) -> I
     yield np.frombuffer(bytes(kept), dtype)
 
 
+def _true(text: str) -> bool:
+    """A switch as MetaIO reads it, by its first letter: True, T, true, 1."""
+    return text[:1] in ("T", "t", "1") and text != ""
+
+
 def _numbers(text: str) -> list[float]:
     found = []
     for word in re.split(r"[\s,]+", text.strip()):
@@ -192,6 +201,8 @@ def _read_here(path: str, scan: bool, memory_gb: float | None, voxels: bool) -> 
     width = int(io.GetComponentSize())
     check_grid(path, shape, components=int(io.GetNumberOfComponents()))
     check_size(path, shape, width, memory_gb)
+    if io.GetPixelTypeAsString(io.GetPixelType()) != "scalar":
+        raise UserError(path, "its voxels are vectors of one value (a fourth axis of length 1)", "save it as three axes X, Y, Z")
     affine = _affine(io)
     check_affine(path, affine)
     if not voxels:
@@ -209,7 +220,7 @@ def _check_length(path: str, claimed: int) -> None:
     """Refuse raw voxels that are not all there, which ITK says in words that do not fit."""
     fields, _ = header_fields(path)
     local = fields.get("elementdatafile", fields.get("data file", fields.get("datafile", "LOCAL"))).upper() == "LOCAL"
-    raw = fields.get("binarydata", "").lower() == "true" or fields.get("encoding", "").lower() == "raw"
+    raw = _true(fields.get("binarydata", "")) or fields.get("encoding", "").lower() == "raw"
     there = os.path.getsize(path)
     if local and raw and claimed > there:
         problem = f"the file is truncated: its header claims {claimed} bytes of voxels, the whole file has {there}"

@@ -172,6 +172,9 @@ def _nifti(path: str, voxels: str, found: Any, sizes: np.ndarray) -> Stored:
         said = "x".join(f"{size:g}" for size in sizes)
         fix = "set pixdim in its header to the size of a voxel in mm, or export it again"
         raise UserError(path, f"its header says no voxel size (pixdim is {said}, and there is no sform)", fix)
+    if path == voxels and found["magic"].item()[:2] == b"n+" and found.get_data_offset() < found.sizeof_hdr:
+        problem = f"its header says that voxels begin at byte {found.get_data_offset()}, which is within the header"
+        raise UserError(path, problem, f"set vox_offset in its header to where they begin ({found.sizeof_hdr + 4} as a rule)")
     slope, inter = found.get_slope_inter()
     return Stored(
         path=path,

@@ -145,6 +145,12 @@ def test_the_first_or_last_slice_turned_is_not_dropped(tmp_path: Path, which: in
     assert "orientation" in one.problem and len(one.files) == 6 and not kinds
 
 
+def test_every_other_slice_turned_is_not_two_scans(tmp_path: Path) -> None:
+    series(tmp_path, lambda ds, k: setattr(ds, "ImageOrientationPatient", [-1, 0, 0, 0, -1, 0] if k % 2 else AXIAL))
+    (one,), kinds = found_in(tmp_path)
+    assert "orientation" in one.problem and len(one.files) == 6 and not kinds
+
+
 def test_two_stacks_in_one_series_are_two_scans(tmp_path: Path) -> None:
     series(tmp_path)
 

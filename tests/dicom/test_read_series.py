@@ -88,6 +88,14 @@ def test_a_slice_that_does_not_say_what_it_should_is_refused_by_name(tmp_path: P
     assert name in text or any(word in text for word in ("rows", "colour", "HU", "cut off"))
 
 
+def test_a_slice_without_rescale_among_others_is_refused_by_name(tmp_path: Path) -> None:
+    def change(ds: pydicom.Dataset, k: int) -> None:
+        if k in (2, 4):
+            del ds.RescaleSlope, ds.RescaleIntercept
+
+    assert "IM7.dcm has no RescaleSlope and RescaleIntercept, like 1 more" in refused(series(tmp_path, change), str(tmp_path))
+
+
 def test_slope_and_intercept_of_each_slice(tmp_path: Path) -> None:
     # the first slice is whole: a type chosen by it alone would cut the others
     slopes = [1.0, 0.5, 0.25, 2.0, 0.5, 1.0]

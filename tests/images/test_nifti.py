@@ -154,6 +154,8 @@ def test_what_is_no_scan_is_refused_in_words_that_fit(tmp_path: Path):
     (tmp_path / "zst.nii.zst").write_bytes(b"\x28\xb5\x2f\xfd" + bytes(100))
     (tmp_path / "folder.nii.gz").mkdir()
     os.mkfifo(tmp_path / "pipe.nii.gz")
+    within = nifti(tmp_path / "within.nii")
+    within.write_bytes(within.read_bytes()[:108] + np.float32(0).tobytes() + within.read_bytes()[112:])
     short = nifti(tmp_path / "short.nii")
     short.write_bytes(short.read_bytes()[:-10])
     cases = {
@@ -162,6 +164,7 @@ def test_what_is_no_scan_is_refused_in_words_that_fit(tmp_path: Path):
         "zst.nii.zst": r"packed by zstd.*zstd -d FILE",
         "folder.nii.gz": "no DICOM image is in this folder",
         "pipe.nii.gz": "folder, pipe or device",
+        "within.nii": "voxels begin at byte 0, which is within the header",
         "short.nii": "it ends 10 bytes too early",
     }
     for name, words in cases.items():

@@ -20,9 +20,11 @@ from bundle.images.names import DICOM_ENDINGS, PAIR_ENDINGS, VOLUME_ENDINGS, end
 
 # files that are never opened to see whether they are DICOM without saying so
 OTHER_ENDINGS = frozenset(
-    ".txt .json .csv .tsv .xml .pdf .png .jpg .jpeg .gif .bmp .html .htm .md .py .ipynb .yaml .yml .xlsx .xls .docx .log .raw .zraw "
-    ".img .bin .npz .npy .pkl .pt .pth .mat .h5 .hdf5 .stl .obj .vtp .exe .dll .inf .ini .url .lnk .js .css .mrml .gz .bz2 .b2nd".split()
+    ".txt .json .csv .tsv .xml .pdf .png .jpg .jpeg .gif .bmp .html .htm .md .py .ipynb .yaml .yml .xlsx .xls .docx .log .zraw "
+    ".npz .npy .pkl .pt .pth .mat .h5 .hdf5 .stl .obj .vtp .exe .dll .inf .ini .url .lnk .js .css .mrml .gz .bz2 .b2nd".split()
 )
+# raw numbers as a rule, and DICOM on some CDs
+RAW_ENDINGS = frozenset((".img", ".bin", ".raw"))
 LABEL_MAP = Problem("its header says that it is a label map, not a scan", "give the scan that it was made from")
 
 
@@ -167,7 +169,7 @@ def _one_file(path: Path) -> Scan:
     if not ending(path):
         if problem is not None:
             raise UserError(path, problem.words, problem.fix)
-        if not _looks_like_dicom(path):
+        if not _is_dicom(path):
             raise UserError(path, "this is not a scan", f"scans end in {', '.join((*VOLUME_ENDINGS, *DICOM_ENDINGS))}")
     if problem is None and read_start(path).labels:
         raise UserError(path, LABEL_MAP.words, LABEL_MAP.fix)
@@ -194,7 +196,7 @@ def _look(search: _Search, here: Here) -> None:
                 search.left.append(LeftAlone(("header without its .img", "headers without their .img"), str(path)))
             else:
                 volumes.append(path)
-        elif found or (path.suffix.lower() not in OTHER_ENDINGS and _looks_like_dicom(path)):
+        elif found or _is_dicom(path):
             if in_labels:
                 search.left.append(LeftAlone("labels", str(path)))
             else:
@@ -246,10 +248,12 @@ def _dicom(search: _Search) -> None:
         search.scans.append(Scan(place, one.folder, one.files, Problem(one.problem, one.fix) if one.problem else None))
 
 
-def _looks_like_dicom(path: Path) -> bool:
+def _is_dicom(path: Path) -> bool:
+    """Whether a file without an ending of DICOM is DICOM; of raw numbers only where it says so, as they may begin with anything."""
     from bundle.dicom import looks_like_dicom
 
-    return looks_like_dicom(path)
+    suffix = path.suffix.lower()
+    return suffix not in OTHER_ENDINGS and looks_like_dicom(path, marked=suffix in RAW_ENDINGS)
 
 
 def _nothing(left: Sequence[str], others: Mapping[str, int]) -> str:

@@ -58,11 +58,14 @@ def test_dicom_folders_series_order_preamble_and_missing_endings(tmp_path: Path)
         without_preamble(path)
     for path in list(dicom_series(tmp_path / "unnamed").iterdir()):
         path.rename(path.with_suffix(""))
+    for path in list(dicom_series(tmp_path / "raw").iterdir()):
+        path.rename(path.with_suffix(".img"))
+    (tmp_path / "raw" / "numbers.raw").write_bytes(b"\x08\x00\x05\x00" + bytes(300))
     found = by_name(tmp_path)
     names = [f"two_{hashlib.sha256(uid).hexdigest()[:6]}" for uid in (b"1.2.3.4", b"1.2.3.5")]
-    assert sorted(found) == sorted(["backwards", "bare", "unnamed", *names])
+    assert sorted(found) == sorted(["backwards", "bare", "unnamed", "raw", *names])
     loaded = {name: LoadScand("image")(item)["image"] for name, item in found.items()}
-    for name in ("backwards", "bare", "unnamed"):
+    for name in ("backwards", "bare", "unnamed", "raw"):
         assert np.array_equal(loaded[name].numpy(), body()), name
         assert np.allclose(loaded[name].affine, DICOM_AFFINE), name
     assert np.array_equal(loaded[names[0]].numpy(), body())
