@@ -13,10 +13,10 @@ from monai.transforms import Compose, EnsureChannelFirstd
 
 from bundle.data.load_scan import LoadScand
 from bundle.data.scans import find_scans
+from bundle.engines import CaseHandler, ScanEvaluator
 from bundle.handlers.inference.case_reports import CaseReports
 from bundle.handlers.inference.run_record import RunRecord
 from bundle.handlers.inference.segmentation_writer import SegmentationWriter
-from bundle.inferers import CaseHandler, ScanEvaluator
 
 LABELS = {"background": 0, "spleen": 1}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,10 +10,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from monai.data.meta_tensor import MetaTensor
 
+from bundle.errors import UserError
 from bundle.files import Staged
 from bundle.inferers.confidence import Confidence
-from bundle.results.outputs import label_maps
+from bundle.results import outputs
+
+logger = logging.getLogger("bundle.inference")
+LABELS_WANTED = "end it as configs/inference.json does (RestoreLabelsd), or leave out the handlers that write label maps"
 
 
 @dataclass(eq=False)
@@ -27,6 +33,7 @@ class Case:
         flip_disagreement: for each channel, 1 - Dice between the scan's and its mirror image's labels; empty if not asked for.
         attention: coefficients of the gates by level (num_gates, X, Y, Z), on the grid of the preprocessed image.
         extra: what handlers keep from one call to the next, by name.
+        restored: postprocessing is done.
         seconds: stage to seconds.
         staged: files that are written already and wait for their places.
         files: what was written, file names within the output folder.
@@ -43,6 +50,7 @@ class Case:
     flip_disagreement: list[float] = field(default_factory=list)
     attention: dict[int, torch.Tensor] = field(default_factory=dict)
     extra: dict[str, Any] = field(default_factory=dict)
+    restored: bool = False
     seconds: dict[str, float] = field(default_factory=dict)
     staged: Staged = field(default_factory=Staged)
     files: list[str] = field(default_factory=list)
@@ -70,11 +78,54 @@ class Case:
         finally:
             self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - start
 
+    def label_map(self) -> MetaTensor:
+        """The label map (1, X, Y, Z), uint8, on the source's grid, that postprocessing has left as `pred`.
+
+        Of several channels, as after `AsDiscreted(to_onehot=...)`, the one with the highest value counts.
+
+        Raises:
+            UserError: what is there is no label map, or is not on the source's grid.
+        """
+        found, image = self.data.get("pred"), self.data["image"]
+        if isinstance(found, MetaTensor) and found.dtype == torch.uint8 and len(found) == 1:
+            return found
+        if not isinstance(found, torch.Tensor) or found.ndim != 4:
+            raise UserError("postprocessing", "it leaves no label map (1, X, Y, Z) as pred", LABELS_WANTED)
+        values = found.as_tensor() if isinstance(found, MetaTensor) else found
+        source = tuple(int(n) for n in list(image.meta["spatial_shape"])[:3])
+        if tuple(values.shape[1:]) != source:
+            sizes = f"pred has {tuple(values.shape[1:])} voxels and the scan {source}"
+            raise UserError("postprocessing", sizes, LABELS_WANTED)
+        if len(values) > 1:
+            values = values.argmax(0, keepdim=True)
+        elif values.is_floating_point() and not bool((values == values.round()).all()):
+            raise UserError("postprocessing", "it leaves values that are not whole numbers as pred", LABELS_WANTED)
+        self.data["pred"] = MetaTensor(values.to(torch.uint8), affine=torch.as_tensor(image.meta["original_affine"]))
+        return self.data["pred"]
+
     def publish(self) -> None:
         """Let the files that were written take their places, the label map last: who sees it sees the whole result."""
-        self.files += self.staged.publish(last=label_maps(self.name))
+        self.files += self.staged.publish(last=outputs.label_maps(self.name))
 
     def release(self) -> None:
         """Let go of voxels and of files without a place; what is small stays."""
         self.staged.discard()
         self.data, self.scan, self.attention, self.extra = {}, None, {}, {}
+
+
+class noting_failure:
+    """Keeps the error of a block in the case; interrupts and exits pass."""
+
+    def __init__(self, case: Case) -> None:
+        self.case = case
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> bool:
+        if not isinstance(error, Exception):
+            return False
+        logger.debug("case %s failed", self.case.name, exc_info=error)
+        self.case.error = error.with_traceback(None)
+        self.case.release()
+        return True

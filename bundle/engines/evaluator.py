@@ -4,74 +4,45 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, Protocol
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
 
 import torch
+from ignite.engine import Events, EventsList
+from ignite.engine.events import RemovableEventHandle
+from monai.engines import SupervisedEvaluator
+from monai.engines.utils import IterationEvents, default_metric_cmp_fn
 from monai.inferers import Inferer
+from monai.networks.utils import eval_mode
 from monai.transforms import LoadImaged
+from monai.utils import ForwardMode
 
-from bundle.engines.case import Case
+from bundle.engines.case import Case, noting_failure
+from bundle.engines.case_handler import CaseHandler
+from bundle.engines.entries import entries
+from bundle.engines.events import SEES_LABELS, ScanEvents, guarded
 from bundle.engines.prediction import predict
-from bundle.errors import UserError, reason
-from bundle.files import spelled
+from bundle.errors import UserError
 from bundle.inferers.memory import beside_the_network, reserved, room_to_overlap
+from bundle.networks import weights
 
-logger = logging.getLogger("bundle.inference")
-
-
-class CaseHandler:
-    """What an evaluator reports to its handlers; a handler overrides what it needs. `named`, `done` and `claim` give an answer."""
-
-    def named(self, items: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-        """The entries of the dataset, under the names that they have in this run."""
-        return list(items)
-
-    def start(self, evaluator: ScanEvaluator, items: Sequence[dict[str, Any]]) -> None:
-        """The run begins, with these entries of the dataset."""
-
-    def done(self, item: dict[str, Any]) -> bool:
-        """Whether this case was finished by an earlier run."""
-        return False
-
-    def claim(self, item: dict[str, Any]) -> bool:
-        """Asked just before a case is loaded; False: another process does it."""
-        return True
-
-    def later(self, items: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Asked at the end about cases that were not claimed: those to try again. It may wait for other processes."""
-        return []
-
-    def loaded(self, case: Case) -> None:
-        """The scan was read, on the loading thread; raise to let the case fail."""
-
-    def predicted(self, case: Case) -> None:
-        """The logits are there, on the grid of the preprocessed image; raise to let the case fail."""
-
-    def completed(self, case: Case) -> None:
-        """Labels are on the source grid: write files by `case.staged`; raise to let the case fail."""
-
-    def replacing(self, case: Case) -> None:
-        """All files are written and about to take their places; raise to let the case fail."""
-
-    def ended(self, case: Case) -> None:
-        """The case is over, whether it failed (`case.error`) or not."""
-
-    def finish(self, evaluator: ScanEvaluator) -> None:
-        """The run is over."""
+__all__ = ["CaseHandler", "ScanEvaluator", "ScanEvents"]
 
 
-class _Network(Protocol):
-    def __call__(self, x: torch.Tensor) -> torch.Tensor: ...
-
-
-class ScanEvaluator:
+class ScanEvaluator(SupervisedEvaluator):
     """Takes every scan of a dataset through transforms, network and handlers; what fails is noted, and the next one goes on.
 
     MONAI's `SupervisedEvaluator` ends with the first scan that cannot be read, runs loading, network and writing one after
     the other, and knows nothing of runs that are resumed. Here the next scan loads and the last one is written while the
     network works, where the memory budget has room for both.
+
+    An iteration is one scan, and one that cannot be loaded has none. `state.batch` and `state.output` are lists of one
+    dictionary (`image`, `pred`, and what the dataset's entry holds), as MONAI's engines have them when decollated; they are
+    let go after the iteration. `ScanEvents` are the events of a scan. Postprocessing runs beside the next scan's network,
+    unless a handler or metric listens to `MODEL_COMPLETED` or `ITERATION_COMPLETED`: it finds the postprocessed `pred`.
 
     Args:
         device: where the network runs.
@@ -79,107 +50,193 @@ class ScanEvaluator:
             preprocessing; its transforms run one by one.
         network: what maps a batch to logits; an `AttentionUnet` or an exported one.
         inferer: how the network sees a volume.
-        postprocessing: transforms that make a label map from the logits `pred`.
-        val_handlers: what writes results, in this order.
+        postprocessing: transforms that make a label map from the logits `pred`; None leaves the logits.
+        val_handlers: any handlers of MONAI, Ignite and this package, attached in this order.
         flips: average over the mirror image as well, and note how far the two disagree.
         attention: keep the coefficients of the network's gates.
         memory_gb: memory in GB for the whole process; None: no limit on overlapping the stages.
+        prepare: makes a faster copy of a network with batch norms, such as `bundle.networks.fold_batch_norm`; called before
+            the first scan, when handlers have loaded what weights they load.
+        val_data_loader: a `DataLoader` in place of `dataset`: its dataset counts. Scans of unlike sizes are no batch, and
+            loading ahead is this engine's own.
+        key_val_metric: name to metric, computed over the scans, as in MONAI's evaluators.
+        additional_metrics: more of them.
+        metric_cmp_fn: whether a key metric is better than the best one.
+        amp: run the inferer under autocast; `bundle.inferers.VolumeInferer` has a `precision` of its own.
+        mode: "eval" or "train", what mode the network is put into.
+        event_names: further events to register.
+        event_to_attr: event to attribute of the state, for these.
     """
+
+    # an engine whose run ended in an error runs again from the start
+    interrupt_resume_enabled = False
 
     def __init__(
         self,
         *,
         device: torch.device | str,
-        dataset: Any,
-        network: _Network,
+        dataset: Any = None,
+        network: Callable[[torch.Tensor], torch.Tensor],
         inferer: Inferer,
-        postprocessing: Any,
-        val_handlers: Sequence[CaseHandler] = (),
+        postprocessing: Callable | None = None,
+        val_handlers: Sequence | None = None,
         flips: bool = False,
         attention: bool = False,
         memory_gb: float | None = None,
+        prepare: Callable[[torch.nn.Module], torch.nn.Module] | None = None,
+        val_data_loader: Any = None,
+        key_val_metric: dict | None = None,
+        additional_metrics: dict | None = None,
+        metric_cmp_fn: Callable = default_metric_cmp_fn,
+        amp: bool = False,
+        mode: ForwardMode | str = ForwardMode.EVAL,
+        event_names: list | None = None,
+        event_to_attr: dict | None = None,
     ) -> None:
-        self.device, self.dataset, self.network, self.inferer = torch.device(device), dataset, network, inferer
-        self.postprocessing, self.handlers = postprocessing, list(val_handlers)
+        self.dataset = dataset if val_data_loader is None else val_data_loader.dataset
+        if self.dataset is None:
+            raise UserError("evaluator", "it has no scans", "give it a dataset or a val_data_loader")
+        self.postprocessing, self.prepare = postprocessing, prepare
         self.flips, self.attention, self.memory_gb = flips, attention, memory_gb
+        self.log = logging.getLogger("bundle.inference")
+        self.case_handlers: list[CaseHandler] = []
+        self.items: list[dict[str, Any]] = []
         self.cases: list[Case] = []
-        self.interrupted = False
         self.problems: list[str] = []
+        self.interrupted = self._begun = self._watched = self._loads = False
+        self._here = threading.local()
+        self._prepared: Any = None
+        self._beside, self._digest = 0.0, ""
+        super().__init__(
+            device=torch.device(device),
+            val_data_loader=(),
+            network=network,
+            inferer=inferer,
+            key_val_metric=key_val_metric,
+            additional_metrics=additional_metrics,
+            metric_cmp_fn=metric_cmp_fn,
+            val_handlers=val_handlers,
+            amp=amp,
+            mode=mode,
+            event_names=[*(event_names or []), ScanEvents],
+            event_to_attr=event_to_attr,
+            decollate=False,
+        )
+        self.logger.addFilter(_not_the_end)
+
+    @property
+    def case(self) -> Case | None:
+        """The scan that the event is about that is being fired in this thread."""
+        return getattr(self._here, "case", None)
 
     @property
     def failed(self) -> list[Case]:
         """The cases of this run that failed."""
         return [case for case in self.cases if case.error is not None]
 
-    def run(self) -> list[Case]:
+    def add_event_handler(self, event_name: Any, handler: Callable, *args: Any, **kwargs: Any) -> RemovableEventHandle:
+        """As Ignite's; a handler of a scan's events that raises lets this scan fail, and not the run."""
+        if not isinstance(event_name, EventsList):  # each of a list comes here by itself
+            self._watched |= event_name in SEES_LABELS
+            self._loads |= event_name == Events.STARTED
+            handler = guarded(self, event_name, handler)
+        return super().add_event_handler(event_name, handler, *args, **kwargs)
+
+    def done(self, item: dict[str, Any]) -> bool:
+        """Whether an earlier run has finished this case."""
+        return any(handler.done(item) for handler in self.case_handlers)
+
+    def loaded_weights(self) -> str | None:
+        """Digest of the network's weights where a handler has loaded others since the run began; None where it is as it was."""
+        now = self._weights() if self._loads else ""
+        return now if now != self._digest else None
+
+    def run(self, global_epoch: int = 1) -> list[Case]:
         """Work through the dataset; return the cases of this run, without their voxels."""
-        items = list(self.dataset.data)
-        for handler in self.handlers:
+        items = entries(self.dataset.data)
+        for handler in self.case_handlers:
             items = handler.named(items)
-        for handler in self.handlers:
-            handler.start(self, items)
-        todo = [item for item in items if not any(handler.done(item) for handler in self.handlers)]
-        self.cases, self.problems, self.interrupted = [], [], False
+        self.items, self.cases, self.problems = items, [], []
+        self.interrupted, self._begun, self._prepared = False, False, None
+        self._digest = self._weights() if self._loads else ""
+        # how many scans there will be is known at the end: of those that fail there is no iteration
+        self.state.epoch_length, self.data_loader = None, self._scans()
         try:
-            while todo:
-                skipped = [case for case in self._through_network(todo) if case.skipped]
-                todo = [item for handler in self.handlers for item in handler.later([case.item for case in skipped])]
-                self._leave([case for case in skipped if case.item not in todo])
+            super().run(global_epoch)
         except KeyboardInterrupt:
             self.interrupted = True
             raise
         finally:
-            for handler in self.handlers:
-                self._finish(handler)
+            # what is being written comes to its end
+            self.data_loader.close()
+            self.data_loader, self._here.case, self._prepared = (), None, None
+            self.state.batch = self.state.output = self.state.dataloader = None
+            if self._begun:
+                self.fire_event(ScanEvents.RUN_FINISHED)
         return self.cases
-
-    def _leave(self, cases: list[Case]) -> None:
-        """End the cases of other processes; one that is not finished by now counts as failed."""
-        for case in cases:
-            if not any(handler.done(case.item) for handler in self.handlers):
-                problem = "another process has claimed it for this folder and has not finished it"
-                case.error = UserError(case.source, problem, "run the same command again when that process has ended")
-            self._end_all(case)
-
-    def _finish(self, handler: CaseHandler) -> None:
-        # a table that cannot be written takes nothing from the results
-        try:
-            handler.finish(self)
-        except Exception as error:
-            logger.debug("%s could not finish", type(handler).__name__, exc_info=error)
-            self.problems.append(reason(error))
-            print(f"error: {spelled(reason(error))}", file=sys.stderr, flush=True)
 
     def finalize(self) -> None:
         """End the process with exit code 1 when a case failed; `run` itself raises nothing, so that notebooks can look on."""
         if self.failed or self.problems:
             sys.exit(1)
 
-    def _through_network(self, items: list[dict[str, Any]]) -> Iterator[Case]:
+    def _weights(self) -> str:
+        return weights.digest(self.network.state_dict()) if isinstance(self.network, torch.nn.Module) else ""
+
+    def _scans(self) -> Iterator[list[dict[str, Any]]]:
+        """The batches of the run, each of one scan; between two of them the last one is written."""
+        self._begun = True
+        todo = [item for item in self.items if not self.done(item)]
+        while todo:
+            skipped: list[Case] = []
+            yield from self._through_network(todo, skipped)
+            todo = [item for handler in self.case_handlers for item in handler.later([case.item for case in skipped])]
+            self._leave([case for case in skipped if case.item not in todo])
+
+    def _leave(self, cases: list[Case]) -> None:
+        """End the cases of other processes; one that is not finished by now counts as failed."""
+        for case in cases:
+            if not self.done(case.item):
+                problem = "another process has claimed it for this folder and has not finished it"
+                case.error = UserError(case.source, problem, "run the same command again when that process has ended")
+            self._end(case)
+
+    def _through_network(self, items: list[dict[str, Any]], skipped: list[Case]) -> Iterator[list[dict[str, Any]]]:
         """The three stages; loading is one case ahead and writing one behind where memory has room."""
         with ThreadPoolExecutor(1, "load") as loader, ThreadPoolExecutor(1, "write") as writer:
             ahead: Future[Case] | None = None
-            behind: Future[Case] | None = None
+            behind: Future[None] | None = None
             for index, item in enumerate(items):
                 case = ahead.result() if ahead else self._load(item)
                 overlap = room_to_overlap(case.scan, self.memory_gb)
                 following = items[index + 1] if index + 1 < len(items) else None
                 ahead = loader.submit(self._load, following) if overlap and following else None
-                with reserved(beside_the_network(case.scan) if overlap else 0.0):
-                    self._predict(case)
+                if case.skipped:
+                    skipped.append(case)
+                elif case.error is None:
+                    self._beside = beside_the_network(case.scan) if overlap else 0.0
+                    self._here.case = case
+                    yield [case.data]
+                    self._take_back(case)
                 if behind:
-                    yield behind.result()
+                    behind.result()
                 behind = writer.submit(self._write, case) if overlap else None
                 if not behind:
-                    yield self._write(case)
+                    self._write(case)
                 del case
             if behind:
-                yield behind.result()
+                behind.result()
+
+    def _take_back(self, case: Case) -> None:
+        """After the iteration: what handlers left as output is what is written; nothing else may hold on to the volumes."""
+        output, self.state.output, self._here.case = self.state.output, None, None
+        if case.restored and case.error is None and isinstance(output, list) and output and isinstance(output[0], dict):
+            case.data = output[0]
 
     def _load(self, item: dict[str, Any]) -> Case:
         case = Case(item)
-        with case.timed("load"), _noting_failure(case):
-            case.skipped = not all(handler.claim(item) for handler in self.handlers)
+        with case.timed("load"), noting_failure(case):
+            case.skipped = not all(handler.claim(item) for handler in self.case_handlers)
             if case.skipped:
                 return case
             if item.get("problem"):
@@ -187,11 +244,10 @@ class ScanEvaluator:
             data: dict[str, Any] = dict(item)
             for transform in self._steps():
                 data = transform(data)
-                if isinstance(transform, LoadImaged):
+                if isinstance(transform, LoadImaged) and "image" in transform.keys and case.scan is None:
                     # later steps make new tensors: this one stays as it was loaded
                     case.scan = data["image"]
-                    for handler in self.handlers:
-                        handler.loaded(case)
+                    self._fire(ScanEvents.SCAN_LOADED, case)
             case.data = data
         return case
 
@@ -199,57 +255,72 @@ class ScanEvaluator:
         transform = self.dataset.transform
         return getattr(transform, "transforms", (transform,))
 
-    def _predict(self, case: Case) -> None:
-        if case.error is not None or case.skipped:
-            return
-        with case.timed("network"), _noting_failure(case):
-            predict(case, self.network, self.inferer, self.device, flips=self.flips, attention=self.attention)
-            for handler in self.handlers:
-                handler.predicted(case)
+    def _iteration(self, engine: SupervisedEvaluator, batchdata: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """One scan through the network, and where a handler is to see its labels also through postprocessing."""
+        case = self.case
+        self.state.output = []
+        if case.error is None:
+            with case.timed("network"), noting_failure(case), reserved(self._beside), self._ready_to_run() as network:
+                predict(case, network, self.inferer, self.state.device, flips=self.flips, attention=self.attention)
+                self.state.output = [case.data]
+                self.fire_event(ScanEvents.SCAN_PREDICTED)
+        self.fire_event(IterationEvents.FORWARD_COMPLETED)
+        if self._watched and case.error is None:
+            with noting_failure(case):
+                self._restore(case)
+                self.state.output = [case.data]
+        self.fire_event(IterationEvents.MODEL_COMPLETED)
+        return [] if case.error is not None else self.state.output
 
-    def _write(self, case: Case) -> Case:
+    @contextmanager
+    def _ready_to_run(self) -> Iterator[Callable[[torch.Tensor], torch.Tensor]]:
+        """The network in its mode; without batch norms where it can be."""
+        if self._prepared is None:
+            foldable = self.prepare is not None and self.mode is eval_mode and _has_batch_norms(self.network)
+            self._prepared = self.prepare(self.network) if foldable else self.network
+        network = self._prepared
+        mode: AbstractContextManager = self.mode(network) if isinstance(network, torch.nn.Module) else nullcontext()
+        with mode, torch.autocast(self.state.device.type) if self.amp else nullcontext():
+            yield network
+
+    def _restore(self, case: Case) -> None:
+        with case.timed("restore"):
+            if self.postprocessing is not None:
+                case.data = self.postprocessing(case.data)
+            case.restored = True
+
+    def _write(self, case: Case) -> None:
         if case.error is None and not case.skipped:
-            with _noting_failure(case):
-                with case.timed("restore"):
-                    case.data = self.postprocessing(case.data)
+            with noting_failure(case):
+                if not case.restored:
+                    self._restore(case)
                 with case.timed("write"):
-                    for handler in self.handlers:
-                        handler.completed(case)
-                    for handler in self.handlers:
-                        handler.replacing(case)
+                    self._fire(ScanEvents.SCAN_COMPLETED, case)
+                    self._fire(ScanEvents.SCAN_REPLACING, case)
                     case.publish()
         case.release()
         if not case.skipped:
-            self._end_all(case)
-        return case
+            self._end(case)
 
-    def _end_all(self, case: Case) -> None:
-        for handler in self.handlers:
-            self._end(handler, case)
+    def _end(self, case: Case) -> None:
+        if case.error is not None:
+            self._fire(ScanEvents.SCAN_FAILED, case)
+        self._fire(ScanEvents.SCAN_ENDED, case)
         self.cases.append(case)
 
-    def _end(self, handler: CaseHandler, case: Case) -> None:
-        # what cannot be recorded counts as failed: the next run does it again
+    def _fire(self, event: ScanEvents, case: Case) -> None:
+        before, self._here.case = self.case, case
         try:
-            handler.ended(case)
-        except Exception as error:
-            logger.debug("case %s could not be ended", case.name, exc_info=error)
-            case.error = case.error or error.with_traceback(None)
+            self.fire_event(event)
+        finally:
+            self._here.case = before
 
 
-class _noting_failure:
-    """Keeps the error of a block in the case; interrupts and exits pass."""
+def _has_batch_norms(network: Any) -> bool:
+    norms = torch.nn.modules.batchnorm._BatchNorm
+    return isinstance(network, torch.nn.Module) and any(isinstance(module, norms) for module in network.modules())
 
-    def __init__(self, case: Case) -> None:
-        self.case = case
 
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> bool:
-        if not isinstance(error, Exception):
-            return False
-        logger.debug("case %s failed", self.case.name, exc_info=error)
-        self.case.error = error.with_traceback(None)
-        self.case.release()
-        return True
+def _not_the_end(record: logging.LogRecord) -> bool:
+    # Ignite logs that an exception ends the run; whoever sees the exception need not read it twice
+    return "terminating due to exception" not in record.getMessage()

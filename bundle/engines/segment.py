@@ -98,7 +98,7 @@ def _segment_one(image: Any, affine: Any, details: bool, options: Mapping[str, A
     predict(case, get("network"), get("inferer"), torch.device(get("device")), flips=get("flips"))
     case.data = get("postprocessing")(case.data)
     if not details:
-        return np.asarray(case.data["pred"].as_tensor()[0])
+        return np.asarray(case.label_map().as_tensor()[0])
     return details_of(case_result(case, get("labels"), case.source, load_ranges(get("reference_ranges"))))
 
 

@@ -83,7 +83,7 @@ class Segmentation:
 def case_result(
     case: Case, labels: label_block.Labels, source: str | os.PathLike, reference_ranges: Mapping[str, Any] | None = None
 ) -> CaseResult:
-    """A case whose label map (`case.data["pred"]`) is on the grid of its scan, ready to be measured and judged.
+    """A case whose label map (`case.label_map()`) is on the grid of its scan, ready to be measured and judged.
 
     Args:
         case: with `scan` as it was loaded, and what the network said about its confidence.
@@ -94,7 +94,7 @@ def case_result(
     names, values = label_block.names(labels), label_block.output_values(labels)
     structures = dict(zip(names[1:], values[1:], strict=True))
     by_name = dict(zip(names, case.confidence, strict=False))
-    found = case.data["pred"]
+    found = case.label_map()
     return CaseResult(
         name=case.name,
         source=str(source),

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 from light_evaluator import evaluator, logits, scan, spleen_voxels
 
+from bundle.engines import CaseHandler
 from bundle.errors import UserError, reason
 from bundle.files import Staged
-from bundle.inferers import CaseHandler
 
 NAMES = ("a", "b", "c", "d")
 

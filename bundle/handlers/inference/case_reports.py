@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from bundle import labels as label_block
 from bundle.engines.case import Case
-from bundle.engines.evaluator import CaseHandler, ScanEvaluator
+from bundle.engines.case_handler import CaseHandler
+from bundle.engines.evaluator import ScanEvaluator
 from bundle.engines.segmentation import case_result
 from bundle.files import spelled
 from bundle.quality.ranges import load_ranges

@@ -13,7 +13,8 @@ from typing import Any
 from tqdm import tqdm
 
 from bundle.engines.case import Case
-from bundle.engines.evaluator import CaseHandler, ScanEvaluator
+from bundle.engines.case_handler import CaseHandler
+from bundle.engines.evaluator import ScanEvaluator
 from bundle.errors import reason
 from bundle.files import spelled
 from bundle.results import outputs
@@ -39,7 +40,7 @@ class Console(CaseHandler):
     def start(self, evaluator: ScanEvaluator, items: Sequence[dict[str, Any]]) -> None:
         """Say how many scans there are, how many are already done, and what was left alone."""
         self.began, self.over = time.monotonic(), []
-        self.earlier = sum(any(handler.done(item) for handler in evaluator.handlers) for item in items)
+        self.earlier = sum(evaluator.done(item) for item in items)
         self.todo = len(items) - self.earlier
         text = f"{_count(len(items), 'scan')} found"
         if self.earlier:

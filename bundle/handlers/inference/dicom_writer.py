@@ -14,7 +14,8 @@ import bundle
 from bundle import labels as label_block
 from bundle.dicom import looks_like_dicom
 from bundle.engines.case import Case
-from bundle.engines.evaluator import CaseHandler, ScanEvaluator
+from bundle.engines.case_handler import CaseHandler
+from bundle.engines.evaluator import ScanEvaluator
 from bundle.errors import UserError
 from bundle.results import outputs
 from bundle.structures import describe
@@ -80,7 +81,7 @@ class DicomWriter(CaseHandler):
             return
         from bundle.dicom.source import read_source
 
-        labels = np.asarray(case.data["pred"].as_tensor()[0])
+        labels = np.asarray(case.label_map().as_tensor()[0])
         source = read_source(files, labels.shape)
         made = source, labels, self.structures, self._maker()
         if self.dicom_seg:

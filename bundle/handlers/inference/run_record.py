@@ -14,7 +14,8 @@ from typing import Any
 import bundle
 from bundle import files
 from bundle.engines.case import Case
-from bundle.engines.evaluator import CaseHandler, ScanEvaluator
+from bundle.engines.case_handler import CaseHandler
+from bundle.engines.evaluator import ScanEvaluator
 from bundle.errors import UserError, reason
 from bundle.handlers.inference.case_names import named_apart
 from bundle.handlers.inference.finished import Wanted, architecture
@@ -96,6 +97,8 @@ class RunRecord(CaseHandler):
             UserError: the tables cannot be written.
         """
         self.wanted.settings["network"] = architecture(evaluator.network)
+        # a handler such as MONAI's CheckpointLoader may have put others in the place of those of the file
+        self.wanted.settings["weights"] = evaluator.loaded_weights() or self.wanted.settings["weights"]
         self.started = _now()
         self.hidden -= {str(item["case"]) for item in items}
         again: Counter[str] = Counter()

@@ -13,7 +13,8 @@ from monai.data.meta_tensor import MetaTensor
 
 from bundle import labels as label_block
 from bundle.engines.case import Case
-from bundle.engines.evaluator import CaseHandler, ScanEvaluator
+from bundle.engines.case_handler import CaseHandler
+from bundle.engines.evaluator import ScanEvaluator
 from bundle.errors import UserError
 from bundle.files import write_text
 from bundle.images import label_names
@@ -80,7 +81,7 @@ class SegmentationWriter(CaseHandler):
         if "probabilities" in case.extra:
             volumes = case.extra["probabilities"]
             self._write(case, outputs.probabilities(case.name), volumes, image.affine, count=len(volumes), scaled=True)
-        labels, name = case.data["pred"], outputs.label_map(case.name, self.format)
+        labels, name = case.label_map(), outputs.label_map(case.name, self.format)
         values = np.asarray(labels.as_tensor()[0])
         if self.format == "seg.nrrd":
             with case.staged.written(self.output_dir / name) as aside:

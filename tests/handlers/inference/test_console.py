@@ -24,7 +24,7 @@ def items(*names: str) -> FoundScans:
 
 
 def evaluator(console: Console, data: FoundScans) -> SimpleNamespace:
-    return SimpleNamespace(handlers=[console], dataset=SimpleNamespace(data=data))
+    return SimpleNamespace(done=console.done, dataset=SimpleNamespace(data=data))
 
 
 def ended(name: str, error: Exception | None = None) -> Case:

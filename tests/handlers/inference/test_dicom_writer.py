@@ -51,9 +51,9 @@ def test_a_format_that_is_asked_for_takes_the_place_of_the_other(tmp_path: Path)
     out = tmp_path / "out"
     for wanted, other in (("seg.nrrd", "nii.gz"), ("nii.gz", "seg.nrrd"), ("seg.nrrd", "nii.gz")):
         engine = evaluator(tmp_path / "data", out)
-        record = engine.handlers[0]
+        record, writer = engine.case_handlers[:2]
         record.wanted.format = wanted
-        engine.handlers[1] = SegmentationWriter(out, labels=LABELS, format=wanted)
+        vars(writer).update(vars(SegmentationWriter(out, labels=LABELS, format=wanted)))
         assert [case.name for case in engine.run()] == ["a"]
         assert (out / outputs.label_map("a", wanted)).is_file() and not (out / outputs.label_map("a", other)).exists()
         assert record.records.get("a")["output"] == outputs.label_map("a", wanted)

@@ -169,12 +169,12 @@ def test_an_evaluation_scores_what_these_weights_made(tmp_path: Path, out: Path)
     first = evaluator(data, out, weights=weights(tmp_path / "w.pt", 1.0))
     first.run()
     items = list(first.dataset.data)
-    record = first.handlers[0]
+    record = first.case_handlers[0]
     assert record.label_maps(items) == {name: str(out / f"{name}_seg.nii.gz") for name in "ab"}
     (data / "b.nii").write_bytes(b"")
     second = evaluator(data, out, weights=weights(tmp_path / "w.pt", 2.0))
     second.run()
-    assert second.handlers[0].label_maps(items) == {"a": str(out / "a_seg.nii.gz")}, "b is of the weights before"
+    assert second.case_handlers[0].label_maps(items) == {"a": str(out / "a_seg.nii.gz")}, "b is of the weights before"
     assert (out / "b_seg.nii.gz").is_file()
     other = RunRecord(out, {"labels": LABELS}, weights(tmp_path / "w.pt", 3.0))
     other.records.open()
@@ -189,7 +189,7 @@ def test_a_case_under_another_name_is_scored_under_its_own(tmp_path: Path, out: 
     done(tmp_path / "a", out)
     engine = evaluator(tmp_path / "b", out)
     engine.run()
-    assert engine.handlers[0].label_maps(engine.dataset.data) == {"ct": str(out / "b_ct_seg.nii.gz")}
+    assert engine.case_handlers[0].label_maps(engine.dataset.data) == {"ct": str(out / "b_ct_seg.nii.gz")}
 
 
 class Attention(CaseHandler):
@@ -355,7 +355,7 @@ def test_two_processes_lose_no_entry(tmp_path: Path, out: Path) -> None:
                 Within.ran = True
                 second.run()
 
-    first.handlers.append(Within())
+    Within().attach(first)
     first.run()
     assert list(recorded(out)) == list(table(out)) == [f"s{n}" for n in range(6)]
     assert [spleen_voxels(out / f"s{n}_seg.nii.gz") for n in range(6)] == [3, 4, 5, 6, 7, 8]
