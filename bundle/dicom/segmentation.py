@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -54,6 +55,8 @@ def write_segmentation(
     check_available()
     import highdicom
 
+    # it reports every element that it copies, with UIDs, which do not belong into a log
+    logging.getLogger("highdicom").setLevel(logging.WARNING)
     ordered = sorted(structures, key=lambda pair: pair[0])
     numbers = [value for value, _ in ordered] if kind == "labelmap" else list(range(1, len(ordered) + 1))
     with unchecked_values():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import subprocess
 import sys
 from pathlib import Path
@@ -22,8 +23,9 @@ def named(ds: pydicom.Dataset, k: int) -> None:
     ds.PatientName, ds.PatientID, ds.FrameOfReferenceUID = "DOE^JANE", "ID4711", "1.2.7"
 
 
-def test_series_get_objects_and_other_scans_none(tmp_path: Path) -> None:
+def test_series_get_objects_and_other_scans_none(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     pytest.importorskip("highdicom")
+    caplog.set_level(logging.INFO)
     dicom_files.series(tmp_path / "data" / "patient", named)
     scan(tmp_path / "data" / "plain.nii")
     out = tmp_path / "out"
@@ -33,6 +35,7 @@ def test_series_get_objects_and_other_scans_none(tmp_path: Path) -> None:
     assert not engine.failed
     objects = sorted(path.name for path in out.glob("*.dcm"))
     assert objects == ["patient_rtstruct.dcm", "patient_seg.dcm"]
+    assert "attribute" not in caplog.text and "1.2.3" not in caplog.text, "highdicom's own log names UIDs"
     assert [pydicom.dcmread(out / name).PatientID for name in objects] == ["ID4711"] * 2
     for path in (path for path in out.rglob("*") if path.is_file() and path.suffix != ".dcm"):
         assert b"DOE" not in path.read_bytes() and b"4711" not in path.read_bytes(), f"{path.name} names the patient"
