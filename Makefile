@@ -87,7 +87,7 @@ weights: $(VENV)/.ready
 		--datalist data/weights/without_real.json $(if $(wildcard $(REAL)),--with_test True) && \
 	{ echo "waiting for the last scans: runs/weights/synthesis.log"; wait $$synthesis; }
 	$(RUN) training --config_file "['configs/train.json', 'configs/overlays/train/weights.json', 'configs/overlays/train/weights_real.json']" $(WEIGHTS)
-	cp runs/weights/models/model.pt models/model.pt
+	$(BUNDLE) half-precision runs/weights/models/model.pt models/model.pt
 
 clean-quickstart:
 	rm -rf $(DATA) $(OUT)

@@ -19,6 +19,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "score": ("bundle.evaluation.score:score", "score label maps against references: metrics.csv, summary.json"),
     "convert-authors": ("bundle.networks.weights.authors:convert_authors", "weights of the authors' own code, for this bundle"),
     "average": ("bundle.networks.weights.average:average", "the mean of the weights of several epochs"),
+    "half-precision": ("bundle.networks.weights.half:half_precision", "weights at half their size, as they are shipped"),
     "ranges": ("bundle.quality.learn_ranges:ranges", "what is usual in a labelled data set: volumes, HU, positions"),
     "quickstart-report": ("bundle.evaluation.quickstart:quickstart_report", "table and paths at the end of make train"),
     "compare": ("bundle.evaluation.compare:compare", "compare scored runs: Table 1, paired tests, effect per case"),

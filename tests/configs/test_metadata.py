@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 
@@ -49,3 +50,9 @@ def test_every_required_package_is_installed_by_setup_cfg(repository):
     block = text.split("install_requires =")[1].split("\n[")[0]
     installed = set(re.findall(r"^\s+([A-Za-z0-9_-]+)>=", block, flags=re.MULTILINE))
     assert set(metadata["required_packages_version"]) | {"torch", "monai", "numpy"} == installed
+
+
+def test_weights_are_those_that_the_metadata_names(repository):
+    digest = hashlib.sha256((repository / "models" / "model.pt").read_bytes()).hexdigest()
+    assert _json(repository / "configs" / "metadata.json")["weights"]["sha256"] == digest
+    assert f'hash_val: "{digest}"' in (repository / "large_files.yml").read_text(encoding="utf-8")
