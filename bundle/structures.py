@@ -98,6 +98,11 @@ def describe(names: Sequence[str], own: Mapping[str, Any] | str | os.PathLike | 
     return found
 
 
+def colours(names: Sequence[str], own: Mapping[str, Any] | str | os.PathLike | None = None) -> dict[str, Colour]:
+    """The colour of each of these structures, as in every picture and file; the arguments are those of `describe`."""
+    return {structure.name: structure.colour for structure in describe(names, own)}
+
+
 def key(name: str) -> str:
     """A name without what does not matter: `Right_Kidney` and `kidney right` are one."""
     words = "".join(letter if letter.isalnum() else " " for letter in name.casefold()).split()

@@ -23,11 +23,6 @@ COLOURS = PALETTE
 SOFT_TISSUE_WINDOW = (-160.0, 240.0)
 
 
-def colour(index: int) -> Colour:
-    """The colour of the structure at this position."""
-    return COLOURS[index % len(COLOURS)]
-
-
 @cache
 def font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
     """DejaVu Sans as matplotlib brings it: it has the letters of most languages that case names are written in."""

@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from bundle.drawing.drawing import BACKGROUND, QUIET, TEXT, blend, colour, cover, font, grey, grey_window, outline, resize, save
+from bundle.drawing.drawing import BACKGROUND, QUIET, TEXT, blend, cover, font, grey, grey_window, outline, resize, save
 from bundle.drawing.layout import GAP, WIDTH, row, sheet
 from bundle.drawing.planes import PLANES, Views, Window
 from bundle.quality.measure import measure_structures
+from bundle.structures import colours
 
 MAX_HEIGHT = 300
 OPACITY = 0.6
@@ -54,6 +55,7 @@ def attention_preview(
     affine = np.eye(4) if affine is None else np.asarray(affine)
     views = Views(affine, image.shape)
     named = {name: int(value) for name, value in (structures or {}).items() if int(value) != 0}
+    shades = colours(list(named))
     measured = measure_structures(labels, affine, named) if labels is not None else {}
     centre = views.centre(structure for structure in measured.values() if structure.volume_ml)
     windows = [views.body(image, plane, centre) for plane in PLANES]
@@ -64,9 +66,9 @@ def attention_preview(
         if alpha is not None:
             level = np.clip((resize(_level(views, alpha, window), size) - low) / max(high - low, 1e-6), 0.0, 1.0)
             blend(picture, np.full(level.shape, OPACITY, np.float32), _colours(level))
-        for index, value in enumerate(named.values() if labels is not None else ()):
+        for name, value in named.items() if labels is not None else ():
             thin = 1.0 if alpha is not None else 1.6
-            outline(picture, cover(views.picture(labels, window) == value, size), colour(index), thin)
+            outline(picture, cover(views.picture(labels, window) == value, size), shades[name], thin)
         return picture
 
     strips = [row(windows, scan, max_height=MAX_HEIGHT, name="scan")]

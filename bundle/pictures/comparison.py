@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from bundle.drawing.drawing import Colour, blend, colour, cover, grey, grey_window, legend, outline, save
+from bundle.drawing.drawing import Colour, blend, cover, grey, grey_window, legend, outline, save
 from bundle.drawing.layout import WIDTH, row, sheet
 from bundle.drawing.planes import PLANES, Views, Window
 from bundle.quality.measure import Structure, measure_structures
+from bundle.structures import colours
 
 # orange-red and blue: told apart by the colour-blind, and no structure's colour among the first ones
 MISSED: Colour = (255, 72, 40)
@@ -63,7 +64,7 @@ def comparison_picture(
     named = {name: int(value) for name, value in structures.items() if int(value) != 0}
     if focus is not None and focus not in named:
         raise ValueError(f"'{focus}' is none of the structures {list(named)}")
-    views = Views(affine, reference.shape)
+    shades, views = colours(list(named)), Views(affine, reference.shape)
     expected = measure_structures(reference, affine, named)
     predicted = measure_structures(prediction, affine, named)
     windows = _windows(views, image, expected, predicted, focus)
@@ -72,8 +73,8 @@ def comparison_picture(
     def contours(window: Window, size: tuple[int, int], labels: np.ndarray) -> np.ndarray:
         picture = grey(views.picture(image, window), size, span)
         shown = views.picture(labels, window)
-        for index, value in enumerate(named.values()):
-            outline(picture, cover(shown == value, size), colour(index))
+        for name, value in named.items():
+            outline(picture, cover(shown == value, size), shades[name])
         return picture
 
     def above(window: Window, size: tuple[int, int]) -> np.ndarray:
@@ -92,7 +93,7 @@ def comparison_picture(
         return picture
 
     dice = {name: _dice(prediction, reference, value, predicted[name], expected[name]) for name, value in named.items()}
-    entries = [(colour(i), f"{name} {_words(dice[name])}") for i, name in enumerate(named)]
+    entries = [(shades[name], f"{name} {_words(dice[name])}") for name in named]
     strips = [
         row(windows, above, max_height=MAX_HEIGHT, captions=False, name="reference"),
         row(windows, below, max_height=MAX_HEIGHT, name="prediction"),

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bundle.drawing.drawing import QUIET, WARNING, colour, cover, grey, legend, outline, save
+from bundle.drawing.drawing import QUIET, WARNING, cover, grey, legend, outline, save
 from bundle.drawing.layout import WIDTH, row, sheet
 from bundle.drawing.planes import PLANES, Views, Window
 from bundle.quality.measure import amount
+from bundle.structures import colours
 
 if TYPE_CHECKING:
     from bundle.quality.cases import CaseResult
@@ -31,17 +32,17 @@ def preview(result: CaseResult, path: str | os.PathLike) -> Path:
     views = Views(result.affine, result.labels.shape)
     found = [structure for structure in result.measured.values() if structure.volume_ml > 0]
     centre = views.centre(found)
-    order = {name: index for index, name in enumerate(result.measured)}
+    shades = result.colours or colours(list(result.measured))
 
     def draw(window: Window, size: tuple[int, int]) -> np.ndarray:
         picture = grey(views.picture(result.image, window), size)
         labels = views.picture(result.labels, window)
         for structure in found:
-            outline(picture, cover(labels == result.structures[structure.name], size), colour(order[structure.name]))
+            outline(picture, cover(labels == result.structures[structure.name], size), shades[structure.name])
         return picture
 
     planes = row([views.body(result.image, plane, centre) for plane in PLANES], draw)
-    entries = [(colour(order[s.name]), f"{s.name} {amount(s.volume_ml)} ml") for s in found]
+    entries = [(shades[s.name], f"{s.name} {amount(s.volume_ml)} ml") for s in found]
     entries += [(None, f"{s.name}: not found") for s in result.measured.values() if s.volume_ml == 0]
     reasons = "; ".join(result.judgement.reasons)
     subtitle = (f"review: {reasons}", WARNING) if reasons else ("no finding", QUIET)

@@ -66,6 +66,7 @@ class CaseResult:
         error: why the case failed; None when it did not.
         reference_ranges: what is usual for the structures (`bundle.quality.ranges.load_ranges`); None: the literature's.
         orientation_known: whether the scan's file says which side is which.
+        colours: of the structures, by name; None: those of `bundle.structures`.
     """
 
     name: str
@@ -81,6 +82,7 @@ class CaseResult:
     error: str | None = None
     reference_ranges: Mapping[str, Any] | None = None
     orientation_known: bool = True
+    colours: Mapping[str, tuple[int, int, int]] | None = None
     _measured: dict[str, Structure] | None = field(default=None, init=False, repr=False)
     _judgement: Judgement | None = field(default=None, init=False, repr=False)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bundle.drawing.drawing import colour, cover, fit, font, grey_window, outline, wrap
+from bundle.drawing.drawing import COLOURS, cover, fit, font, grey_window, outline, wrap
 from bundle.pictures.attention_preview import attention_preview
 from bundle.pictures.comparison import ADDED, MISSED, comparison
 from bundle.pictures.preview import preview
@@ -32,16 +32,31 @@ def result(abdomen, codes: str = "RAS", **options) -> CaseResult:
 def test_the_spleen_is_drawn_on_the_right_hand_side_and_the_legend_names_all(tmp_path, abdomen):
     picture = pixels(preview(result(abdomen), tmp_path / "p.png"))
     axial = picture[60:-60, : picture.shape[1] // 3]
-    spleen, kidneys = near(axial, colour(1), 40), near(axial, colour(2), 40)
+    spleen, kidneys = near(axial, COLOURS[1], 40), near(axial, COLOURS[2], 40)
     assert len(spleen) > 40
     middle = axial.shape[1] / 2
     assert spleen[:, 1].min() > middle, "the patient's left is on the right"
     assert not len(kidneys), "the axial slice is through the pancreas, above both kidneys"
     coronal = picture[60:-60, picture.shape[1] // 3 : 2 * picture.shape[1] // 3]
-    columns = near(coronal, colour(2), 40)[:, 1]
+    columns = near(coronal, COLOURS[2], 40)[:, 1]
     assert (columns < middle).sum() > 100 and (columns > middle).sum() > 100, "a kidney on each side"
     for index in range(3):
-        assert len(near(picture[-45:], colour(index), 10)) > 50, "legend"
+        assert len(near(picture[-45:], COLOURS[index], 10)) > 50, "legend"
+
+
+def test_colours_go_by_names_and_are_those_that_the_user_gives(tmp_path, abdomen):
+    own = {"pancreas": (0, 0, 255), "spleen": (255, 0, 0), "kidney": (255, 0, 255)}
+    picture = pixels(preview(result(abdomen, colours=own), tmp_path / "p.png"))
+    assert all(len(near(picture[-45:], shade, 10)) > 50 for shade in own.values()) and not len(near(picture[-45:], COLOURS[1], 10))
+    turned = result(abdomen)
+    turned.structures = dict(reversed(turned.structures.items()))
+    assert np.array_equal(
+        near(pixels(preview(turned, tmp_path / "t.png"))[60:-60], COLOURS[1], 40), near(expected(abdomen, tmp_path), COLOURS[1], 40)
+    )
+
+
+def expected(abdomen, tmp_path) -> np.ndarray:
+    return pixels(preview(result(abdomen), tmp_path / "e.png"))[60:-60]
 
 
 def test_every_axis_order_gives_the_same_picture_but_for_the_count_of_the_slice(tmp_path, abdomen):
@@ -55,7 +70,7 @@ def test_every_axis_order_gives_the_same_picture_but_for_the_count_of_the_slice(
 def test_a_scan_without_organs_is_shown_and_says_so(tmp_path, abdomen):
     abdomen.labels[:] = 0
     picture = pixels(preview(result(abdomen), tmp_path / "p.png"))
-    assert not len(near(picture[60:-60, :], colour(1), 20))
+    assert not len(near(picture[60:-60, :], COLOURS[1], 20))
     assert picture[100:200].std() > 20, "the scan is there"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from bundle.files import spelled
 from bundle.quality.ranges import load_ranges
 from bundle.results import outputs
 from bundle.results.identity import source_of
+from bundle.structures import colours
 from bundle.transforms.restore_labels import restore_bytes
 
 if TYPE_CHECKING:
@@ -36,11 +37,18 @@ class CaseReports(CaseHandler):
         labels: the `labels` block, name to value.
         previews: whether to draw previews.
         reference_ranges: file of what is usual (verb `ranges`), to judge volumes and positions by; None: the literature's.
+        structures: what the user says of structures (`bundle.structures.describe`): their colours.
     """
 
     def __init__(
-        self, output_dir: str | os.PathLike, labels: label_block.Labels, previews: bool = True, reference_ranges: str | None = None
+        self,
+        output_dir: str | os.PathLike,
+        labels: label_block.Labels,
+        previews: bool = True,
+        reference_ranges: str | None = None,
+        structures: Mapping[str, Any] | str | os.PathLike | None = None,
     ) -> None:
+        self.colours = colours(label_block.names(labels)[1:], structures)
         self.output_dir, self.labels, self.previews = Path(output_dir).expanduser(), labels, previews
         self.reference_ranges = load_ranges(reference_ranges)
 
@@ -50,6 +58,7 @@ class CaseReports(CaseHandler):
         from bundle.quality.cases import case_rows
 
         result = case_result(case, self.labels, spelled(source_of(case.item)), self.reference_ranges)
+        result.colours = self.colours
         case.rows = case_rows(result)
         if self.previews:
             self._draw(case, outputs.preview(case.name), partial(preview, result))
