@@ -68,7 +68,6 @@ MOVED: dict[str, str | None] = {
     "bundle.reports.measure": "bundle.quality.measure",
     "bundle.reports.misses": "bundle.pictures.misses",
     "bundle.reports.page": "bundle.pictures.page",
-    "bundle.reports.page_template": "bundle.pictures.page_template",
     "bundle.reports.paired": "bundle.evaluation.paired",
     "bundle.reports.planes": "bundle.drawing.planes",
     "bundle.reports.preview": "bundle.pictures.preview",

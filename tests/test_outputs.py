@@ -11,8 +11,8 @@ from bundle.results import outputs
 
 
 def test_the_names_that_others_rely_on() -> None:
-    names = [name("a") for name in (outputs.label_map, outputs.preview, outputs.attention_picture, outputs.probabilities)]
-    assert names == ["a_seg.nii.gz", "a_preview.png", "a_attention.png", "a_probabilities.nii.gz"]
+    names = [name("a") for name in (outputs.label_map, outputs.preview, outputs.slices, outputs.attention_picture, outputs.probabilities)]
+    assert names == ["a_seg.nii.gz", "a_preview.png", "a_slices.jpg", "a_attention.png", "a_probabilities.nii.gz"]
     assert outputs.attention_level("a", 5) == "a_attention_level5.nii.gz"
     assert (outputs.RECORD, outputs.TABLE, outputs.PAGE) == ("run.json", "cases.csv", "index.html")
 

@@ -51,14 +51,20 @@ def grey_window(image: np.ndarray) -> tuple[float, float]:
     return SOFT_TISSUE_WINDOW if looks_like_hu or high <= low else (low, high)
 
 
-def resize(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """(height, width) float32 of (rows, columns) values, linearly interpolated; size is (width, height)."""
-    return np.asarray(Image.fromarray(np.asarray(values, np.float32)).resize(size, Image.Resampling.BILINEAR))
+def resize(values: np.ndarray, size: tuple[int, int], box: tuple[float, float, float, float] | None = None) -> np.ndarray:
+    """(height, width) float32 of (rows, columns) values, linearly interpolated; size is (width, height).
+
+    `box` (left, top, right, bottom), in columns and rows: only this part of the values.
+    """
+    return np.asarray(Image.fromarray(np.asarray(values, np.float32)).resize(size, Image.Resampling.BILINEAR, box))
 
 
-def cover(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """(height, width) float32 in 0..1: a mask of (rows, columns) enlarged smoothly; its border is where it passes 0.5."""
-    smooth = ndimage.gaussian_filter(resize(mask, size), 0.8)
+def cover(mask: np.ndarray, size: tuple[int, int], box: tuple[float, float, float, float] | None = None) -> np.ndarray:
+    """(height, width) float32 in 0..1: a mask of (rows, columns) enlarged smoothly; its border is where it passes 0.5.
+
+    `box` as in `resize`.
+    """
+    smooth = ndimage.gaussian_filter(resize(mask, size, box), 0.8)
     top = float(smooth.max(initial=0.0))
     # a structure of a voxel or two must not vanish when the picture is smaller than the slice
     return smooth if top == 0 or top > 0.75 else smooth / top

@@ -18,6 +18,7 @@ LABEL_MAP_ENDINGS = {"nii.gz": LABEL_MAP_ENDING, "seg.nrrd": ".seg.nrrd"}
 DICOM_SEG_ENDING = "_seg.dcm"
 RTSTRUCT_ENDING = "_rtstruct.dcm"
 PREVIEW_ENDING = "_preview.png"
+SLICES_ENDING = "_slices.jpg"
 ATTENTION_ENDING = "_attention.png"
 PROBABILITIES_ENDING = "_probabilities.nii.gz"
 
@@ -47,6 +48,11 @@ def rtstruct(case: str) -> str:
 def preview(case: str) -> str:
     """The picture of a case."""
     return case + PREVIEW_ENDING
+
+
+def slices(case: str) -> str:
+    """The strip of slices of a case that the page runs through."""
+    return case + SLICES_ENDING
 
 
 def attention_picture(case: str) -> str:

@@ -209,7 +209,8 @@ def test_options_write_what_they_promise(tmp_path: Path, infer) -> None:
     nifti(data / "scan.nii.gz")
     infer(data, out, flips=True, attention=True, probabilities=True, previews=True, keep_pieces={"kidney": 2, "spleen": 1})
     names = {path.name for path in out.iterdir()}
-    assert {"scan_seg.nii.gz", "scan_probabilities.nii.gz", "scan_attention_level2.nii.gz", "scan_preview.png", "index.html"} <= names
+    assert {"scan_seg.nii.gz", "scan_probabilities.nii.gz", "scan_attention_level2.nii.gz"} <= names
+    assert {"scan_preview.png", "scan_slices.jpg", "index.html"} <= names
     attention = nibabel.load(out / "scan_attention_level2.nii.gz")
     assert attention.shape == (*SHAPE, 2) and np.allclose(attention.affine, AFFINE)
     assert 0 <= attention.get_fdata().min() and attention.get_fdata().max() <= 1 and attention.get_fdata().std() > 0

@@ -28,14 +28,14 @@ logger = logging.getLogger(__name__)
 
 
 class CaseReports(CaseHandler):
-    """Measures cases for `cases.csv`, writes `<case>_preview.png`, `index.html`, and `<case>_attention.png` where attention was asked for.
+    """Measures cases for `cases.csv`, writes `index.html` and its pictures, and `<case>_attention.png` where attention was asked for.
 
     The rows go into the record of the case (`RunRecord`), which writes the table; its `finish` comes before this one's.
 
     Args:
         output_dir: folder of the results.
         labels: the `labels` block, name to value.
-        previews: whether to draw previews.
+        previews: whether to draw `<case>_preview.png` and `<case>_slices.jpg`.
         reference_ranges: file of what is usual (verb `ranges`), to judge volumes and positions by; None: the literature's.
         structures: what the user says of structures (`bundle.structures.describe`): their colours.
     """
@@ -55,6 +55,7 @@ class CaseReports(CaseHandler):
     def completed(self, case: Case) -> None:
         """Measure the case and draw it."""
         from bundle.pictures.preview import preview
+        from bundle.pictures.slices import slices
         from bundle.quality.cases import case_rows
 
         result = case_result(case, self.labels, spelled(source_of(case.item)), self.reference_ranges)
@@ -62,6 +63,7 @@ class CaseReports(CaseHandler):
         case.rows = case_rows(result)
         if self.previews:
             self._draw(case, outputs.preview(case.name), partial(preview, result))
+            self._draw(case, outputs.slices(case.name), partial(slices, result))
         if case.attention:
             self._draw(case, outputs.attention_picture(case.name), partial(_draw_attention, case, result))
 

@@ -50,8 +50,8 @@ def test_rows_preview_and_page(tmp_path):
     assert rows["spleen"]["volume_ml"] == 64.0 and rows["spleen"]["mean_hu"] == 100.0
     assert (rows["spleen"]["confidence_mean"], rows["spleen"]["expected_dice"]) == (0.95, 0.9)
     assert rows["pancreas"]["volume_ml"] == 0 and rows["pancreas"]["reasons"].startswith("pancreas: not found")
-    assert case.files == ["scan_preview.png"]
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["cases.csv", "index.html", "scan_preview.png"]
+    assert sorted(case.files) == ["scan_preview.png", "scan_slices.jpg"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cases.csv", "index.html", "scan_preview.png", "scan_slices.jpg"]
 
 
 def test_ranges_are_judged_by(tmp_path):
@@ -86,6 +86,7 @@ def test_a_picture_that_cannot_be_drawn_costs_no_label_map(tmp_path, monkeypatch
         raise OSError("no font")
 
     monkeypatch.setattr("bundle.pictures.preview.preview", broken)
+    monkeypatch.setattr("bundle.pictures.slices.slices", broken)
     reports, case = CaseReports(tmp_path, LABELS), a_case()
     reports.completed(case)
     case.publish()
