@@ -39,6 +39,14 @@ def voxel_ml(affine: np.ndarray) -> float:
     return float(abs(np.linalg.det(np.asarray(affine, dtype=np.float64)[:3, :3]))) / 1000
 
 
+def is_singular(affine: np.ndarray) -> bool:
+    """Whether an affine (4, 4) gives voxels no place or no size: not finite, a volume below 1e-9 mm^3, or axes in one plane."""
+    matrix = np.asarray(affine, dtype=np.float64)[:3, :3]
+    if not np.isfinite(affine).all() or abs(np.linalg.det(matrix)) < 1e-9:
+        return True
+    return bool(abs(np.linalg.det(matrix / spacing(affine))) < 1e-3)
+
+
 def shear(affine: np.ndarray) -> float:
     """How far axes are from right angles: the largest cosine between two of them; 0 at right angles, NaN without a size.
 

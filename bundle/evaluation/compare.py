@@ -12,6 +12,7 @@ from bundle.evaluation.paired import LOWER_IS_BETTER, Paired, holm, paired
 from bundle.evaluation.score import read_metrics, summarise
 from bundle.files import write_text
 from bundle.json_input import read_object
+from bundle.results import outputs
 from bundle.tables import write_csv
 
 METRICS = {
@@ -185,7 +186,7 @@ def _read_run(path: Path, name: str) -> Run:
             raise UserError(table, f"has two rows of case {row['case']}, {row['structure']}", "score the run again")
         rows[row["case"], row["structure"]] = row
     known: dict = {}
-    for candidate in ("run.json", "experiment.json"):
+    for candidate in (outputs.RECORD, "experiment.json"):
         if (table.parent / candidate).is_file():
             known.update(read_object(table.parent / candidate, '{"parameters": ..., "seconds_per_case": ...}'))
     numbers = [known.get(key) for key in ("parameters", "seconds_per_case")]

@@ -316,7 +316,7 @@ def _seconds(folders: Sequence[Path]) -> float | None:
     """Mean seconds of the network per case, where the runs' `run.json` tell them."""
     values = []
     for folder in folders:
-        path = folder / "evaluation" / "run.json"
+        path = folder / "evaluation" / outputs.RECORD
         for case in read_object(path, '{"cases": [...]}').get("cases", []) if path.is_file() else []:
             values += [case["seconds"]["network"]] if "network" in (case.get("seconds") or {}) else []
     return sum(values) / len(values) if values else None

@@ -19,6 +19,7 @@ from bundle.labels import Labels, resolve
 from bundle.labels import values as label_values
 from bundle.limits import cpu_limit, memory_available
 from bundle.metrics import COLUMNS, score_case
+from bundle.results import outputs
 from bundle.tables import read_csv, write_csv
 
 Files = str | os.PathLike | Iterable[str | os.PathLike] | Mapping[str, str | os.PathLike]
@@ -195,7 +196,7 @@ def _match(predicted: Mapping, expected: Mapping, cases: Sequence[str] | None, *
     if not both:
         shown = [", ".join(sorted(names)[:3]) or "nothing" for names in (predicted, expected)]
         problem = f"no file name is on both sides (predictions: {shown[0]}; references: {shown[1]})"
-        fix = "name them <case>_seg.nii.gz or <case>.nii.gz"
+        fix = f"name them {outputs.label_map('<case>')} or <case>.nii.gz"
         raise UserError("predictions and references", problem, fix)
     sides = (("prediction", expected.keys() - predicted.keys()), ("reference", predicted.keys() - expected.keys()))
     lost = [f"no {what} for {_some(sorted(names))}" for what, names in sides if names]

@@ -8,6 +8,7 @@ from math import prod
 import numpy as np
 
 from bundle.errors import UserError
+from bundle.grids import is_singular
 from bundle.limits import memory_limit
 
 AIR = -1024.0
@@ -80,7 +81,7 @@ def check_affine(where: str, affine: np.ndarray) -> None:
     Raises:
         UserError: it is singular, or holds what is not a number.
     """
-    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
+    if is_singular(affine):
         raise UserError(where, "the affine in its header is singular, so voxels have no place or size", "repair the header")
 
 

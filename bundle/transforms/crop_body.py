@@ -8,9 +8,10 @@ import numpy as np
 import torch
 from monai.config import KeysCollection
 from monai.data.meta_tensor import MetaTensor
-from monai.data.utils import affine_to_spacing
 from monai.transforms import Crop, Cropd
 from scipy import ndimage
+
+from bundle import grids
 
 
 class CropBodyd(Cropd):
@@ -65,7 +66,7 @@ def body_slices(image: torch.Tensor, *, margin: float, threshold: float, step: f
     """
     shape = image.shape[1:]
     # from the affine itself: `MetaTensor.pixdim` of MONAI 1.6 lacks an axis after some ways of adding the channel
-    spacing = affine_to_spacing(image.affine, len(shape)).tolist() if isinstance(image, MetaTensor) else [1.0] * len(shape)
+    spacing = grids.spacing(np.asarray(image.affine)).tolist()[: len(shape)] if isinstance(image, MetaTensor) else [1.0] * len(shape)
     # at least 16 samples along an axis, or small scans would vanish between the samples
     strides = [max(1, min(int(step / max(s, 1e-6)), n // 16)) for s, n in zip(spacing, shape, strict=True)]
     plain = image.as_tensor() if isinstance(image, MetaTensor) else image

@@ -13,6 +13,7 @@ from bundle.data.checks.check import Measured
 from bundle.data.datalist import Case
 from bundle.drawing.figures import new_figure, save_figure
 from bundle.files import write_json
+from bundle.results import outputs
 from bundle.tables import write_csv
 
 
@@ -21,13 +22,13 @@ def write_report(measured: Measured, found: Sequence[rules.Finding], labels: lab
     rows = [_row(measured, case, labels, found) for case in measured.listing.cases]
     summary = summarise(rows, labels, found)
     write_csv(output / "findings.csv", ["level", "code", "case", "file", "problem", "fix"], [finding.row() for finding in found])
-    write_csv(output / "cases.csv", list(rows[0]) if rows else ["case"], rows)
+    write_csv(output / outputs.TABLE, list(rows[0]) if rows else ["case"], rows)
     write_json(output / "summary.json", summary)
     good = [row for row in rows if row["spacing_x"] is not None]
     if good:
         draw(good, measured, labels, output / "distribution.png")
     _print(summary)
-    print(f"written: {output}/findings.csv, cases.csv, summary.json{', distribution.png' if good else ''}")
+    print(f"written: {output}/findings.csv, {outputs.TABLE}, summary.json{', distribution.png' if good else ''}")
 
 
 def summarise(rows: Sequence[Mapping], labels: label_block.Labels, found: Sequence[rules.Finding]) -> dict:

@@ -173,8 +173,8 @@ def _grid(case: Case, file: str, facts: Mapping) -> list[Finding]:
     if not np.isfinite(affine).all():
         row = next(row for row in affine.tolist() if not np.isfinite(row).all())
         return [Finding("error", "affine", case.name, file, f"its affine is not finite ({row})", "write it again with a valid affine")]
-    edges = np.linalg.norm(affine[:3, :3], axis=0)
-    if edges.min() < 1e-3 or abs(np.linalg.det(affine[:3, :3] / edges)) < 1e-3:
+    edges = grids.spacing(affine)
+    if edges.min() < 1e-3 or grids.is_singular(affine):
         problem = f"its affine is singular (voxel edges {_mm(edges)})"
         return [Finding("error", "affine", case.name, file, problem, "write it again with a valid affine")]
     found = []
