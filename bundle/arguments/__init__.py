@@ -5,6 +5,7 @@ tuples and shorter strings of the values. `check` is the first step of `initiali
 what would have no effect, in one line, and puts folder names back as they were typed.
 """
 
+from bundle import own_code
 from bundle.arguments import command_line
 from bundle.arguments.mistakes import install
 
@@ -21,8 +22,9 @@ def check() -> None:
     Values are put right where only one reading is possible ("true" for true, folder names as typed).
 
     Raises:
-        UserError: an unknown key, a value that the key cannot have, overlays that do not combine.
+        UserError: an unknown key, a value that the key cannot have, overlays that do not combine, code of another bundle.
     """
+    own_code.check()
     from bundle.arguments import keys, overlays, paths, values
     from bundle.arguments.config import current
 
