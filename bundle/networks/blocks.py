@@ -52,6 +52,9 @@ def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
     padding: list[int] = []
     for axis in range(x.dim() - 1, 1, -1):
         padding += [0, (multiple - x.shape[axis] % multiple) % multiple]
+    if not torch.jit.is_scripting():
+        if torch.onnx.is_in_onnx_export():  # a file for any size holds the padding, whatever the size of its example
+            return F.pad(x, padding, mode="replicate")
     if sum(padding) == 0:
         return x
     return F.pad(x, padding, mode="replicate")
@@ -59,6 +62,11 @@ def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
 
 def crop(x: Tensor, size: list[int]) -> Tensor:
     """The first `size` voxels of each spatial axis, the counterpart of `pad_to_multiple`."""
+    if not torch.jit.is_scripting():
+        if torch.onnx.is_in_onnx_export():
+            for axis in range(len(size)):
+                x = x.narrow(axis + 2, 0, size[axis])
+            return x
     for axis in range(len(size)):
         if x.shape[axis + 2] != size[axis]:
             x = x.narrow(axis + 2, 0, size[axis])

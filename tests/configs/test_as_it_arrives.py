@@ -126,7 +126,16 @@ def test_inference_from_any_folder(python: str, arrived: Path, tmp_path: Path, w
 def test_training_and_a_mistake_from_elsewhere(python: str, arrived: Path, tmp_path: Path, write_cases) -> None:
     data = write_cases(tmp_path / "data", range(1, 4))
     command = [python, "-m", "monai.bundle", "run", "training", "--config_file", str(arrived / "configs" / "train.json")]
-    command += ["--dataset_dir", str(data), "--output_dir", str(tmp_path / "out"), "--ckpt_dir", str(tmp_path / "out"), "--cache_dir", "None"]
+    command += [
+        "--dataset_dir",
+        str(data),
+        "--output_dir",
+        str(tmp_path / "out"),
+        "--ckpt_dir",
+        str(tmp_path / "out"),
+        "--cache_dir",
+        "None",
+    ]
     command += ["--network_def#channels", "[4,4,8,8,8]", "--patch_size", "[16,16,16]", "--max_epochs", "1", "--val_interval", "1"]
     done = _run([*command, "--num_workers", "0"], tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr

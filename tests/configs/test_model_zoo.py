@@ -21,7 +21,14 @@ def _metadata(repository: Path) -> dict:
 
 
 def test_necessary_and_preferred_files(repository: Path) -> None:
-    for file in ("configs/metadata.json", "LICENSE", "models/model.pt", "configs/inference.json", "docs/README.md", "docs/data_license.txt"):
+    for file in (
+        "configs/metadata.json",
+        "LICENSE",
+        "models/model.pt",
+        "configs/inference.json",
+        "docs/README.md",
+        "docs/data_license.txt",
+    ):
         assert (repository / file).is_file(), file
     listed = [path for path in repository.glob("large_files.*")]
     sizes = {path.name: path.stat().st_size for path in (repository / "models").glob("*.pt")}
