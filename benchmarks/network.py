@@ -1,4 +1,4 @@
-"""Time, memory and operations of the network beside the authors' and MONAI's: `python benchmarks/network.py`.
+"""Time, memory and operations of the network, the authors' and MONAI's: `python benchmarks/network.py`.
 
 Each cell is measured in a process of its own, so that peak memory is that of this cell; the rows take turns, and the best
 of all rounds counts, so that other load on the machine does least harm. What the gates cost is a difference of a few per
@@ -233,7 +233,7 @@ def table(options: argparse.Namespace) -> dict[tuple[str, ...], dict[str, float]
 
 
 def render(results: dict[tuple[str, ...], dict[str, float]], options: argparse.Namespace) -> str:
-    """The results as a table in Markdown; on the CPU, the seconds of all cores together stand in brackets.
+    """The results as a table in Markdown; on the CPU, the seconds of all cores together are in brackets.
 
     On a GPU, the operations per second that it reaches; compare with what the chip is sold for.
     """

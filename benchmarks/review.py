@@ -88,7 +88,7 @@ def _middle(labels: np.ndarray, axis: int) -> int:
 
 
 def write_scans(dataset: Path, out: Path, cases: int) -> None:
-    """Write each of the first scans as it is and damaged, with its labels, unless they stand already."""
+    """Write each of the first scans as it is and damaged, with its labels, unless they exist already."""
     found = sorted((dataset / "labelsTr").glob("*.nii.gz"))[:cases]
     if not found:
         raise SystemExit(f"{dataset}/labelsTr holds no *.nii.gz")

@@ -1,4 +1,4 @@
-"""Synthetic scans beside real ones in the same window, and HU histograms per organ: `python benchmarks/synthetic_beside_real.py`.
+"""Synthetic scans next to real ones in the same window, and HU histograms per organ: `python benchmarks/synthetic_beside_real.py`.
 
 Needs the folder of real CT (`--data`, see docs/README.md). Writes one PNG of less than 500 KB.
 """

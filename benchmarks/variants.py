@@ -1,7 +1,7 @@
 """Every variant of the network trained alike on phantoms, three seeds, paired: `python benchmarks/variants.py FOLDER`.
 
 It says what can be seen of a variant with a short budget on made-up scans, and how large a difference another seed makes. Finished
-trainings are kept in the folder, so the same command goes on after an interruption; `--table` only prints what is there.
+trainings are kept in the folder, so the same command resumes after an interruption; `--table` only prints what is there.
 """
 
 from __future__ import annotations

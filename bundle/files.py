@@ -26,7 +26,7 @@ ABANDONED = 24 * 3600.0
 
 @contextmanager
 def written_aside(path: str | os.PathLike, *, alone: bool = False) -> Iterator[Path]:
-    """Give a hidden path beside `path` to write to; when the block ends well it is renamed to `path`, otherwise removed.
+    """Give a hidden path next to `path` to write to; when the block ends well it is renamed to `path`, otherwise removed.
 
     Folders that are missing are made. An `OSError` of the block names `path`.
 
@@ -47,7 +47,7 @@ def written_aside(path: str | os.PathLike, *, alone: bool = False) -> Iterator[P
 
 
 def aside_path(path: str | os.PathLike) -> Path:
-    """A hidden path beside `path` that says which process on which machine writes it; it fits wherever `path` fits."""
+    """A hidden path next to `path` that says which process on which machine writes it; it fits wherever `path` fits."""
     path = Path(path)
     owner = f".{place()}.{os.getpid()}{ASIDE}"
     name = path.name

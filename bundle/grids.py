@@ -11,9 +11,9 @@ import numpy as np
 SHEAR_TOLERANCE = 1e-3
 # ... above which a quaternion does not describe it any more
 QFORM_TOLERANCE = 1e-4
-# ... above which a person is told that the axes are not at right angles: half a degree
+# ... above which a person is warned that the axes are not at right angles: half a degree
 TOLD_TOLERANCE = float(np.sin(np.radians(0.5)))
-# how far apart, in voxels, corners of the same grid may lie: far above what headers round, far below what a shift shows
+# how far apart, in voxels, corners of the same grid may be: far above what headers round, far below what a shift shows
 SAME_GRID_VOXELS = 0.05
 
 Axes = list[tuple[int, int]]

@@ -18,7 +18,7 @@ from bundle.errors import UserError
 from bundle.json_input import kind, read_object
 
 Labels = Mapping[str, int | Sequence[int]]
-# how far a stored value may be from the whole number it stands for: scaled and resampled label maps hold 0.99999994 for 1.
+# how far a stored value may be from the whole number it means: scaled and resampled label maps hold 0.99999994 for 1.
 # Scoring, the check and training all use it
 TOLERANCE = 1e-3
 IGNORE = "ignore"  # nnU-Net's name for voxels that nobody labelled
@@ -106,7 +106,7 @@ def names(labels: Labels) -> list[str]:
 
 
 def values(labels: Labels) -> list[list[int]]:
-    """For each channel of the network, the values that stand for it in label files."""
+    """For each channel of the network, the values that mean it in label files."""
     check(labels)
     return [_as_list(value) for value in labels.values()]
 

@@ -1,6 +1,6 @@
 """How much memory and how many processors this process may use: the least of host, container and its own limits.
 
-`psutil.virtual_memory` and `os.cpu_count` tell what the host has. In a container, or as a job of a cluster, less may be used, and
+`psutil.virtual_memory` and `os.cpu_count` report what the host has. In a container, or as a job of a cluster, less may be used, and
 who takes more is killed (memory) or slowed down (threads).
 """
 

@@ -24,7 +24,7 @@ from typing import Any
 from bundle.errors import UserError
 
 TIMEOUT_S = 900.0
-# what ITK's own libraries and threads may take beside the voxels
+# what ITK's own libraries and threads may take besides the voxels
 BESIDE_THE_VOXELS = 256 << 20
 ALIGNMENT = 64
 OUT_OF_MEMORY = ("bad_alloc", "bad alloc", "failed to allocate", "unable to allocate", "out of memory", "cannot allocate")
@@ -39,7 +39,7 @@ def call(
 ) -> Any:
     """Call `module:function` with `args` in the reader's process and return its result; arrays come back without a copy.
 
-    Calls from several threads wait for each other. Arrays of the result lie in memory that both processes share, and can be
+    Calls from several threads wait for each other. Arrays of the result are in memory that both processes share, and can be
     written to. Contiguous arrays (C or Fortran order) cost one copy in the child and none here.
 
     Args:
@@ -102,7 +102,7 @@ class _Reader:
             except (EOFError, BrokenPipeError, ConnectionResetError):
                 raise self._crash(where, memory_gb) from None
             except BaseException:
-                self.stop()  # what the child would answer later is no answer to the next call
+                self.stop()  # what the child would answer later does not belong to the next call
                 raise
             if self.process is not None:
                 self.send.send("taken")
@@ -256,7 +256,7 @@ def _lower(kind: int, value: int) -> None:
 
 
 def _private_bytes() -> int:
-    """What RLIMIT_DATA counts, where the system tells it."""
+    """What RLIMIT_DATA counts, where the system reports it."""
     with contextlib.suppress(OSError), open("/proc/self/status") as status:
         for line in status:
             if line.startswith("VmData:"):

@@ -179,7 +179,7 @@ def _colour(value: Any, name: str, where: str | os.PathLike) -> Colour:
 
 
 def _code(said: Mapping[str, Any], code: str, meaning: str, name: str, scheme: str) -> Code:
-    """A code with its meaning, which DICOM wants beside it; 16 and 64 letters are DICOM's limits."""
+    """A code with its meaning, which DICOM wants with it; 16 and 64 letters are DICOM's limits."""
     value, words = str(said[code]), str(said.get(meaning, name if code == "code" else ""))
     if not value or len(value) > 16 or not words or len(words) > 64 or not scheme or len(scheme) > 16:
         fix = f"give {code} (at most 16 letters), {meaning} (at most 64) and scheme (at most 16)"

@@ -1,4 +1,4 @@
-"""Nothing that the bundle starts reports its use: packages that do so by default are told not to, before they are imported."""
+"""Nothing that the bundle starts reports its use: it is switched off in packages that do so by default, before they are imported."""
 
 from __future__ import annotations
 

@@ -77,7 +77,7 @@ def _check_file(file: str) -> None:
 
 
 def _without_macros(words: Sequence[str], line: CommandLine) -> list[str]:
-    """The words, where a folder whose name begins with `%` is no macro of MONAI."""
+    """The words, so that a folder whose name begins with `%` is not taken for a macro of MONAI."""
     changed = list(words)
     for key in (*NEEDED, *OPTIONAL):
         value = line.values.get(key)

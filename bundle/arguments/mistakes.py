@@ -49,7 +49,7 @@ def hook(kind: type[BaseException], error: BaseException, trace: TracebackType |
 
 
 def one_line(error: BaseException) -> tuple[str, int] | None:
-    """The line and the exit code that stand for an error; None for an error of the code, which needs its traceback.
+    """The line and the exit code for an error; None for an error of the code, which needs its traceback.
 
     MONAI's config parser wraps what happens inside it, so the causes of an error are looked at as well.
     """

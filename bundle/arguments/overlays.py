@@ -1,4 +1,4 @@
-"""Which configs can be combined: each overlay says what it may lie on, and two that contradict each other are refused.
+"""Which configs can be combined: each overlay says what it may be put on, and two that contradict each other are refused.
 
 An overlay names itself in the key `+overlays`: `{"finetune": ["train"]}` means that finetune.json is given after train.json. One of
 the configs in the list must come before it; it may change the keys of all of them. `not NAME` excludes one. Other overlays must not
@@ -22,7 +22,7 @@ MERGE = "+"
 
 
 def check(parser: ConfigParser, line: CommandLine) -> None:
-    """Refuse overlays without what they lie on, and pairs that do not combine.
+    """Refuse overlays without their base, and pairs that do not combine.
 
     Raises:
         UserError: such an overlay or pair.
@@ -34,7 +34,7 @@ def check(parser: ConfigParser, line: CommandLine) -> None:
         content = read(file)
         if name not in names and name in (content.get(f"{MERGE}overlays") or {}):
             fix = f"give it after {_bases(content, name)}"
-            raise UserError(file, "this overlay is given before the config that it lies on", fix)
+            raise UserError(file, "this overlay is given before the config that it changes", fix)
     for place, name in enumerate(names):
         _check_place(name, declared[name], names[:place], names)
     contents = {name: keys_of(read(files[name]) if name in files else shipped(name)) for name in names if declared[name]}
@@ -47,7 +47,7 @@ def check(parser: ConfigParser, line: CommandLine) -> None:
 
 
 def check_order(files: Sequence[str]) -> None:
-    """Refuse overlays that are given before what they lie on, by the files alone: MONAI cannot merge them.
+    """Refuse overlays that are given before their base, by the files alone: MONAI cannot merge them.
 
     Raises:
         UserError: such an overlay.
@@ -60,7 +60,7 @@ def check_order(files: Sequence[str]) -> None:
 
 
 def keys_of(content: Mapping[str, Any]) -> dict[str, Any]:
-    """The ids that an overlay sets, with their values; what it adds to a list or block is no change of what is there."""
+    """The ids that an overlay sets, with their values; what it adds to a list or block does not change what is there."""
     return {normal(key): value for key, value in content.items() if not key.startswith((MERGE, "_"))}
 
 
@@ -68,7 +68,7 @@ def _check_place(name: str, wanted: Any, before: list[str], names: list[str]) ->
     bases = [base for base in wanted if not base.startswith("not ")]
     if bases and not any(base in before for base in bases):
         fix = f"give {' or '.join(f'{base}.json' for base in bases)} before it"
-        raise UserError(f"{name}.json", "this overlay is not given after the config that it lies on", fix)
+        raise UserError(f"{name}.json", "this overlay is not given after the config that it changes", fix)
     for excluded in (base.removeprefix("not ") for base in wanted if base.startswith("not ")):
         if excluded in names:
             raise UserError(f"{name}.json", f"it cannot be combined with {excluded}.json", "leave one of the two out")
@@ -85,7 +85,7 @@ def _check_pair(first: str, second: str, contents: Mapping[str, Mapping[str, Any
 
 
 def _check_effect(name: str, contents: Mapping[str, Mapping[str, Any]], config: Mapping[str, Any], base: str | None) -> None:
-    """Refuse an overlay one of whose keys is used where it lies alone on its base, but by nothing in this combination."""
+    """Refuse an overlay one of whose keys is used where it is alone on its base, but by nothing in this combination."""
     used = references(config)
     idle = [key for key in contents[name] if not any(touches(key, other) for other in used)]
     if not idle or base is None:

@@ -67,7 +67,7 @@ def _check(function: Callable, verb: str, words: Sequence[str]) -> None:
 
 
 def _full(key: str, value: str | None, parameters: dict[str, inspect.Parameter]) -> str | None:
-    """The parameter that a typed name stands for: its own, one letter of it, or `no` before it (fire's ways)."""
+    """The parameter that a typed name means: its own, one letter of it, or `no` before it (fire's ways)."""
     if key in parameters:
         return key
     if value is None and key.startswith("no") and key[2:] in parameters:

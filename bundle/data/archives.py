@@ -71,7 +71,7 @@ def _inner(path: str | os.PathLike, entry: zipfile.ZipInfo) -> Path:
     """Where an entry goes within the folder; Windows' separators are taken as such."""
     inner = PurePosixPath(entry.filename.replace("\\", "/"))
     if inner.is_absolute() or ".." in inner.parts or not inner.parts or (len(inner.parts[0]) == 2 and inner.parts[0][1] == ":"):
-        raise UserError(path, f"it names a place outside itself ({entry.filename[:100]!r})", "do not unpack it: it was made to do harm")
+        raise UserError(path, f"it names a file outside the archive ({entry.filename[:100]!r})", "do not unpack it: it was made to do harm")
     return Path(*inner.parts)
 
 

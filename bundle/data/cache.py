@@ -36,11 +36,11 @@ class CachedDataset(PersistentDataset):
 
     What MONAI's lacks:
 
-    - its key is the file's path: an image replaced under the same name goes on giving the old data. Here size and time of
+    - its key is the file's path: an image replaced under the same name keeps giving the old data. Here size and time of
       every file are in the key, and the preprocessing's own definition: each deterministic transform with its arguments,
       the bundle's own code behind it, the versions of MONAI and torch;
     - it writes to the system's temporary folder and moves across disks, which is a copy that can be cut short. Here an
-      entry is written beside its target and renamed; an entry that does not load is made again, whatever the error;
+      entry is written to another name and renamed; an entry that does not load is made again, whatever the error;
     - its `set_data` deletes the cache folder;
     - the random state runs on from item to item, so a resumed training cannot draw the same. Here `seed`, the epoch and
       the index seed each item, whatever the number of workers.
@@ -101,7 +101,7 @@ class CachedDataset(PersistentDataset):
         return made
 
     def _write(self, entry: Any, path: Path) -> None:
-        """Write beside the target and rename: a reader finds the whole entry or none. A full disk costs the cache, not the run."""
+        """Write to another name and rename: a reader finds the whole entry or none. A full disk costs the cache, not the run."""
         try:
             with written_aside(path) as aside:
                 torch.save(entry, aside)
@@ -109,7 +109,7 @@ class CachedDataset(PersistentDataset):
             if not self._full[0]:
                 self._full[0] = 1
                 words = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no space'}"
-                warnings.warn(f"the cache {self.cache_dir} cannot be written ({words}): going on without writing more", stacklevel=2)
+                warnings.warn(f"the cache {self.cache_dir} cannot be written ({words}): continuing without writing more", stacklevel=2)
 
 
 def _named(made: Any, item: Any) -> Any:
@@ -233,7 +233,7 @@ def _usable(cache_dir: str | os.PathLike | None) -> str | os.PathLike | None:
     try:
         Path(cache_dir).mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        warnings.warn(f"the cache {cache_dir} cannot be made ({error}): going on without it", stacklevel=3)
+        warnings.warn(f"the cache {cache_dir} cannot be made ({error}): continuing without it", stacklevel=3)
         return None
     remove_unfinished(cache_dir)
     return cache_dir

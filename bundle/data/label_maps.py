@@ -32,7 +32,7 @@ def case_name(path: str | os.PathLike) -> str:
 def find(where: str | os.PathLike | Iterable[str | os.PathLike] | Mapping[str, str | os.PathLike]) -> dict[str, Path]:
     """The label maps of a folder (searched recursively), a file, or a list of files, by case name; or those given by name.
 
-    Where a folder holds `<case>_seg`, what lies beside it for the same case is left alone: the scan, probabilities, attention
+    Where a folder holds `<case>_seg`, what else is there for the same case is left alone: the scan, probabilities, attention
     maps. Hidden files are left alone. Files of one name in several sub-folders get the sub-folder into their name.
 
     Raises:
@@ -60,7 +60,7 @@ def find(where: str | os.PathLike | Iterable[str | os.PathLike] | Mapping[str, s
             folder = "" if base is None or base == path else path.parent.relative_to(base).as_posix()
             key = name if len(paths) == 1 or folder in ("", ".") else f"{folder}/{name}"
             if key in named:
-                raise UserError(path, f"is the second label map of case '{key}', beside {named[key]}", "remove or rename one of them")
+                raise UserError(path, f"is the second label map of case '{key}'; the other is {named[key]}", "remove or rename one of them")
             named[key] = path
     return dict(sorted(named.items()))
 
@@ -74,7 +74,7 @@ def _search(folder: Path) -> list[Path]:
 
 
 def _belongs(path: Path, marked: set[tuple[Path, str]]) -> bool:
-    """Whether a file is of a case that has a label map by the name of `<case>_seg` beside it."""
+    """Whether a file is of a case that has a label map by the name of `<case>_seg` next to it."""
     name = stem(path)
     return (path.parent, name) in marked or (path.parent, BESIDE.sub("", name)) in marked
 

@@ -139,7 +139,7 @@ def _entry(place: str, value: Any, section: str | None, mistakes: Mistakes) -> E
         if (path is None and key == "label" and key not in value) or (isinstance(path, str) and path.strip() and "\0" not in path):
             continue
         what = "is not there" if key not in value else "is empty" if path == "" else f"is {kind(path)}"
-        fix = 'write {"image": "path", "label": "path"}; several images a case are not supported'
+        fix = 'write {"image": "path", "label": "path"}; several images per case are not supported'
         mistakes.add(f"{key} of another type", f"{place}.{key} {what}: it names no {key} file", fix)
         good = False
     fold, group, case = (value.get(key) for key in ("fold", "group", "case"))
@@ -198,10 +198,10 @@ class _Finder:
             names = dict.fromkeys((path, path.replace("\\", "/")))
             paths = [Path(os.path.normpath(base / os.path.expanduser(name))) for name in names for base in self.bases]
             found = (str(wanted) for wanted in paths if os.path.isfile(wanted) or os.path.isdir(wanted))
-            self.known[path] = next(found, None) or next((other for wanted in paths if (other := self._akin(wanted))), None)
+            self.known[path] = next(found, None) or next((other for wanted in paths if (other := self._nearest_file(wanted))), None)
         return self.known[path]
 
-    def _akin(self, wanted: Path) -> str | None:
+    def _nearest_file(self, wanted: Path) -> str | None:
         if not wanted.name.lower().endswith(ENDINGS):
             return None
         if wanted.parent not in self.folders:

@@ -29,7 +29,7 @@ class LoadScand(LoadImaged):
         allow_missing_keys: do not raise where a key is missing.
 
     Raises:
-        UserError: the file is no three-dimensional scan with one value per voxel, or is damaged.
+        UserError: the file is not a three-dimensional scan with one value per voxel, or is damaged.
     """
 
     # MONAI Label sets `_loader.image_only` of whatever is a LoadImaged; nothing here reads it
@@ -56,7 +56,7 @@ class LoadScand(LoadImaged):
 class ScanReader(ImageReader):
     """One CT scan as int16 (where HU are whole numbers) or float32, with its affine in RAS+; anything else is refused.
 
-    `bundle.images.read_scan` behind MONAI's interface. The metadata hold, beside MONAI's own keys, `orientation_known`: whether
+    `bundle.images.read_scan` behind MONAI's interface. The metadata hold, besides MONAI's own keys, `orientation_known`: whether
     the header says which side is which; and `nifti_forms`: the qform and sform of a NIfTI (`bundle.images.forms.Forms`).
     """
 
@@ -79,10 +79,10 @@ class ScanReader(ImageReader):
 
 
 def checked_voxels(values: np.ndarray, where: str) -> np.ndarray:
-    """An array (X, Y, Z) in HU as `ScanReader` would give it: int16 or float32, air in place of what is no number.
+    """An array (X, Y, Z) in HU as `ScanReader` would give it: int16 or float32, air in place of what is not a number.
 
     Raises:
-        UserError: it is no three-dimensional scan with one value per voxel.
+        UserError: it is not a three-dimensional scan with one value per voxel.
     """
     check_grid(where, values.shape, dtype=values.dtype)
     return array_as_scan(values.reshape(values.shape[:3]), where)

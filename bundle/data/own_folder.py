@@ -44,7 +44,7 @@ def claim(folder: Path, verb: str, own: Mapping[str, Any], *, parts: tuple[str, 
                 description, f"the folder holds another data set ({was}), not {now}", "choose another folder, or give --overwrite"
             )
         if differing:
-            for path in _listed(folder, content, parts):
+            for path in _own_files(folder, content, parts):
                 path.unlink(missing_ok=True)
     elif folder.is_dir() and (others := sorted(_others(folder, parts))):
         more = f" and {len(others) - 3} more" if len(others) > 3 else ""
@@ -72,7 +72,7 @@ def _others(folder: Path, parts: tuple[str, ...]) -> Iterator[str]:
             yield path.name
 
 
-def _listed(folder: Path, content: Mapping[str, Any], parts: tuple[str, ...]) -> Iterator[Path]:
+def _own_files(folder: Path, content: Mapping[str, Any], parts: tuple[str, ...]) -> Iterator[Path]:
     """Files that a list names, as far as they are in the folders that the verb writes into."""
     for section in ("training", "validation", "test"):
         entries = content.get(section)

@@ -146,7 +146,7 @@ def _too_few(pool: list[list[str]], with_test: bool, num_folds: int) -> UserErro
     number = len(pool)
     what = "labelled case" if number == len(_flat(pool)) else "patient"
     problem = (
-        f"{num_folds} folds cannot be made of {number} {what}{'s' if number != 1 else ''}{' beside the test set' if with_test else ''}"
+        f"{num_folds} folds cannot be made of {number} {what}{'s' if number != 1 else ''}{' besides the test set' if with_test else ''}"
     )
     fewer = f", or set num_folds to {number}{' or less' if number > 2 else ''}" if number > 1 else ""
     return UserError("num_folds", problem, f"add labelled cases{fewer}")

@@ -1,4 +1,4 @@
-"""The header of a DICOM file: what it is, and of an image where its frames lie, how its pixels are stored, what they mean."""
+"""The header of a DICOM file: what it is, and of an image where its frames are, how its pixels are stored, what they mean."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ MOST_VOXELS_OF_A_PLANE = 1 << 26
 MOST_FRAMES = 1 << 16
 # a plane of air in JPEG 2000 is some 2,500 times smaller
 MOST_COMPRESSION = 10000
-# HU = slope * stored + intercept: what CT, cone beam and rescaled exports use lies far below
+# HU = slope * stored + intercept: what CT, cone beam and rescaled exports use is far below
 MOST_SLOPE, MOST_INTERCEPT = 1e4, 1e6
 EXPORT_AGAIN = "export or copy it again"
-# what may tell apart two images of one series at the same position
+# what may distinguish two images of one series at the same position
 MARKS = (
     "AcquisitionNumber",
     "TemporalPositionIdentifier",
@@ -37,7 +37,7 @@ MARKS = (
 
 @dataclass(frozen=True)
 class Frame:
-    """Where one plane lies (DICOM's LPS, mm) and how its stored values become HU; `rescaled`: whether the header says so itself."""
+    """Where one plane is (DICOM's LPS, mm) and how its stored values become HU; `rescaled`: whether the header says so itself."""
 
     position: tuple[float, ...] | None = None
     directions: tuple[float, ...] | None = None  # along a row, then along a column

@@ -31,7 +31,7 @@ def read_series(files: Sequence[str | os.PathLike]) -> tuple[np.ndarray, np.ndar
         indices to mm, RAS+. A tilted gantry gives a sheared affine.
 
     Raises:
-        UserError: slices are missing, do not belong to one volume, do not say where their voxels lie, or cannot be decoded.
+        UserError: slices are missing, do not belong to one volume, do not say where their voxels are, or cannot be decoded.
     """
     stack = one_stack(files)
     columns, rows, count = stack.shape

@@ -45,7 +45,7 @@ class LeftAlone:
 def find_series(files: Iterable[str | os.PathLike]) -> tuple[list[Series], list[LeftAlone]]:
     """The scans among DICOM files of a whole tree, and what is left alone; never raises for what a file holds.
 
-    One series instance UID is one scan, whatever folders its slices lie in and whatever else their headers say, unless two
+    One series instance UID is one scan, whatever folders its slices are in and whatever else their headers say, unless two
     folders hold the same slices: then each folder is a scan. Files that cannot be read are a `Series` with a problem each.
     """
     found: list[Series] = []
@@ -151,7 +151,7 @@ def _marks(header: Header) -> list[object]:
 
 
 def _of_one_study(headers: list[Header]) -> tuple[list[Series], list[tuple[str, str]]]:
-    """As `_arranged`; files that are no scan together and name several patients or studies are taken apart by these."""
+    """As `_arranged`; files that are not a scan together and name several patients or studies are taken apart by these."""
     found, left = _arranged(headers)
     studies: dict[tuple[str, str], list[Header]] = defaultdict(list)
     for header in headers:
@@ -227,9 +227,9 @@ def _other_plane(plane: Plane, usual: Plane, without: str) -> UserError:
 
 
 def _no_volume(groups: list[list[Plane]]) -> str | None:
-    """What pictures are that plainly are no stack of slices: scouts, or one slice again and again; otherwise None."""
+    """What pictures are that plainly are not a stack of slices: scouts, or one slice again and again; otherwise None."""
     planes = [plane for group in groups for plane in group]
-    # scouts stand upright, slices of a CT do not
+    # scouts are upright, slices of a CT are not
     upright = len(planes) == 1 and abs(directions(planes)[2][2]) < 0.5
     if len(planes) < FEW and len(groups) == len(planes) and (len(planes) > 1 or upright):
         return "localizer"
@@ -239,7 +239,7 @@ def _no_volume(groups: list[list[Plane]]) -> str | None:
 
 
 def _continues(stack: Stack, plane: Plane) -> bool:
-    """Whether a plane of another orientation or matrix is one of the stack: it lies where the next slice would, or differs only in
+    """Whether a plane of another orientation or matrix is one of the stack: it is where the next slice would be, or differs only in
     being turned within its plane, which no scanner does within a series."""
     corner = np.linalg.solve(stack.affine, [*(np.array(plane.frame.position) * [-1, -1, 1]), 1.0])[:3]
     count = len(stack.planes)

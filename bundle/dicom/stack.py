@@ -14,11 +14,11 @@ from bundle.errors import UserError
 
 # how far one gap between slices may be from the usual one, as a share of it and in mm: the smaller counts
 GAP_TOLERANCE, GAP_TOLERANCE_MM = 0.25, 1.0
-# how far a slice may lie from its place on the even grid, likewise
+# how far a slice may be from its place on the even grid, likewise
 PLACE_TOLERANCE, PLACE_TOLERANCE_MM = 0.5, 1.0
 # directions that differ by less (half a degree) are rounding; ratio of two pixel spacings, likewise
 SAME_DIRECTION, SAME_SPACING = 0.01, 1e-3
-# slices closer than this share of the usual gap, or this many mm, lie at the same position
+# slices closer than this share of the usual gap, or this many mm, are at the same position
 SAME_PLACE, SAME_PLACE_MM = 0.05, 1e-3
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 WHOLE_SERIES, APART = "export the whole series", "export each phase or reconstruction as a series of its own"
@@ -33,7 +33,7 @@ class Plane:
 
     @property
     def frame(self) -> Frame:
-        """Where it lies."""
+        """Where it is."""
         return self.header.frames[self.index]
 
     @property
@@ -67,7 +67,7 @@ def checked_planes(headers: Sequence[Header]) -> list[Plane]:
     """The planes of these files.
 
     Raises:
-        UserError: one of them has a problem, or does not say where its voxels lie or how large they are.
+        UserError: one of them has a problem, or does not say where its voxels are or how large they are.
     """
     for header in headers:
         if header.problem is not None:
@@ -82,7 +82,7 @@ def _check_place(plane: Plane) -> None:
     frame, file = plane.frame, plane.header.file
     of = "" if len(plane.header.frames) == 1 else f" of frame {plane.index + 1}"
     if frame.spacing is None:
-        fix = "export the series again with this element; ImagerPixelSpacing and NominalScannedPixelSpacing do not stand for it"
+        fix = "export the series again with this element; ImagerPixelSpacing and NominalScannedPixelSpacing do not replace it"
         raise UserError(file, f"PixelSpacing (0028,0030){of} is missing, so the size of its voxels is not known", fix)
     if min(frame.spacing) < 1e-3 or max(frame.spacing) > 1e3:
         raise UserError(file, f"PixelSpacing (0028,0030){of} is {frame.spacing[0]:g}, {frame.spacing[1]:g} mm", "repair the header")
@@ -172,7 +172,7 @@ def _check_rescale(planes: Sequence[Plane]) -> None:
 
 
 def _without_copies(ordered: list[Plane], normal: np.ndarray) -> tuple[list[Plane], list[Plane]]:
-    """The planes without those that are there twice; `UserError` where different ones lie at the same position."""
+    """The planes without those that are there twice; `UserError` where different ones are at the same position."""
     along = np.array([normal @ plane.frame.position for plane in ordered])
     gaps = np.diff(along)
     # a few gaps may be far larger than the others, and half of them or more may be 0
@@ -195,7 +195,7 @@ def _without_copies(ordered: list[Plane], normal: np.ndarray) -> tuple[list[Plan
 
 def _clash(kept: list[Plane], clashes: list[tuple[Plane, Plane]]) -> UserError:
     one, other = clashes[0]
-    what = f"{one.name} and {other.name} lie at the same position" + (f", like {len(clashes) - 1} more" if len(clashes) > 1 else "")
+    what = f"{one.name} and {other.name} are at the same position" + (f", like {len(clashes) - 1} more" if len(clashes) > 1 else "")
     mark = next((name for name in MARKS if one.header.marks.get(name) != other.header.marks.get(name)), None)
     if mark is not None:
         values = " and ".join(plane.header.marks.get(mark, "none")[:40] for plane in (one, other))
@@ -236,12 +236,12 @@ def _even_step(positions: np.ndarray, planes: Sequence[Plane], where: str) -> np
     odd = np.abs(gaps - usual)
     worst = int(odd.argmax())
     if odd[worst] > min(GAP_TOLERANCE * usual, GAP_TOLERANCE_MM):
-        problem = f"between {planes[worst].name} and {planes[worst + 1].name} lie {gaps[worst]:.2f} mm, between other slices {usual:.2f} mm"
+        problem = f"{planes[worst].name} and {planes[worst + 1].name} are {gaps[worst]:.2f} mm apart, other slices {usual:.2f} mm"
         missing = gaps[worst] > usual * (2 - GAP_TOLERANCE)
         raise UserError(where, problem + (": slices are missing" if missing else ": the gaps differ"), WHOLE_SERIES)
     if far > min(PLACE_TOLERANCE * usual, PLACE_TOLERANCE_MM):
         problem = (
-            f"gaps between slices are {gaps.min():.2f} to {gaps.max():.2f} mm: on an even grid a slice would lie {far:.1f} mm off its place"
+            f"gaps between slices are {gaps.min():.2f} to {gaps.max():.2f} mm: on an even grid a slice would be {far:.1f} mm off its place"
         )
         raise UserError(where, problem, "export the series with even gaps")
     return step

@@ -26,7 +26,7 @@ def row(
 ) -> Image.Image:
     """Pictures side by side at one scale, with the letters of the directions and a scale bar.
 
-    `draw(window, (width, height))` gives each picture, (height, width, 3) uint8; `name` stands on the first one.
+    `draw(window, (width, height))` gives each picture, (height, width, 3) uint8; `name` is written on the first one.
     """
     widths, heights = sum(w.size_mm[1] for w in windows), max(w.size_mm[0] for w in windows)
     scale = min((width - GAP * (len(windows) - 1)) / widths, max_height / heights, MAX_PIXELS_PER_MM)

@@ -56,7 +56,7 @@ class Window:
 
 
 class Views:
-    """Pictures of volumes that lie on one grid; volumes are only viewed, never copied.
+    """Pictures of volumes on one grid; volumes are only viewed, never copied.
 
     Args:
         affine: (4, 4), from voxel indices to RAS+ millimetres; oblique axes count as the nearest of R, A, S.
@@ -66,7 +66,7 @@ class Views:
     def __init__(self, affine: np.ndarray, shape: Sequence[int]) -> None:
         affine = np.asarray(affine, dtype=float)
         orientation = io_orientation(affine)
-        # a degenerate affine leaves axes without a direction: show the array as it lies
+        # a degenerate affine leaves axes without a direction: show the array as it is stored
         self.orientation = np.array([[0, 1], [1, 1], [2, 1]]) if np.isnan(orientation).any() else orientation.astype(int)
         self.source = source = np.argsort(self.orientation[:, 0])
         self.shape = tuple(int(shape[axis]) for axis in source)

@@ -62,14 +62,14 @@ def compare(
 ) -> list[Effect]:
     """Compare two or more scored runs on the same cases; the first is the one that the others are held against.
 
-    With `side_by_side`, runs on different cases stand in one table, as the 120/30 and 30/120 splits in the paper's Table 1: tests are
+    With `side_by_side`, runs on different cases are put into one table, as the 120/30 and 30/120 splits in the paper's Table 1: tests are
     made between runs on the same cases only, each against the first of these.
 
     Writes `comparison.md` (the paper's Table 1 and the tests), `comparison.csv` (every structure and metric) and
     `comparison.png` (the effect per case).
 
     Args:
-        runs: folders with a `metrics.csv`, or such files. `run.json` or `experiment.json` beside it may hold `parameters`
+        runs: folders with a `metrics.csv`, or such files. `run.json` or `experiment.json` next to it may hold `parameters`
             and `seconds_per_case`.
         output_dir: gets the three files.
         names: a name per run for the tables; the folders' names by default.
@@ -96,7 +96,7 @@ def compare(
     groups = _groups(columns) if side_by_side else [columns]
     for group in groups:
         _check_cases(group)
-    kept = _structures(columns, _listed(structures))
+    kept = _structures(columns, _as_list(structures))
     pairs = [(group[0], other) for group in groups for other in group[1:]]
     effects = [
         _effect(base, other, structure, key, resamples, seed) for key in _metrics(columns) for base, other in pairs for structure in kept
@@ -194,13 +194,13 @@ def _read_run(path: Path, name: str) -> Run:
 
 
 def _names(runs: Sequence[str], names: Sequence[str] | str | None) -> list[str]:
-    found = _listed(names) or [Path(run).resolve().name if Path(run).is_dir() else Path(run).resolve().parent.name for run in runs]
+    found = _as_list(names) or [Path(run).resolve().name if Path(run).is_dir() else Path(run).resolve().parent.name for run in runs]
     if len(found) != len(runs):
         raise UserError("names", f"{len(found)} names for {len(runs)} runs", "give one per run, separated by commas")
     return [name if found.count(name) == 1 else str(run) for name, run in zip(found, runs, strict=True)]
 
 
-def _listed(items: Sequence[str] | str | None) -> list[str]:
+def _as_list(items: Sequence[str] | str | None) -> list[str]:
     if items is None:
         return []
     return [item.strip() for item in items.split(",")] if isinstance(items, str) else [str(item) for item in items]

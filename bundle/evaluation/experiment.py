@@ -22,7 +22,7 @@ from bundle.results import outputs
 
 # what a trained network and its inference must agree on: taken from the training configuration, given to inference
 SHARED = ("labels", "network_def", "spacing", "hu_range")
-# keys of `monai.bundle run` itself: they cannot stand in a config
+# keys of `monai.bundle run` itself: they cannot be in a config
 RUN_KEYS = ("meta_file", "logging_file", "tracking", "args_file", "init_id", "final_id")
 Names = str | Sequence[str]
 
@@ -39,7 +39,7 @@ def experiment(
     train_only: bool = False,
     **overrides: Any,
 ) -> dict | None:
-    """Train, predict and score all folds of a configuration with one command; the same command goes on after an interruption.
+    """Train, predict and score all folds of a configuration with one command; the same command resumes after an interruption.
 
     Below `output_dir`: `fold_K/` (training and its checkpoints, `evaluation/` with label maps and scores of the held-out
     cases) and, once every fold is there, `metrics.csv` and `summary.json` over the cases of all folds, as `compare` reads
@@ -57,7 +57,7 @@ def experiment(
         name: of the experiment, for tables; the folder's name by default.
         checkpoint: `last` scores the weights of the last epoch; `best` those with the best validation Dice, which were
             chosen on the cases that they are scored on and look better than they are.
-        train_only: stop before the held-out cases are predicted; the command without it goes on there.
+        train_only: stop before the held-out cases are predicted; the command without it continues there.
         overrides: any key of the training config: `--dataset_dir D --max_epochs 50 --train_size 20`.
 
     Returns:
@@ -68,16 +68,16 @@ def experiment(
             cannot be scored: the table is of all of them or is not written.
     """
     output = Path(str(output_dir)).resolve()
-    files = [_config(item) for item in _listed(config_file) + _listed(overlays)]
+    files = [_config(item) for item in _as_list(config_file) + _as_list(overlays)]
     merged, split = _merged(files, overrides)
     if checkpoint not in ("last", "best"):
         raise UserError("checkpoint", f"'{checkpoint}' is not a choice", "use last or best")
     shared = output / "shared.json"
-    inference = [*(_config(item) for item in _listed(inference_config)), str(shared)]
+    inference = [*(_config(item) for item in _as_list(inference_config)), str(shared)]
     wanted = _folds(folds, split.num_folds)
     held_out = _held_out(merged, split)
     plan = {"name": name or output.name, "checkpoint": checkpoint, "config": merged}
-    _claim(output, plan)
+    _check_or_write_plan(output, plan)
     write_json(shared, {key: merged[key] for key in SHARED if key in merged})
     for fold in wanted:
         folder, own = output / f"fold_{fold}", replace(split, fold=fold)
@@ -103,7 +103,7 @@ def _folds(wanted: Names | int | None, total: int) -> list[int]:
     if wanted is None:
         return list(range(total))
     try:
-        chosen = [int(fold) for fold in _listed(wanted)]
+        chosen = [int(fold) for fold in _as_list(wanted)]
     except ValueError as error:
         raise UserError("folds", f"its value is {wanted!r}", 'use numbers from 0 up, separated by commas: "0,2"') from error
     strange = [fold for fold in chosen if not 0 <= fold < total]
@@ -173,11 +173,13 @@ def _evaluate(
         lost = sorted(set(held_out) - _segmented(output))
         if not lost:
             raise
-        problem = f"{len(lost)} of {len(held_out)} held-out cases could not be segmented: {_some(lost)}"
-        raise UserError(what, problem, "mend these scans (see the messages above); the same command then goes on from here") from error
+        problem = f"{len(lost)} of {len(held_out)} held-out cases could not be segmented: {_first_names(lost)}"
+        raise UserError(what, problem, "repair these scans (see the messages above), then run the same command again") from error
     missing = sorted(set(held_out) - _scored_cases(output))
     if missing:
-        raise UserError(output / "metrics.csv", f"lacks {len(missing)} held-out cases: {_some(missing)}", "run the same command again")
+        raise UserError(
+            output / "metrics.csv", f"lacks {len(missing)} held-out cases: {_first_names(missing)}", "run the same command again"
+        )
     write_json(folder / "scored.json", {"fold": split.fold, "cases": len(held_out)})
 
 
@@ -200,7 +202,7 @@ def _scored_cases(evaluation: Path) -> set[str]:
     return {row["case"] for row in read_metrics(table)} if table.is_file() else set()
 
 
-def _some(names: Sequence[str]) -> str:
+def _first_names(names: Sequence[str]) -> str:
     return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
 
 
@@ -240,7 +242,9 @@ def _run(what: str, files: Sequence[str], keys: Mapping[str, Any], keys_file: Pa
     path = os.pathsep.join(part for part in (root(), os.environ.get("PYTHONPATH", "")) if part)
     done = subprocess.run([sys.executable, "-m", "monai.bundle", "run", *command], env={**os.environ, "PYTHONPATH": path})
     if done.returncode:
-        raise UserError(title, f"ended with exit code {done.returncode}", "read the messages above; the same command goes on from here")
+        raise UserError(
+            title, f"ended with exit code {done.returncode}", "read the messages above, then run the same command again: it resumes here"
+        )
 
 
 def _merged(files: Sequence[str], overrides: Mapping[str, Any]) -> tuple[dict, Split]:
@@ -276,8 +280,8 @@ def _merged(files: Sequence[str], overrides: Mapping[str, Any]) -> tuple[dict, S
     return kept, split
 
 
-def _claim(output: Path, plan: Mapping[str, Any]) -> None:
-    """Refuse a folder that holds another experiment."""
+def _check_or_write_plan(output: Path, plan: Mapping[str, Any]) -> None:
+    """Write the plan of a new experiment; refuse a folder that holds another one."""
     path = output / "plan.json"
     plan = json.loads(json.dumps(plan))
     if path.is_file():
@@ -285,7 +289,7 @@ def _claim(output: Path, plan: Mapping[str, Any]) -> None:
         if found != plan:
             ours, theirs = ({**part, **(part["config"] if isinstance(part.get("config"), dict) else {})} for part in (plan, found))
             changed = sorted(key for key in ours.keys() | theirs.keys() if key != "config" and ours.get(key) != theirs.get(key))
-            text = ", ".join(f"{key}: {theirs.get(key)} there, {ours.get(key)} now" for key in changed[:5])
+            text = ", ".join(f"{key} was {theirs.get(key)}, is {ours.get(key)} now" for key in changed[:5])
             raise UserError(output, f"holds another experiment ({text})", "choose another folder, or remove this one")
     output.mkdir(parents=True, exist_ok=True)
     write_json(path, plan)
@@ -313,7 +317,7 @@ def _parameters(checkpoint: Path) -> int | None:
 
 
 def _seconds(folders: Sequence[Path]) -> float | None:
-    """Mean seconds of the network per case, where the runs' `run.json` tell them."""
+    """Mean seconds of the network per case, where the runs' `run.json` have them."""
     values = []
     for folder in folders:
         path = folder / "evaluation" / outputs.RECORD
@@ -322,7 +326,7 @@ def _seconds(folders: Sequence[Path]) -> float | None:
     return sum(values) / len(values) if values else None
 
 
-def _listed(items: Names | int) -> list[str]:
+def _as_list(items: Names | int) -> list[str]:
     if isinstance(items, str):
         return [item.strip() for item in items.split(",") if item.strip()]
     return [str(items)] if isinstance(items, int) else [str(item) for item in items]

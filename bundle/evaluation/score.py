@@ -58,7 +58,7 @@ def score(
     Args:
         predictions, references: a folder (searched recursively), a file, a list of files, or files by case name.
         output_dir: gets the two files.
-        labels: the `labels` block, or a JSON file that has one; without it `labels.json` or else `dataset.json` beside the
+        labels: the `labels` block, or a JSON file that has one; without it `labels.json` or else `dataset.json` next to the
             references, else the block of `configs/inference.json`.
         cases: score these only (a validation split); each must be there on both sides.
         allow_missing: score the cases that are on both sides, and list the others at the end and in `summary.json`.
@@ -199,14 +199,14 @@ def _match(predicted: Mapping, expected: Mapping, cases: Sequence[str] | None, *
         fix = f"name them {outputs.label_map('<case>')} or <case>.nii.gz"
         raise UserError("predictions and references", problem, fix)
     sides = (("prediction", expected.keys() - predicted.keys()), ("reference", predicted.keys() - expected.keys()))
-    lost = [f"no {what} for {_some(sorted(names))}" for what, names in sides if names]
+    lost = [f"no {what} for {_first_names(sorted(names))}" for what, names in sides if names]
     if lost and not allow_missing:
         fix = "add the missing files; --allow_missing true scores the other cases"
         raise UserError("predictions and references", f"not every case is on both sides: {'; '.join(lost)}", fix)
     return both
 
 
-def _some(names: Sequence[str]) -> str:
+def _first_names(names: Sequence[str]) -> str:
     return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
 
 
@@ -222,7 +222,7 @@ def _check_grids(pairs: Mapping[str, tuple[Path, Path]]) -> list[tuple]:
         jobs.append((name, prediction, reference, axes, int(np.prod(mine[0]))))
     if problems:
         listed = "; ".join(text for _, text in problems[:10]) + (f" (and {len(problems) - 10} more)" if len(problems) > 10 else "")
-        problem = f"{len(problems)} of {len(jobs)} label maps lie on another grid than the reference: {listed}"
+        problem = f"{len(problems)} of {len(jobs)} label maps are on another grid than their references: {listed}"
         fix = "bring the predictions back to the source grid, as inference.json does; scoring does not resample"
         raise UserError(problems[0][0].parent, problem, fix)
     return jobs

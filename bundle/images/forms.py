@@ -1,4 +1,4 @@
-"""qform and sform of a NIfTI: the two places that a header gives a scan, kept for the files that lie on it."""
+"""qform and sform of a NIfTI: the two places that a header gives a scan, kept for the files on its grid."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ LENGTH = len(FIELDS) + 4 + 4 * len(ROWS)
 
 @dataclass(frozen=True)
 class Forms:
-    """The fields of a NIfTI header that say where its voxels lie, as they are stored.
+    """The fields of a NIfTI header that say where its voxels are, as they are stored.
 
-    nibabel takes the sform where there is one, ITK (Slicer, ITK-SNAP) the qform in many cases, so a label map lies on its scan in
+    nibabel takes the sform where there is one, ITK (Slicer, ITK-SNAP) the qform in many cases, so a label map is on its scan in
     every tool only if it has both forms and both codes of the scan.
 
     Args:
@@ -37,7 +37,7 @@ class Forms:
 
     @classmethod
     def none(cls) -> np.ndarray:
-        """The numbers that stand for no forms, for images that did not come as NIfTI."""
+        """The numbers that mean no forms, for images that did not come as NIfTI."""
         return np.zeros(LENGTH, dtype=np.float64)
 
     @classmethod

@@ -80,11 +80,11 @@ def _checked_nrrd(path: str, fields: dict[str, str]) -> bool:
     axes = re.findall(r"\(([^)]*)\)|none", fields.get("space directions", ""))
     axes = [_numbers(axis) for axis in axes if axis]
     edges = [float(np.linalg.norm(axis)) for axis in axes] or _numbers(fields.get("spacings", ""))
-    # axes that are no axes of space have NaN for a size
+    # axes that are not axes of space have NaN for a size
     good = [edge for edge in edges if np.isfinite(edge) and edge > 0]
     if len(good) < 3:
         fix = "export it again, or add a line such as `spacings: 0.8 0.8 2.5` (mm) to its header"
-        raise UserError(path, "its header says no voxel size (neither space directions nor spacings of three axes)", fix)
+        raise UserError(path, "its header gives no voxel size (neither space directions nor spacings of three axes)", fix)
     units = {unit.strip('" ').lower() for unit in re.findall(r'"[^"]*"', fields.get("space units", "") or fields.get("units", ""))}
     if wrong := units - {"mm", "millimeter", "millimeters", "millimetre", ""}:
         raise UserError(path, f"its header counts in {min(wrong)}, not in mm", "export it in mm")
@@ -99,7 +99,7 @@ def _checked_meta(path: str, fields: dict[str, str], end: int) -> tuple[bool, tu
     edges = _numbers(fields.get("elementspacing", "") or fields.get("elementsize", ""))[:3]
     if len(edges) < 3 or not all(np.isfinite(edge) and edge > 0 for edge in edges):
         fix = "export it again, or add a line such as `ElementSpacing = 0.8 0.8 2.5` (mm) before ElementDataFile"
-        raise UserError(path, "its header says no voxel size (no ElementSpacing of three sizes in mm)", fix)
+        raise UserError(path, "its header gives no voxel size (no ElementSpacing of three sizes in mm)", fix)
     unit = fields.get("distanceunits", "").strip().lower()
     if unit not in META_MM:
         raise UserError(path, f"its header counts in {unit}, not in mm", "export it in mm")
@@ -116,7 +116,7 @@ def _check_data_file(path: str, name: str) -> None:
         return
     data = Path(path).parent / name
     if not data.exists():
-        raise UserError(path, f"the file with its voxels, {name}, is not there", "put it beside the header")
+        raise UserError(path, f"the file with its voxels, {name}, is not there", "put it next to the header")
     streams.check_regular(data)
 
 

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 NIFTI_ENDINGS = (".nii.gz", ".nii.bz2", ".nii.zst", ".nii")
-# headers of Analyze and NIfTI pairs; the voxels are in the .img beside
+# headers of Analyze and NIfTI pairs; the voxels are in the .img next to them
 PAIR_ENDINGS = (".hdr.gz", ".hdr")
 MGH_ENDINGS = (".mgz", ".mgh.gz", ".mgh")
 # what 3D Slicer saves segmentations as

@@ -132,7 +132,7 @@ def header(path: str | os.PathLike) -> Stored:
     if ending(path) in PAIR_ENDINGS:
         found = voxels_of_pair(path)
         if found is None:
-            raise UserError(path, "its voxels are missing: there is no .img beside it", "copy both files of the pair")
+            raise UserError(path, "its voxels are missing: there is no .img next to it", "copy both files of the pair")
         voxels = str(found)
     with streams.opened(path) as stream:
         block = stream.read(HEADER_BYTES)
@@ -171,7 +171,7 @@ def _nifti(path: str, voxels: str, found: Any, sizes: np.ndarray) -> Stored:
     if forms.sform_code == 0 and not (np.isfinite(sizes).all() and (sizes != 0).all()):
         said = "x".join(f"{size:g}" for size in sizes)
         fix = "set pixdim in its header to the size of a voxel in mm, or export it again"
-        raise UserError(path, f"its header says no voxel size (pixdim is {said}, and there is no sform)", fix)
+        raise UserError(path, f"its header gives no voxel size (pixdim is {said}, and there is no sform)", fix)
     if path == voxels and found["magic"].item()[:2] == b"n+" and found.get_data_offset() < found.sizeof_hdr:
         problem = f"its header says that voxels begin at byte {found.get_data_offset()}, which is within the header"
         raise UserError(path, problem, f"set vox_offset in its header to where they begin ({found.sizeof_hdr + 4} as a rule)")
@@ -217,7 +217,7 @@ def _other(path: str, voxels: str) -> Stored:
     sizes = np.array(found["delta" if "delta" in found.keys() else "pixdim"], dtype=float)
     sizes = sizes if len(sizes) == 3 else sizes[1:4]
     if not (np.isfinite(sizes).all() and (sizes != 0).all()):
-        raise UserError(path, "its header says no voxel size", "export it again")
+        raise UserError(path, "its header gives no voxel size", "export it again")
     return Stored(
         path=path,
         voxels=voxels,

@@ -37,7 +37,7 @@ def read_scan(source: Source, *, memory_gb: float | None = None) -> tuple[np.nda
         memory_gb: GB (10^9 bytes) that the run may take: a scan that needs more is refused before it is read.
 
     Returns:
-        values (X, Y, Z), int16 or float32 (air in place of what is no number); affine (4, 4), voxel indices to mm, RAS+; and
+        values (X, Y, Z), int16 or float32 (air in place of what is not a number); affine (4, 4), voxel indices to mm, RAS+; and
         a dictionary of `orientation_known` (whether the header says which side is which) and `nifti_forms` (`Forms.numbers`
         of a NIfTI, zeros for other formats).
 

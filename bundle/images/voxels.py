@@ -86,7 +86,7 @@ def check_affine(where: str, affine: np.ndarray) -> None:
 
 
 def as_scan(chunks: Iterable[np.ndarray], size: int, where: str) -> np.ndarray:
-    """Chunks of values as one array: int16 where that loses nothing, otherwise float32 with air in place of what is no number.
+    """Chunks of values as one array: int16 where that loses nothing, otherwise float32 with air in place of what is not a number.
 
     Args:
         chunks: one-dimensional arrays of numbers, in all `size` of them.

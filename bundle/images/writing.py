@@ -54,10 +54,10 @@ def save_nifti(
             in memory at a time.
         affine: (4, 4), voxel indices to mm, RAS+.
         count: how many volumes there are; several make a fourth axis.
-        forms: qform and sform of the scan on whose voxels this lies, kept with their codes where they agree with `affine`, so that
-            it lies on the scan in every tool. Otherwise both forms are the affine; there is no qform for a sheared one, because a
+        forms: qform and sform of the scan on whose grid this is, kept with their codes where they agree with `affine`, so that
+            it is on the scan in every tool. Otherwise both forms are the affine; there is no qform for a sheared one, because a
             qform cannot shear.
-        scaled: the values stand for multiples of 1/255.
+        scaled: the values are multiples of 1/255.
         table: names of the values (`bundle.images.label_names.nifti_table`), an extension of the header that every reader passes over.
     """
     volumes = iter([volumes] if isinstance(volumes, np.ndarray) else volumes)

@@ -18,7 +18,7 @@ __all__ = [
     "validation_precision",
 ]
 
-# what stands one room higher, and is also asked for here
+# what is one room higher, and is also asked for here
 _HIGHER = {"CaseHandler": "bundle.engines", "ScanEvaluator": "bundle.engines", "segment": "bundle.engines"}
 
 

@@ -45,11 +45,11 @@ class AutocastInferer(SimpleInferer):
 
 
 def amp_dtype(amp: bool | str, device: torch.device | str) -> torch.dtype:
-    """The number format that the key `amp` ("auto", true or false) stands for on a device."""
+    """The number format that the key `amp` ("auto", true or false) means on a device."""
     named = {"auto": "auto", "true": "bf16", "false": "fp32"}
     name = str(amp).lower()
     if name not in named:
-        raise UserError("amp", f"{amp!r} is no choice", "use auto, true or false")
+        raise UserError("amp", f"{amp!r} is not a choice", "use auto, true or false")
     if torch.device(device).type == "cpu" and name != "false":
         return _cpu_dtype(name)
     # a GPU before Ampere emulates bfloat16 slowly: its own mixed precision is float16, which `auto` knows

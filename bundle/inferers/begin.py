@@ -27,7 +27,7 @@ def start(threads: int = 0) -> None:
         UserError: a negative number of threads.
     """
     if isinstance(threads, bool) or not isinstance(threads, int) or threads < 0:
-        raise UserError("threads", f"{threads!r} is no number of threads", "use 0 for all, or a whole number from 1 up")
+        raise UserError("threads", f"{threads!r} is not a number of threads", "use 0 for all, or a whole number from 1 up")
     found = torch.get_num_threads()
     if (wanted := threads or min(found, cpu_limit())) != found:
         torch.set_num_threads(wanted)

@@ -23,7 +23,7 @@ class Confidence(NamedTuple):
 def confidence(logits: Tensor) -> list[Confidence | None]:
     """For each channel, how sure the network is of the voxels that it wins; None where it wins none.
 
-    The minimum lies on the border to a neighbour, where two classes tie, so it is near 1 / 2 for any structure; the
+    The minimum is on the border to a neighbour, where two classes tie, so it is near 1 / 2 for any structure; the
     expected Dice also counts what the network nearly took. It is as good as the probabilities are calibrated.
 
     Args:

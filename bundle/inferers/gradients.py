@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 # bfloat16 keeps 8 bits: rounding changes a value by 2**-9 of it at most, and a sum of products of two rounded values, which then
-# is rounded itself, by 3 of these; 2**-5, ten times as much, is no rounding
+# is rounded itself, by 3 of these; 2**-5, ten times as much, is not rounding
 NO_ROUNDING = 2.0**-5
 # channels, size, kernel, stride: from the smallest volume that is computed in bfloat16 on
 PROBES = ((16, (3, 3, 3), 3, 1), (16, (4, 8, 8), 3, 1), (32, (6, 5, 4), 3, 2), (16, (7, 8, 9), 5, 1))

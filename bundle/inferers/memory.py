@@ -28,7 +28,7 @@ _reserved: ContextVar[float] = ContextVar("_reserved", default=0.0)
 
 @contextmanager
 def reserved(bytes_: float) -> Iterator[None]:
-    """Keep bytes free for what runs beside the network, within the block and this thread."""
+    """Keep bytes free for what runs at the same time as the network, within the block and this thread."""
     token = _reserved.set(bytes_)
     try:
         yield

@@ -84,7 +84,7 @@ class OpenVinoNetwork:
             example = torch.zeros(1, channels, 3 * STEP, 4 * STEP, 5 * STEP)
             shape = openvino.PartialShape([-1, channels, -1, -1, -1])
             with warnings.catch_warnings():
-                # tracing warns of every size it sees; the test with other sizes is what tells
+                # tracing warns of every size it sees; the test with other sizes decides
                 warnings.simplefilter("ignore")
                 model = openvino.convert_model(self.network, example_input=example, input=[shape])
             openvino.save_model(model, aside / "network.xml", compress_to_fp16=False)

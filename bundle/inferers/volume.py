@@ -84,7 +84,7 @@ class VolumeInferer(Inferer):
         """
         norms = _batch_norms(network)
         if norms and network.training:
-            # samples with dropout, say: one scan is no batch, so its norms keep what they learnt
+            # samples with dropout, say: one scan is not a batch, so its norms keep what they learnt
             for norm in norms:
                 norm.eval()
         elif norms and self.prepare is not None:
@@ -183,6 +183,6 @@ def _out_of_memory(error: RuntimeError) -> bool:
 
 
 def _batch_norms(network: Callable[..., torch.Tensor]) -> list[torch.nn.Module]:
-    """The batch norms of a network; none of what is no module."""
+    """The batch norms of a network; none of what is not a module."""
     modules = network.modules() if isinstance(network, torch.nn.Module) else ()
     return [module for module in modules if isinstance(module, torch.nn.modules.batchnorm._BatchNorm)]

@@ -34,7 +34,7 @@ def score_case(
     without a prediction precision and the distances, while dice and recall are 0.
 
     MONAI's metrics take one-hot volumes and build full distance maps, once per metric; this one takes label maps and
-    needs little beside them, also at 512x512x800.
+    needs little besides them, also at 512x512x800.
 
     Args:
         prediction, reference: integer label maps of one shape.

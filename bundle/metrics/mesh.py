@@ -22,7 +22,7 @@ def mesh_distance(first: np.ndarray, second: np.ndarray, spacing: Sequence[float
     the area of its triangles. Unlike distances between voxels (`surface_distances`) it does not jump in steps of a voxel.
 
     Args:
-        first, second: 3-D boolean masks of one shape, neither of them empty. What lies outside the array is not in the mask.
+        first, second: 3-D boolean masks of one shape, neither of them empty. What is outside the array is not in the mask.
         spacing: mm per voxel along each axis, or the (3, 3) part of an affine.
 
     Raises:

@@ -13,9 +13,9 @@ SLAB_VOXELS = 2**23
 def surface_points(mask: np.ndarray) -> np.ndarray:
     """Indices (N, dims) of the mask's surface: its voxels with at least one face neighbour that is not in the mask.
 
-    What lies outside the array counts as "not in the mask", so an organ cut by the field of view has its surface on the
+    What is outside the array counts as "not in the mask", so an organ cut by the field of view has its surface on the
     cut, as with `monai.metrics.utils.get_mask_edges` and `scipy.ndimage.binary_erosion`. Works in slabs along the first
-    axis; beside the result it needs a few megabytes.
+    axis; besides the result it needs a few megabytes.
     """
     thickness = max(1, SLAB_VOXELS // max(1, int(np.prod(mask.shape[1:]))))
     found = []
@@ -52,7 +52,7 @@ def surface_distances(first: np.ndarray, second: np.ndarray, spacing: Sequence[f
 
 
 def _edge(mask: np.ndarray, *, open_start: bool, open_end: bool) -> np.ndarray:
-    """The mask without the voxels whose face neighbours are all in it; at an open end the slab goes on elsewhere."""
+    """The mask without the voxels whose face neighbours are all in it; at an open end the slab continues elsewhere."""
     inner = mask.copy()
     for axis in range(mask.ndim):
         source, target = np.moveaxis(mask, axis, 0), np.moveaxis(inner, axis, 0)

@@ -71,7 +71,7 @@ def sum_upsampled(maps: list[Tensor], align_corners: bool) -> Tensor:
     """The sum of maps (B, C, *spatial) of several grids, resampled linearly to the grid of the first.
 
     Linear resampling is a matrix on each axis. Along the first axis, by far the largest product, the matrices of all
-    grids stand side by side, so that resampling and summing are one matrix product.
+    grids are put side by side, so that resampling and summing are one matrix product.
     """
     if plain_wanted() or len(maps) == 1:
         total = maps[0]

@@ -74,15 +74,15 @@ def _open_skip(skip: GatedSkip, mean: Tensor, variance: Tensor) -> None:
         gain = gate.open()
         gate.W.weight.copy_(identity.reshape(gate.W.weight.shape))
         nn.init.zeros_(gate.W.bias)
-        _undo(gate.norm, gain * mean, gain**2 * variance)
+        _pass_through(gate.norm, gain * mean, gain**2 * variance)
         shares.append(identity / (gain * len(skip.gates)))
     conv = skip.combine.conv
     conv.weight.copy_(torch.cat(shares, dim=1).reshape(conv.weight.shape))
     nn.init.zeros_(conv.bias)
-    _undo(skip.combine.norm, mean, variance)
+    _pass_through(skip.combine.norm, mean, variance)
 
 
-def _undo(norm: nn.Module, mean: Tensor, variance: Tensor) -> None:
+def _pass_through(norm: nn.Module, mean: Tensor, variance: Tensor) -> None:
     """Give a batch norm these running statistics, and the weight and bias that undo them."""
     norm.running_mean.copy_(mean)
     norm.running_var.copy_(variance)

@@ -28,7 +28,7 @@ class SmallConvolutionsInFloat32(TorchFunctionMode):
     """
 
     def __enter__(self) -> SmallConvolutionsInFloat32:
-        """Begin; contexts may lie within each other."""
+        """Begin; contexts may be nested."""
         _thread.depth = getattr(_thread, "depth", 0) + 1
         return super().__enter__()
 

@@ -34,7 +34,7 @@ def attention_preview(
 ) -> Path:
     """Write a PNG: the scan in three planes, and below it a row per gate with its coefficients in colour over the scan.
 
-    Each gate's colours span its own range inside the picture (1st to 99th percentile, at least 0.05), which stands below it:
+    Each gate's colours span its own range inside the picture (1st to 99th percentile, at least 0.05), which is written below it:
     gates differ in level more than in pattern.
 
     Args:

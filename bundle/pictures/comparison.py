@@ -15,7 +15,7 @@ from bundle.drawing.planes import PLANES, Views, Window
 from bundle.quality.measure import Structure, measure_structures
 from bundle.structures import colours
 
-# orange-red and blue: told apart by the colour-blind, and no structure's colour among the first ones
+# orange-red and blue: distinct for the colour-blind, and no structure's colour among the first ones
 MISSED: Colour = (255, 72, 40)
 ADDED: Colour = (64, 140, 255)
 MAX_HEIGHT = 380
@@ -57,7 +57,7 @@ def comparison_picture(
         focus: a structure to look at from near; by default all of them, in the whole section of the body.
 
     Raises:
-        ValueError: shapes differ, or `focus` is no structure.
+        ValueError: shapes differ, or `focus` is not a structure.
     """
     if not image.shape == prediction.shape == reference.shape:
         raise ValueError(f"shapes differ: image {image.shape}, prediction {prediction.shape}, reference {reference.shape}")
@@ -87,7 +87,7 @@ def comparison_picture(
         for value in named.values():
             missed |= (wanted == value) & (found != value)
             added |= (found == value) & (wanted != value)
-        # a voxel of the wrong structure is both: red, and the prediction's contour around it tells the rest
+        # a voxel of the wrong structure is both: red, and the prediction's contour around it shows the rest
         for wrong, shade in ((added & ~missed, ADDED), (missed, MISSED)):
             blend(picture, 0.75 * (cover(wrong, size) >= 0.5), shade)
         return picture

@@ -30,7 +30,7 @@ def gates(
 ) -> Path:
     """Draw, for each level with gates, the skip's features before and after them and the coefficients between.
 
-    The axial slice lies in the middle of the reference's structures, of the scan where there is none.
+    The axial slice is in the middle of the reference's structures, of the scan where there is none.
 
     Args:
         image: the scan.

@@ -42,7 +42,7 @@ def misses(
         names: a name per prediction; the file's folder otherwise.
 
     Raises:
-        UserError: files that lie on different grids.
+        UserError: files on different grids.
     """
     paths = [Path(item) for item in (predictions.split(",") if isinstance(predictions, str) else predictions)]
     titles = _titles(paths, names)
@@ -60,7 +60,7 @@ def misses(
     return Path(output)
 
 
-def marks(prediction: np.ndarray, reference: np.ndarray) -> np.ndarray:
+def kinds_of_voxel(prediction: np.ndarray, reference: np.ndarray) -> np.ndarray:
     """(rows, columns, 4) colours in 0..1 for two masks of one slice: green in both, red missed, blue too much, else transparent."""
     picture = np.zeros((*prediction.shape, 4))
     for name, mask in (("both", prediction & reference), ("missed", ~prediction & reference), ("too much", prediction & ~reference)):
@@ -94,7 +94,7 @@ def _draw(
             panel = panels[row, column]
             panel.imshow(grey, cmap="gray", vmin=WINDOW[0], vmax=WINDOW[1], aspect=aspect, interpolation="bilinear")
             found = views.picture(np.isin(labels, values), window)[rows, columns]
-            panel.imshow(marks(found, wanted), aspect=aspect, interpolation="nearest")
+            panel.imshow(kinds_of_voxel(found, wanted), aspect=aspect, interpolation="nearest")
             panel.set_title(name if row == 0 else "", fontsize=9)
             panel.set_ylabel(titles[row] if column == 0 else "", fontsize=9)
             panel.set_xticks([])

@@ -45,5 +45,5 @@ def preview(result: CaseResult, path: str | os.PathLike) -> Path:
     entries = [(shades[s.name], f"{s.name} {amount(s.volume_ml)} ml") for s in found]
     entries += [(None, f"{s.name}: not found") for s in result.measured.values() if s.volume_ml == 0]
     reasons = "; ".join(result.judgement.reasons)
-    subtitle = (f"review: {reasons}", WARNING) if reasons else ("no finding", QUIET)
+    subtitle = (f"review: {reasons}", WARNING) if reasons else ("nothing to review", QUIET)
     return save(sheet([planes, legend(entries, WIDTH)], title=result.name, subtitle=subtitle), path)

@@ -195,7 +195,7 @@ def read_cases_csv(output_dir: str | os.PathLike) -> list[dict[str, str]]:
 
 
 def preview_path(output_dir: str | os.PathLike, name: str) -> Path:
-    """Where the preview of a case lies: `<case>_preview.png` beside its label map; `write_page` looks for it there."""
+    """Where the preview of a case is: `<case>_preview.png` next to its label map; `write_page` looks for it there."""
     return Path(output_dir) / outputs.preview(name)
 
 

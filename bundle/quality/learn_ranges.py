@@ -19,7 +19,7 @@ from bundle.quality.measure import Structure, measure_structures
 
 Measured = Mapping[str, Structure]
 
-# a new case of the same kind lies outside one of these ranges with these chances
+# a further case of the same kind is outside one of these ranges with these probabilities
 OUTSIDE_VOLUME, OUTSIDE_HU, OUTSIDE_OFFSET = 0.01, 0.002, 0.002
 # fewer cases say too little about what is usual
 MIN_CASES = 5
@@ -36,7 +36,7 @@ def ranges(dataset: str, out: str = "ranges.json", labels: Mapping | str | None 
         dataset: folder in MSD layout (labelsTr, imagesTr), or a folder of label maps.
         out: the JSON file to write; give it to inference as `reference_ranges`.
         labels: name to value, or a JSON file with such a block; by default the data set's dataset.json.
-        images: folder of the scans, for the HU; by default imagesTr beside labelsTr, else no HU.
+        images: folder of the scans, for the HU; by default imagesTr next to labelsTr, else no HU.
     """
     base = Path(dataset)
     folder = base / "labelsTr" if (base / "labelsTr").is_dir() else base
@@ -55,7 +55,7 @@ def learn_ranges(cases: Iterable[Measured], structures: Sequence[str]) -> dict[s
     """What is usual: for each structure `volume_ml`, `mean_hu`, `pieces`; for each pair `offsets_mm`, centre to centre.
 
     Ranges are prediction intervals: of the normal distribution, for volumes of its logarithm. Structures that reach the
-    border of a scan say nothing about volume and position. What fewer than five cases tell is left out.
+    border of a scan say nothing about volume and position. What fewer than five cases have is left out.
     """
     measured = list(cases)
     learned: dict[str, dict[str, Any]] = {}
@@ -90,7 +90,7 @@ def _whole(structure: Structure) -> bool:
 
 
 def _interval(values: np.ndarray, outside: float, least_half: float) -> tuple[float, float]:
-    """Where one more value of the same normal distribution lies, but with the chance `outside` (Student's t)."""
+    """Prediction interval for one more value of the same normal distribution; `outside` is the chance to be outside (Student's t)."""
     from scipy import stats
 
     n = len(values)

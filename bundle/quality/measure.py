@@ -19,7 +19,7 @@ class Structure:
         volume_ml: voxels times the volume of a voxel, in millilitres.
         mean_hu, sd_hu: mean and population standard deviation of the image's finite values inside (None without an image).
         centroid_mm: centre of mass in RAS+ millimetres (x to the patient's right, y to the front, z up).
-        touches_border: whether a voxel lies on the first or last slice of the scan along any axis.
+        touches_border: whether a voxel is on the first or last slice of the scan along any axis.
         components: pieces, connected by faces, edges or corners.
         piece_ml: volumes of the pieces in millilitres, largest first (at most `MAX_PIECES`).
         bounds: for each array axis, first index and one past the last.
@@ -69,7 +69,7 @@ def measure_structures(
 
 
 def _boxes(labels: np.ndarray, highest: int) -> list[tuple[slice, ...] | None]:
-    # three times faster along the order in which the voxels lie in memory, and NIfTI has the first axis fastest
+    # three times faster along the order in which the voxels are in memory, and NIfTI has the first axis fastest
     if labels.flags.f_contiguous:
         return [box and box[::-1] for box in ndimage.find_objects(labels.T, max_label=highest)]
     return ndimage.find_objects(labels, max_label=highest)

@@ -1,4 +1,4 @@
-"""What is usual for a structure: volume, HU, pieces, and where it lies against the others; learned from labels or the literature's."""
+"""What is usual for a structure: volume, HU, pieces, and where it is relative to the others; learned from labels or the literature's."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ADULT_VOLUME_ML: dict[str, Range] = {
     "right kidney": (60.0, 320.0),
     "liver": (600.0, 3000.0),
 }
-# Where the first lies against the second, centre to centre in RAS+ mm: (axis, low, high). In 14 expert label maps
+# Where the first is relative to the second, centre to centre in RAS+ mm: (axis, low, high). In 14 expert label maps
 # (TCIA Pancreas-CT, BTCV) spleen - pancreas is -96..-60 in x, pancreas - left kidney 33..78 in x and 43..72 in y,
 # spleen - liver -200..-134 in x, spleen - left kidney 30..85 in z. The limits say little more than the side.
 ADULT_OFFSET_MM: dict[tuple[str, str], tuple[tuple[int, float, float], ...]] = {
@@ -51,7 +51,7 @@ def usual(name: str, ranges: Mapping[str, Any] | None) -> dict[str, Any]:
     `ranges` is what `load_ranges` gives, or a plain mapping of names to (low, high) in ml, or None for the literature's.
     What `ranges` does not know about the structure is the literature's.
     """
-    key = _plain(name)
+    key = _words(name)
     known: dict[str, Any] = {"mean_hu": SOFT_TISSUE_HU, "pieces": 2 if key in ("kidney", "kidneys") else 1}
     if key in ADULT_VOLUME_ML:
         known["volume_ml"] = ADULT_VOLUME_ML[key]
@@ -62,13 +62,13 @@ def usual(name: str, ranges: Mapping[str, Any] | None) -> dict[str, Any]:
 
 
 def usual_offsets(name: str, other: str, ranges: Mapping[str, Any] | None) -> tuple[tuple[tuple[int, float, float], ...], str]:
-    """Where `name` usually lies against `other`: ((axis, low, high in RAS+ mm), ...), and whence that is known, in words."""
+    """Where `name` usually is relative to `other`: ((axis, low, high in RAS+ mm), ...), and whence that is known, in words."""
     learned = (ranges or {}).get("offsets_mm", {})
     if other in learned.get(name, {}):
         return tuple((axis, *limits) for axis, limits in enumerate(learned[name][other])), IN_TRAINING
     if name in learned.get(other, {}):
         return (), IN_TRAINING  # known the other way round
-    return ADULT_OFFSET_MM.get((_plain(name), _plain(other)), ()), IN_ADULTS
+    return ADULT_OFFSET_MM.get((_words(name), _words(other)), ()), IN_ADULTS
 
 
 def load_ranges(path: str | os.PathLike | None) -> dict[str, Any] | None:
@@ -85,11 +85,11 @@ def load_ranges(path: str | os.PathLike | None) -> dict[str, Any] | None:
     except FileNotFoundError:
         raise UserError(path, "there is no such file", fix) from None
     except (OSError, ValueError) as error:
-        raise UserError(path, f"is no readable JSON file ({error})", fix) from error
+        raise UserError(path, f"is not a readable JSON file ({error})", fix) from error
     if not isinstance(ranges, dict) or not isinstance(ranges.get("structures"), dict):
         raise UserError(path, "has no 'structures' block", fix)
     return ranges
 
 
-def _plain(name: str) -> str:
+def _words(name: str) -> str:
     return " ".join(name.lower().replace("_", " ").replace("-", " ").split())

@@ -17,11 +17,12 @@ FLIP_DISAGREEMENT = 0.15
 # pieces beyond the usual number count when together they hold more than this part of the structure
 STRAY_FRACTION = 0.03
 # (towards positive, towards negative) of x, y, z in RAS+
-SIDES = (("right of", "left of"), ("in front of", "behind"), ("above", "below"))
+# of a centre against another one's, along x, y, z in RAS+: for more and for less; and where there is no other word after it
+SIDES = (("to the right of", "to the left of"), ("in front of", "behind"), ("above", "below"))
 
 
-class Finding(NamedTuple):
-    """Something that speaks against a case: `weight` in 0..1, the smaller the graver; the structure it is about, or "" for all."""
+class Reason(NamedTuple):
+    """A reason to look at a case: `weight` in 0..1, the smaller the worse; `structure` is the one it is about, or "" for all."""
 
     weight: float
     reason: str
@@ -58,7 +59,7 @@ def judge(
     """Weigh everything that is known about a case.
 
     The score is a mean over the structures of what the network itself expects (expected Dice, else mean confidence, else
-    1) times the weights of the findings about the structure, times the weights of the findings about the scan.
+    1) times the weights of the reasons about the structure, times those about the scan.
 
     Args:
         measured: what `measure_structures` gives.
@@ -69,23 +70,23 @@ def judge(
         ranges: what is usual (`bundle.quality.ranges.load_ranges`); None for the literature's.
         scan: what `check_scan` found about the scan itself.
     """
-    findings = [Finding(weight, reason) for weight, reason in scan]
-    findings += _positions(measured, ranges)
+    found = [Reason(weight, reason) for weight, reason in scan]
+    found += _positions(measured, ranges)
     for name, structure in measured.items():
-        findings += _structure(structure, usual(name, ranges), (left_out_ml or {}).get(name, 0.0))
+        found += _structure(structure, usual(name, ranges), (left_out_ml or {}).get(name, 0.0))
         if structure.volume_ml > 0:
-            findings += _certainty(name, (confidence or {}).get(name), (flip_disagreement or {}).get(name))
-    findings.sort(key=_weight)
+            found += _certainty(name, (confidence or {}).get(name), (flip_disagreement or {}).get(name))
+    found.sort(key=_weight)
     scores = []
     for name in measured:
-        own = math.prod(finding.weight for finding in findings if finding.structure == name)
+        own = math.prod(reason.weight for reason in found if reason.structure == name)
         scores.append(own * _expected((confidence or {}).get(name)))
-    everywhere = math.prod(finding.weight for finding in findings if not finding.structure)
-    return Judgement([finding.reason for finding in findings], everywhere * (sum(scores) / len(scores) if scores else 1.0))
+    everywhere = math.prod(reason.weight for reason in found if not reason.structure)
+    return Judgement([reason.reason for reason in found], everywhere * (sum(scores) / len(scores) if scores else 1.0))
 
 
-def _weight(finding: Finding) -> float:
-    return finding.weight
+def _weight(reason: Reason) -> float:
+    return reason.weight
 
 
 def _expected(confidence: Sequence[float] | None) -> float:
@@ -95,47 +96,47 @@ def _expected(confidence: Sequence[float] | None) -> float:
     return float(confidence[2] if len(confidence) > 2 else confidence[0])
 
 
-def _certainty(name: str, confidence: Sequence[float] | None, disagreement: float | None) -> list[Finding]:
-    """Confidence is in the score already, so these findings weigh nothing themselves: they only say that it is low."""
+def _certainty(name: str, confidence: Sequence[float] | None, disagreement: float | None) -> list[Reason]:
+    """Confidence is in the score already, so these reasons weigh nothing themselves: they only say that it is low."""
     found = []
     if confidence and len(confidence) > 2 and confidence[2] < EXPECTED_DICE:
-        found.append(Finding(1.0, f"{name}: the network itself expects a Dice of {confidence[2]:.2f}", name))
+        found.append(Reason(1.0, f"{name}: the network itself expects a Dice of {confidence[2]:.2f}", name))
     elif confidence and confidence[0] < MEAN_CONFIDENCE:
-        found.append(Finding(1.0, f"{name}: mean confidence {confidence[0]:.2f}", name))
+        found.append(Reason(1.0, f"{name}: mean confidence {confidence[0]:.2f}", name))
     if disagreement is not None and disagreement > FLIP_DISAGREEMENT:
-        found.append(Finding(1.0 - disagreement, f"{name}: {disagreement:.0%} disagreement when the scan is flipped", name))
+        found.append(Reason(1.0 - disagreement, f"{name}: {disagreement:.0%} disagreement when the scan is flipped", name))
     return found
 
 
-def _structure(structure: Structure, normal: Mapping[str, Any], left_out_ml: float = 0.0) -> list[Finding]:
+def _structure(structure: Structure, normal: Mapping[str, Any], left_out_ml: float = 0.0) -> list[Reason]:
     """What speaks against one structure as it was found.
 
     Weights were chosen on phantoms of seed 4242 with a quickstart network; docs/quality.md reports other phantoms.
     """
     name, found, source = structure.name, [], normal["source"]
     if structure.volume_ml == 0:
-        return [Finding(0.0, f"{name}: not found", name)]
+        return [Reason(0.0, f"{name}: not found", name)]
     if "volume_ml" in normal:
         low, high = normal["volume_ml"]
         if not low <= structure.volume_ml <= high:
             weight = max(0.1, min(structure.volume_ml / low, high / structure.volume_ml))
             size = f"{amount(structure.volume_ml)} ml"
-            found.append(Finding(weight, f"{name}: {size} ({source['volume_ml']}: {low:.0f} to {high:.0f} ml)", name))
+            found.append(Reason(weight, f"{name}: {size} ({source['volume_ml']}: {low:.0f} to {high:.0f} ml)", name))
     low, high = normal["mean_hu"]
     if structure.mean_hu is not None and not low <= structure.mean_hu <= high:
-        found.append(Finding(0.5, f"{name}: mean {structure.mean_hu:.0f} HU ({source['mean_hu']}: {low:.0f} to {high:.0f} HU)", name))
+        found.append(Reason(0.5, f"{name}: mean {structure.mean_hu:.0f} HU ({source['mean_hu']}: {low:.0f} to {high:.0f} HU)", name))
     stray = (sum(structure.piece_ml[int(normal["pieces"]) :]) + left_out_ml) / (structure.volume_ml + left_out_ml)
     if stray > STRAY_FRACTION:
         pieces = "more pieces" if left_out_ml else f"{structure.components} pieces"
         note = f", {amount(left_out_ml)} ml left out" if left_out_ml else ""
-        found.append(Finding(1.0 - stray / 2, f"{name}: {pieces}, {stray:.0%} of it apart from the main part{note}", name))
+        found.append(Reason(1.0 - stray / 2, f"{name}: {pieces}, {stray:.0%} of it apart from the main part{note}", name))
     if structure.touches_border:
-        found.append(Finding(0.95, f"{name}: reaches the border of the scan, may be cut off", name))
+        found.append(Reason(0.95, f"{name}: reaches the border of the scan, may be cut off", name))
     return found
 
 
-def _positions(measured: Mapping[str, Structure], ranges: Mapping[str, Any] | None) -> list[Finding]:
-    """Structures on the wrong side of each other: the scan lies the wrong way round, or one of them is something else."""
+def _positions(measured: Mapping[str, Structure], ranges: Mapping[str, Any] | None) -> list[Reason]:
+    """Structures on the wrong side of each other: the scan is the wrong way round, or one of them is something else."""
     found = []
     for name, one in measured.items():
         for other, two in measured.items():
@@ -146,10 +147,15 @@ def _positions(measured: Mapping[str, Structure], ranges: Mapping[str, Any] | No
                 apart = one.centroid_mm[axis] - two.centroid_mm[axis]
                 if not low <= apart <= high:
                     weight = 0.3 if apart * (low + high) < 0 else 0.6
-                    span = f"{_side(axis, low)} to {_side(axis, high)}"
-                    found.append(Finding(weight, f"{name}: its centre lies {_side(axis, apart)} the {other}'s ({source}: {span})", name))
+                    place = f"{abs(apart):.0f} mm {SIDES[axis][apart <= 0]} the {other}"
+                    found.append(Reason(weight, f"{name}: its centre is {place} ({source}: {_span(axis, low, high)})", name))
     return found
 
 
-def _side(axis: int, mm: float) -> str:
-    return f"{abs(mm):.0f} mm {SIDES[axis][0 if mm > 0 else 1]}"
+def _span(axis: int, low: float, high: float) -> str:
+    """A range of offsets in words, such as "20 to 160 mm to the left"."""
+    words = [side.removesuffix(" of") for side in SIDES[axis]]
+    if low * high >= 0:
+        near, far = sorted((abs(low), abs(high)))
+        return f"{near:.0f} to {far:.0f} mm {words[low + high <= 0]}"
+    return f"{-low:.0f} mm {words[1]} to {high:.0f} mm {words[0]}"

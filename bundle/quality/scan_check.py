@@ -11,7 +11,7 @@ from bundle.data.checks.hounsfield import AIR_HU, SIDES_A_GUESS, Values, air_lev
 from bundle.drawing.planes import Views
 
 # (weight, words): the smaller the weight, the graver
-Finding = tuple[float, str]
+Reason = tuple[float, str]
 
 # at most about this many columns of voxels along the body are looked at
 COLUMNS = 64 * 64
@@ -25,7 +25,7 @@ MIN_FIELD_MM = 100.0
 MIN_SLICES = 8
 
 
-def check_scan(image: np.ndarray, affine: np.ndarray, orientation_known: bool = True) -> list[Finding]:
+def check_scan(image: np.ndarray, affine: np.ndarray, orientation_known: bool = True) -> list[Reason]:
     """(weight, words) for everything odd about a scan; an empty list for an ordinary CT of the abdomen.
 
     Args:
@@ -55,13 +55,13 @@ def check_scan(image: np.ndarray, affine: np.ndarray, orientation_known: bool = 
     return found
 
 
-def _field(views: Views) -> list[Finding]:
+def _field(views: Views) -> list[Reason]:
     size = [n * step for n, step in zip(views.shape, views.spacing, strict=True)]
     names = ("from left to right", "from front to back", "from head to foot")
     return [(0.6, f"the scan covers only {mm:.0f} mm {name}") for mm, name in zip(size, names, strict=True) if mm < MIN_FIELD_MM]
 
 
-def _units(sample: np.ndarray, image: np.ndarray) -> list[Finding]:
+def _units(sample: np.ndarray, image: np.ndarray) -> list[Reason]:
     """Air and soft tissue have known HU; a forgotten rescale, a shift or another modality shows there."""
     values = Values.of(sample)
     if (said := not_hounsfield(values)) is not None:
@@ -71,7 +71,7 @@ def _units(sample: np.ndarray, image: np.ndarray) -> list[Finding]:
             return [(0.4 if said[1].startswith("air") else 0.2, said[1])]
     if air_level(values) is not None:
         return []
-    # in the middle of the field of view lies the body
+    # the body is in the middle of the field of view
     quarters = [slice(n // 4, n - n // 4) for n in sample.shape[:2]]
     middle = sample[quarters[0], quarters[1]]
     tissue = middle[(middle > -300) & (middle < 1500)]
@@ -81,7 +81,7 @@ def _units(sample: np.ndarray, image: np.ndarray) -> list[Finding]:
     return []
 
 
-def _noise(sample: np.ndarray, neighbours: np.ndarray) -> list[Finding]:
+def _noise(sample: np.ndarray, neighbours: np.ndarray) -> list[Reason]:
     """Noise of each slice: the median difference between neighbouring voxels of soft tissue."""
     inside = np.abs(sample) < 300
     difference = np.abs(sample - neighbours)
@@ -104,7 +104,7 @@ def _filled(sample: np.ndarray) -> slice:
     return slice(int(body[0]), int(body[-1]) + 1) if body.size else slice(0, 0)
 
 
-def _jumps(sample: np.ndarray, filled: slice) -> list[Finding]:
+def _jumps(sample: np.ndarray, filled: slice) -> list[Reason]:
     """Places where one slice does not continue the one before: slices are missing, or from another series."""
     if filled.stop - filled.start < MIN_SLICES:
         return []

@@ -74,7 +74,7 @@ def file_digest(path: str | os.PathLike) -> str:
 
 
 def _companions(path: Path) -> list[str]:
-    """The files beside a header that hold its voxels."""
+    """The files next to a header that hold its voxels."""
     name = path.name.lower()
     if name.endswith((".hdr", ".hdr.gz")):
         stem = name[: name.rindex(".hdr")]

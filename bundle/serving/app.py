@@ -66,7 +66,7 @@ class Doubt(ScoringMethod):
     KEY = "doubt"
 
     def __init__(self, infer_task: BundleInferTask) -> None:
-        super().__init__("Score by the quality record: what speaks against the result, most doubtful highest")
+        super().__init__("Score by the quality record: 1 minus its score, so the most doubtful is highest")
         self.infer_task = infer_task
 
     def __call__(self, request: dict[str, Any], datastore: Datastore) -> dict[str, Any]:
@@ -120,5 +120,5 @@ class BundleApp(_sample_class(), MONAILabelApp):
         """`random` and `first` of the sample app, and the highest score first."""
         strategies = dict(super().init_strategies())
         strategies["epistemic"] = Epistemic()
-        strategies[Doubt.KEY] = Epistemic(key=Doubt.KEY, desc="Get the scan whose result has most against it")
+        strategies[Doubt.KEY] = Epistemic(key=Doubt.KEY, desc="Get the scan whose result is the most doubtful")
         return strategies

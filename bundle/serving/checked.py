@@ -38,7 +38,7 @@ class StudiesDatastore(LocalDatastore):
         return super().add_image(image_id, image_filename, image_info)
 
     def save_label(self, image_id: str, label_filename: str, label_tag: str, label_info: dict[str, Any]) -> str:
-        """Store a label map; where a link of that name stands, in its place."""
+        """Store a label map; where there is a link of that name, in its place."""
         _, ending = self._to_id(os.path.basename(label_filename))
         target = os.path.join(self._datastore.label_path(label_tag), f"{image_id}{ending}")
         if os.path.lexists(target) and (os.path.islink(target) or os.stat(target).st_nlink > 1):
@@ -209,7 +209,7 @@ class _Checks:
             return
         text = values.file_name(name, value)
         if _is_remote(cls.app):
-            # series of a DICOMweb server are fetched by their UID, which no file beside the app is named like
+            # series of a DICOMweb server are fetched by their UID, which no file near the app is named like
             if not all(part.isdigit() for part in text.split(".")):
                 raise Refused(f"{name}: {text[:80]!r} is not the UID of a series.", 404)
         elif text not in cls.app.datastore().list_images():

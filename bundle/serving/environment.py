@@ -42,10 +42,10 @@ def install(directory: str = "", python: str = "") -> str:
     inside, stamp = interpreter(folder), folder / "bundle-stamp"
     wanted = hashlib.sha256(constraints.read_bytes() + repr(STEPS).encode() + Path(__file__).read_bytes()).hexdigest()
     if stamp.exists() and stamp.read_text(encoding="utf-8") == wanted and inside.exists():
-        print(f"environment stands: {folder}")
+        print(f"environment ready: {folder}")
         return str(inside)
     if folder.exists() and any(folder.iterdir()) and not (folder / "pyvenv.cfg").exists():
-        raise UserError(folder, "is not empty and no environment", "name a folder that does not exist yet")
+        raise UserError(folder, "exists and is not a virtual environment", "name a folder that does not exist yet")
     base = python or sys.executable
     _check_version(base)
     stamp.unlink(missing_ok=True)
@@ -60,7 +60,7 @@ def install(directory: str = "", python: str = "") -> str:
 
 
 def interpreter(folder: Path) -> Path:
-    """Where the Python interpreter of an environment lies."""
+    """Where the Python interpreter of an environment is."""
     return folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
 
 
@@ -76,11 +76,11 @@ def _check_version(python: str) -> None:
 def _run(command: list[str], folder: Path) -> None:
     print(" ".join(command[:6]), "...", flush=True)
     if subprocess.run(command, check=False).returncode:
-        raise UserError(folder, f"'{' '.join(command)}' failed, see above", "correct what it says and start again")
+        raise UserError(folder, f"'{' '.join(command)}' failed, see above", "correct the reported problem, then run this again")
 
 
 def _cure_torchvision(python: Path) -> None:
-    """Where torchvision was built for CUDA and torch for the CPU, let the one import beside the other."""
+    """Where torchvision was built for CUDA and torch for the CPU, let the one import together with the other."""
     if subprocess.run([str(python), "-c", "import torchvision"], capture_output=True, check=False).returncode == 0:
         return
     where = subprocess.run(

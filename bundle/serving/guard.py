@@ -1,7 +1,7 @@
 """Who may ask a MONAI Label server what: this machine by default, others with a password, never a page of another origin.
 
 MONAI Label answers everyone, to pages of any origin. A page in the browser of someone who runs a server could then segment, train,
-upload and delete. This layer stands in front of it and lets through what viewers ask, from where they may ask it.
+upload and delete. This layer is in front of it and lets through what viewers ask, from where they may ask it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from urllib.parse import parse_qs, parse_qsl, urlsplit
 Scope = MutableMapping
 App = Callable[[Scope, Callable[[], Awaitable], Callable[..., Awaitable]], Awaitable]
 
-# the environment variables by which the verb tells the server
+# the environment variables by which the verb configures the server
 HOST, NAMES, ORIGINS, PASSWORD = (f"BUNDLE_LABEL_{name}" for name in ("HOST", "NAMES", "ORIGINS", "PASSWORD"))
 NAME = r"[^/\\]+"
 # what 3D Slicer, OHIF and scripts ask; uploads of weights, archives, other kinds of models and pages of other sites are not among it
@@ -163,7 +163,7 @@ class Guard:
         if origin in self.rules.origins:
             return origin
         site = headers.get("sec-fetch-site")
-        # a link to the first page or to the viewer may stand anywhere
+        # a link to the first page or to the viewer may be anywhere
         link = headers.get("sec-fetch-mode") == "navigate" and scope["method"] == "GET" and OPEN.fullmatch(scope["path"])
         if site not in (None, "same-origin", "none") and not link:
             raise Refusal(403, "pages of other servers may not use this one.")

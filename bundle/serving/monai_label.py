@@ -71,7 +71,7 @@ def start(
         fix = f"give --password_file, or keep 127.0.0.1 and reach it from there by: ssh -L {port}:127.0.0.1:{port} this-machine"
         raise UserError("--host", f"{host} serves other machines, and everyone there could read and change the studies", fix)
     if "://" not in studies and not Path(studies).is_dir():
-        raise UserError(studies, "is no folder", "name the folder that holds the scans")
+        raise UserError(studies, "is not a folder", "name the folder that holds the scans")
     for line in [] if "://" in studies else not_offered(Path(studies)):
         print(line, flush=True)
     server = find_python(python)
@@ -98,7 +98,7 @@ def server_command(python: str, app: Path, studies: str, *, model: str = MODEL, 
     elif scoring == "doubt":
         conf["doubt"] = "true"
     elif scoring:
-        raise UserError("--scoring", f"'{scoring}' is no method", "use epistemic or doubt")
+        raise UserError("--scoring", f"'{scoring}' is not a method", "use epistemic or doubt")
     command = [python, "-m", "monailabel.main", "start_server", "--app", str(app), "--studies", studies]
     return command + [word for key, value in conf.items() for word in ("--conf", key, value)]
 
@@ -112,7 +112,7 @@ def server_environment() -> dict[str, str]:
 
 
 def guard_environment(host: str = "127.0.0.1", names: str = "", origins: str = "", password: str = "") -> dict[str, str]:
-    """The environment variables that tell the server who may ask: see `bundle.serving.guard.Rules`."""
+    """The environment variables that say who may ask the server: see `bundle.serving.guard.Rules`."""
     return {guard.HOST: host, guard.NAMES: _list(names), guard.ORIGINS: _list(origins), guard.PASSWORD: password}
 
 
@@ -141,7 +141,7 @@ def read_password(file: str) -> str:
 
 
 def find_python(python: str = "") -> str:
-    """An interpreter that has MONAI Label: the one given, this one, or that of the environment beside the bundle."""
+    """An interpreter that has MONAI Label: the one given, this one, or that of the environment in the bundle's folder."""
     if python:
         return python
     if importlib.util.find_spec("monailabel"):

@@ -30,19 +30,19 @@ def not_offered(studies: Path) -> list[str]:
                 found.setdefault("same name", []).append(name)
         else:
             found.setdefault("capitals" if kind in IMAGES else DICOM if kind in (DICOM, ".dcm") else "format", []).append(name)
-    return [f"not offered: {_many(names)}: {FIXES[kind]}" for kind, names in found.items()]
+    return [f"not offered: {_count_and_first(names)}: {FIXES[kind]}" for kind, names in found.items()]
 
 
 FIXES = {
     "sub-folder": "MONAI Label looks at the folder itself only. Fix: --studies with the folder that holds the scans, or move them up",
-    "capitals": "MONAI Label knows small endings only. Fix: rename to .nii.gz, .nii or .nrrd",
+    "capitals": "MONAI Label knows endings in small letters only. Fix: rename to .nii.gz, .nii or .nrrd",
     "same name": "another scan has the same name but for the ending. Fix: rename one",
     DICOM: "DICOM files. Fix: --studies with the address of a DICOMweb server, or save each series as .nii.gz (3D Slicer, dcm2niix)",
     "format": "MONAI Label does not look for this format. Fix: save as .nii.gz, .nii or .nrrd",
 }
 
 
-def _many(names: list[str]) -> str:
+def _count_and_first(names: list[str]) -> str:
     return f"{len(names)} file{'s' if len(names) > 1 else ''} ({names[0]}{', ...' if len(names) > 1 else ''})"
 
 

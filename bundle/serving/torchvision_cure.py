@@ -1,4 +1,4 @@
-"""Lets a torchvision that was built for CUDA import beside a CPU build of torch (`operator torchvision::nms does not exist`).
+"""Lets a torchvision that was built for CUDA import together with a CPU build of torch (`operator torchvision::nms does not exist`).
 
 MONAI Label imports torchvision for two drawing functions; its compiled operators are never called. Copied into the server's
 environment, this module runs with each start of the interpreter, and does nothing until torchvision is imported.

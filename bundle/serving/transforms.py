@@ -1,4 +1,4 @@
-"""What the server gets beside the label map: the quality record in its answer, and probabilities for uncertainty scoring."""
+"""What the server gets besides the label map: the quality record in its answer, and probabilities for uncertainty scoring."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from bundle import labels as labels_block
 from bundle.transforms.keep_pieces import left_out
 
 CONFIDENCE = "structure_confidence"
-# MONAI Label sends what stands under this key back with the label map
+# MONAI Label sends what is under this key back with the label map
 RESULT = "result"
 
 
@@ -45,7 +45,7 @@ class NoteConfidenced(MapTransform):
 class QualityRecordd(MapTransform):
     """Puts the quality record of a case, as `cases.csv` has it, into the answer of MONAI Label's server.
 
-    The answer then holds, beside the label map, `score` (1 nothing against it, 0 surely wrong), `review`, `reasons` in words,
+    The answer then holds, besides the label map, `score` (1 nothing against it, 0 surely wrong), `review`, `reasons` in words,
     and for each structure `volume_ml`, `mean_hu` and `confidence`. The server writes one label map and this; it has no place
     for a second image. The scan is read again from its file, because the preprocessed one is cropped, resampled and normalised.
 
@@ -102,7 +102,7 @@ class ProbabilitiesForScoringd(MapTransform):
 
     For scoring the server leaves out every `Invertd`, `RestoreLabelsd` among them, and takes the entropy of what is left,
     as if it were probabilities. It would also resize all classes to the scan's full size first (4 GB for an ordinary
-    abdomen and five samples), which changes nothing in a mean: it is told that the scan has the size of the network's grid.
+    abdomen and five samples), which changes nothing in a mean: the scan is given to it in the size of the network's grid.
 
     Args:
         keys: logits (K, X, Y, Z) or label maps.

@@ -135,7 +135,7 @@ def number(low: float, high: float, *, whole: bool = False) -> Check:
 
 
 def optional(check: Check) -> Check:
-    """The same check, where nothing ("" or null) may stand as well."""
+    """The same check, where nothing ("" or null) is allowed as well."""
     return lambda name, value: value if value in (None, "") else check(name, value)
 
 
@@ -209,7 +209,7 @@ def known(given: Any, checks: Mapping[str, Check], devices: Iterable[str] = ()) 
     Args:
         given: the parameters, a dictionary (None: none).
         checks: check by key.
-        devices: names of devices beside cpu and cuda, as `/info/` lists them.
+        devices: names of devices besides cpu and cuda, as `/info/` lists them.
 
     Raises:
         Refused: a value of another kind, or anywhere an expression.

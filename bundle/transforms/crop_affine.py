@@ -16,7 +16,7 @@ from monai.utils import ensure_tuple_rep
 class RandCropAffined(Randomizable, MapTransform):
     """Crop a random patch, rotated, scaled and shifted at random, with one interpolation and padding by air.
 
-    A patch centre is drawn uniformly from the places where the patch lies inside the scan (the middle, along an axis
+    A patch centre is drawn uniformly from the places where the patch is inside the scan (the middle, along an axis
     where the scan is smaller); the patch is then rotated, scaled and shifted about that centre. Every voxel of the
     patch is read from the scan once: nothing is blurred twice, and the corners of a rotated patch show the scan and
     not padding. Voxels outside the scan get the scan's lowest value (air) and label 0.
@@ -30,7 +30,7 @@ class RandCropAffined(Randomizable, MapTransform):
     is that of MONAI's `Randomizable`.
 
     Args:
-        keys: image and label. The first key's shape decides where the patch may lie.
+        keys: image and label. The first key's shape decides where the patch may be.
         spatial_size: patch size in voxels.
         mode: interpolation per key, "bilinear" or "nearest".
         prob: probability of the affine; the random crop always happens.
@@ -110,7 +110,7 @@ def sampling_grid(matrix: torch.Tensor, shape: Sequence[int], patch: Sequence[in
 
 
 def sample(volume: torch.Tensor, grid: torch.Tensor, mode: str) -> torch.Tensor:
-    """Read a (C, X, Y, Z) volume at `grid` (see `sampling_grid`); outside it lies the volume's minimum (0 for nearest)."""
+    """Read a (C, X, Y, Z) volume at `grid` (see `sampling_grid`); outside it is the volume's minimum (0 for nearest)."""
     source = (volume.as_tensor() if isinstance(volume, MetaTensor) else volume)[None].to(torch.float32)
     outside = source.amin() if mode == "bilinear" else source.new_zeros(())
     # grid_sample pads with zeros: shift the volume so that zero is air, and back

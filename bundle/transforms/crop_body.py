@@ -23,7 +23,7 @@ class CropBodyd(Cropd):
 
     Args:
         keys: items (C, X, Y, Z) to crop; all on the grid of `source_key`.
-        source_key: the CT in HU that tells where the body is.
+        source_key: the CT in HU, by which the body is found.
         margin: air to keep around the body, in mm.
         threshold: what counts as body, in HU.
         step: size in mm of the grid on which the body is looked for.
@@ -77,7 +77,7 @@ def body_slices(image: torch.Tensor, *, margin: float, threshold: float, step: f
     slices = []
     for found, stride, size, n in zip(box, strides, spacing, shape, strict=True):
         keep = int(np.ceil(margin / max(size, 1e-6)))
-        # the last sample stands for the `stride` voxels up to the next one
+        # the last sample represents the `stride` voxels up to the next one
         start, stop = found.start * stride - (stride - 1) - keep, (found.stop - 1) * stride + stride + keep
         slices.append(slice(max(0, start), min(n, stop)))
     return tuple(slices)

@@ -100,7 +100,7 @@ def _labels(logits: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Axis:
-    """Where the points of one axis of a wanted grid lie between the voxels of the grid that there is."""
+    """Where the points of one axis of a wanted grid are between the voxels of the grid that there is."""
 
     before: Tensor  # index of the voxel before, int64
     after: Tensor
@@ -108,7 +108,7 @@ class Axis:
 
     @classmethod
     def at(cls, position: np.ndarray, size: int, device: torch.device | str = "cpu") -> Axis:
-        """For points at any positions on an axis of `size` voxels; those outside count as lying on its ends."""
+        """For points at any positions on an axis of `size` voxels; those outside count as being on its ends."""
         position = np.clip(position, 0, size - 1)
         before = np.floor(position).astype(np.int64)
         weight = torch.as_tensor((position - before).astype(np.float32), device=device)

@@ -23,7 +23,7 @@ LEFT_OUT = "left_out_voxels"
 class KeepPiecesd(MapTransform):
     """Keep the largest pieces of each structure in a label map; the rest becomes background.
 
-    Pieces are connected by faces, edges or corners. How many voxels were left out stands under `LEFT_OUT` in the meta data
+    Pieces are connected by faces, edges or corners. How many voxels were left out is under `LEFT_OUT` in the meta data
     of a `MetaTensor`, by value, so that no piece goes unnoticed.
 
     MONAI's `KeepLargestConnectedComponentd` keeps one number of pieces for all structures (kidneys have two) and labels the
@@ -33,7 +33,7 @@ class KeepPiecesd(MapTransform):
         keys: label maps (1, X, Y, Z).
         pieces: for each structure what to keep, such as {"pancreas": 0.1, "kidney": 2}: a number of pieces from 1 up, or, below
             1, all pieces of at least this share of the largest one's volume. Structures not named stay as they are; one
-            number stands for all structures.
+            number applies to all structures.
         labels: the `labels` block, name to value.
         allow_missing_keys: do not raise where a key is missing.
 
@@ -51,7 +51,7 @@ class KeepPiecesd(MapTransform):
         wanted = pieces if isinstance(pieces, Mapping) else {} if pieces is None else dict.fromkeys(value_of, pieces)
         for name, number in wanted.items():
             if name not in value_of:
-                raise UserError("keep_pieces", f"'{name}' is no structure of this bundle", f"use {', '.join(value_of)}")
+                raise UserError("keep_pieces", f"'{name}' is not a structure of this bundle", f"use {', '.join(value_of)}")
             whole = isinstance(number, int) and not isinstance(number, bool) and number >= 1
             if not whole and not (isinstance(number, float) and 0 < number < 1):
                 fix = "give the number of pieces to keep, from 1 up, or a share of the largest piece, between 0 and 1"

@@ -19,8 +19,8 @@ class MapLabels(Transform):
     """Turn the values of a label map into the network's channel indices, by the `labels` block of the config.
 
     Shapes: any; the result is uint8 with the metadata of the input. MONAI's `MapLabelValue` loops over pairs of one
-    value each, keeps values it was not told about, and holds the result in int64: here a list of values is one
-    channel, and a value that `labels` does not name is an error instead of a class that no channel stands for.
+    value each, keeps values it does not know, and holds the result in int64: here a list of values is one
+    channel, and a value that `labels` does not name is an error instead of a class without a channel.
 
     Args:
         labels: the `labels` block, structure name to value or list of values (see `bundle.labels`).

@@ -15,7 +15,7 @@ from bundle.errors import UserError
 class NormalizeBody(Transform):
     """Clip to a window of HU, then scale so that the body's voxels have mean 0 and standard deviation 1.
 
-    MONAI's `NormalizeIntensity` can leave out zeros, not what lies at the window's lower end. Here statistics come only from
+    MONAI's `NormalizeIntensity` can leave out zeros, not what is at the window's lower end. Here statistics come only from
     voxels above `hu_range[0]`, so the amount of air around the body does not change what the network sees. Voxels that are
     no numbers count as air. A constant image, and one without any body, becomes zeros.
 
@@ -29,7 +29,7 @@ class NormalizeBody(Transform):
     def __init__(self, hu_range: Sequence[float] = (-200.0, 300.0)) -> None:
         self.low, self.high = (float(value) for value in hu_range)
         if not self.low < self.high:
-            raise UserError("hu_range", f"{tuple(hu_range)} does not rise", "give the lower end first")
+            raise UserError("hu_range", f"{tuple(hu_range)} is not a range", "give the lower end first")
 
     def __call__(self, image: torch.Tensor) -> torch.Tensor:
         """Return a float32 image of the same shape; the one given stays as it is."""

@@ -134,7 +134,7 @@ def resample_axes(image: torch.Tensor, grid: Sequence[np.ndarray]) -> torch.Tens
         (C, len(grid[0]), len(grid[1]), len(grid[2])), float32.
     """
     out = torch.empty((image.shape[0], *(len(positions) for positions in grid)), dtype=torch.float32)
-    # planes across the axis whose neighbours lie farthest apart in memory are read in one go
+    # planes across the axis whose neighbours are farthest apart in memory are read in one go
     order = sorted(range(3), key=lambda axis: -image.stride(axis + 1))
     source, target = (volume.permute(0, *(axis + 1 for axis in order)) for volume in (image, out))
     along, rows, columns = (Axis.at(grid[axis], image.shape[axis + 1]) for axis in order)

@@ -24,7 +24,7 @@ class RestoreLabelsd(Invertd):
     Gives, voxel for voxel, what MONAI's `Invertd` of all classes followed by `AsDiscreted(argmax=True)` gives, which holds
     every class at full resolution (9.4 GB for 14 classes of a 512x512x200 scan); here that never exists. Voxels that the
     crop to the body took away are background. Keeps no state. An `Invertd` by type only: MONAI Label, where it scores
-    uncertainty, leaves out what is one and goes on with the logits.
+    uncertainty, skips what is one and continues with the logits.
 
     Args:
         keys: logits (K, X, Y, Z), on the grid of `source_key`.

@@ -187,7 +187,7 @@ def test_a_list_that_fixes_the_validation_cases_has_no_folds(runs: Runs, configs
 
 def test_a_folder_holds_one_experiment(runs: Runs, configs: dict, tmp_path: Path) -> None:
     experiment(str(tmp_path / "out"), **configs)
-    with pytest.raises(UserError, match="max_epochs: 5 there, 9 now"):
+    with pytest.raises(UserError, match="max_epochs was 5, is 9 now"):
         experiment(str(tmp_path / "out"), max_epochs=9, **configs)
 
 

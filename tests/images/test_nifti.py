@@ -108,7 +108,7 @@ def test_without_a_voxel_size_nothing_is_taken_for_1_mm(tmp_path: Path):
         found["qform_code"] = found["sform_code"] = 0
 
     for edit in (no_size, no_forms):
-        with pytest.raises(UserError, match="its header says no voxel size"):
+        with pytest.raises(UserError, match="its header gives no voxel size"):
             read_scan(written(tmp_path / "scan.nii.gz", body(), edit))
 
     def sform(found):
@@ -160,7 +160,7 @@ def test_what_is_no_scan_is_refused_in_words_that_fit(tmp_path: Path):
     short.write_bytes(short.read_bytes()[:-10])
     cases = {
         "channel.nii.gz": "its first axis is a channel",
-        "lone.hdr": r"there is no \.img beside it",
+        "lone.hdr": r"there is no \.img next to it",
         "zst.nii.zst": r"packed by zstd.*zstd -d FILE",
         "folder.nii.gz": "no DICOM image is in this folder",
         "pipe.nii.gz": "folder, pipe or device",

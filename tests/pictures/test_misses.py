@@ -11,14 +11,14 @@ import pytest
 from bundle.drawing.planes import Views
 from bundle.errors import UserError
 from bundle.pictures import misses as module
-from bundle.pictures.misses import COLOURS, marks, misses
+from bundle.pictures.misses import COLOURS, kinds_of_voxel, misses
 
 LABELS = {"background": 0, "pancreas": 1}
 
 
 def test_colours_say_what_is_missed_and_what_is_too_much() -> None:
     prediction, reference = np.array([[True, True, False, False]]), np.array([[True, False, True, False]])
-    picture = marks(prediction, reference)
+    picture = kinds_of_voxel(prediction, reference)
     assert [tuple(pixel[:3]) for pixel in picture[0]] == [COLOURS["both"], COLOURS["too much"], COLOURS["missed"], (0, 0, 0)]
     assert picture[0, 3, 3] == 0
 

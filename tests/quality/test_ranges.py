@@ -72,7 +72,7 @@ def test_files_that_are_no_ranges_are_refused_by_name(tmp_path):
     with pytest.raises(UserError, match="no such file"):
         load_ranges(tmp_path / "none.json")
     (tmp_path / "broken.json").write_text("{")
-    with pytest.raises(UserError, match=r"broken\.json.*no readable JSON"):
+    with pytest.raises(UserError, match=r"broken\.json.*not a readable JSON"):
         load_ranges(tmp_path / "broken.json")
     (tmp_path / "other.json").write_text(json.dumps({"labels": {}}))
     with pytest.raises(UserError, match="no 'structures' block"):

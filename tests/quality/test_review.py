@@ -39,7 +39,7 @@ def test_an_ordinary_case_has_no_reason_and_the_full_score():
         ("kidney", {"components": 3, "piece_ml": (170.0, 150.0, 40.0)}, "kidney: 3 pieces, 11% of it apart from the main part"),
     ],
 )
-def test_each_finding_is_said_in_words_and_costs_score(name, change, words):
+def test_each_reason_is_given_in_words_and_costs_score(name, change, words):
     measured = ordinary()
     for key, value in change.items():
         setattr(measured[name], key, value)
@@ -61,7 +61,7 @@ def test_left_and_right_swapped_is_seen_from_positions():
         x, y, z = structure.centroid_mm
         structure.centroid_mm = (-x, y, z)
     reasons = judge(measured).reasons
-    assert "spleen: its centre lies 83 mm right of the pancreas's (usual in adults: 160 mm left of to 20 mm left of)" in reasons
+    assert "spleen: its centre is 83 mm to the right of the pancreas (usual in adults: 20 to 160 mm to the left)" in reasons
 
 
 def test_the_score_follows_the_expected_dice_else_the_mean_confidence():

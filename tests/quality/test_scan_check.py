@@ -47,7 +47,7 @@ def test_an_ordinary_scan_has_no_finding():
             lambda scan: np.where(scan < -500, -1024, eight_bits(scan).astype(np.int16)),
             "from -1024 to 255 are not Hounsfield units: it looks windowed to 8",
         ),
-        (lambda scan: np.maximum(scan + 1100, 0), "are not Hounsfield units: nothing lies under 0"),
+        (lambda scan: np.maximum(scan + 1100, 0), "are not Hounsfield units: no value is below 0"),
         (lambda scan: (scan * 10 - 90000).astype(np.int32), "only 0.0 % of the voxels are soft tissue"),
     ],
 )
@@ -77,7 +77,7 @@ def test_doctor_and_inference_say_the_same(tmp_path):
     assert said == {reason for _, reason in check_scan(eight_bits(torso()), SPACING, orientation_known=False)}
     assert said == {
         "values from 0 to 255 are not Hounsfield units: it looks windowed to 8 bits",
-        "its header does not say how it lies (a NIfTI's qform or sform, an NRRD's space), so which side is left is a guess",
+        "its header does not say its orientation (a NIfTI's qform or sform, an NRRD's space), so which side is left is a guess",
     }
 
 

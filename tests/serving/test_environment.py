@@ -58,7 +58,7 @@ def test_other_versions_of_python_are_refused_at_once(tmp_path: Path, monkeypatc
 
 def test_a_folder_with_other_things_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("mine")
-    with pytest.raises(UserError, match="no environment"):
+    with pytest.raises(UserError, match="not a virtual environment"):
         environment.install(str(tmp_path))
 
 

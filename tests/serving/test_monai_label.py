@@ -36,7 +36,7 @@ def test_scoring_is_configured_by_name() -> None:
     epistemic = monai_label.server_command("python", Path("/app"), "/scans", model="net", scoring="epistemic", samples=5)
     assert epistemic[-6:] == ["--conf", "epistemic_model", "net", "--conf", "epistemic_max_samples", "5"]
     assert monai_label.server_command("python", Path("/app"), "/scans", scoring="doubt")[-3:] == ["--conf", "doubt", "true"]
-    with pytest.raises(UserError, match=r"'guess' is no method.*epistemic or doubt"):
+    with pytest.raises(UserError, match=r"'guess' is not a method.*epistemic or doubt"):
         monai_label.server_command("python", Path("/app"), "/scans", scoring="guess")
 
 
@@ -142,7 +142,7 @@ def test_missing_weights_and_folders_are_named(small_bundle: Path, tmp_path: Pat
     (small_bundle / "models" / "model.pt").unlink()
     with pytest.raises(UserError, match=r"model\.pt: there are no weights"):
         monai_label.prepare(tmp_path / "app")
-    with pytest.raises(UserError, match=r"nowhere: is no folder"):
+    with pytest.raises(UserError, match=r"nowhere: is not a folder"):
         monai_label.start(str(tmp_path / "nowhere"))
 
 
@@ -175,4 +175,4 @@ def test_dry_run_prints_the_command(small_bundle: Path, tmp_path: Path, capsys: 
 def test_verb_reports_a_wrong_folder(tmp_path: Path, repository: Path) -> None:
     command = [sys.executable, "-m", "bundle", "monai-label", "--studies", str(tmp_path / "none")]
     done = subprocess.run(command, cwd=repository, capture_output=True, text=True)
-    assert done.returncode == 2 and "is no folder" in done.stderr
+    assert done.returncode == 2 and "is not a folder" in done.stderr

@@ -19,7 +19,7 @@ def test_a_folder_that_is_offered_whole_has_no_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("names", "line"),
     [
-        (["UPPER.NII.GZ"], r"1 file (UPPER.NII.GZ): MONAI Label knows small endings only. Fix: rename"),
+        (["UPPER.NII.GZ"], r"1 file (UPPER.NII.GZ): MONAI Label knows endings in small letters only. Fix: rename"),
         (["p1/ct.nii.gz", "p2/ct.nii.gz"], "2 files (p1/ct.nii.gz, ...): MONAI Label looks at the folder itself only. Fix: --studies"),
         (["1.dcm", "2.dcm", "IM0003"], "3 files (1.dcm, ...): DICOM files. Fix: --studies with the address of a DICOMweb server"),
         (["a.mha"], "1 file (a.mha): MONAI Label does not look for this format. Fix: save as .nii.gz"),

@@ -62,7 +62,7 @@ def draw(rows: Sequence[Mapping], measured: Measured, labels: label_block.Labels
             levels, counts = np.array(facts["histogram"], dtype=float).T
             inside = levels > -900
             units.plot(levels[inside], counts[inside] / max(counts[inside].sum(), 1), linewidth=0.8, alpha=0.5)
-    units.set(title="Hounsfield units above -900, a line a scan", xlabel="HU", ylabel="share of the voxels", xlim=(-900, 1000))
+    units.set(title="Hounsfield units above -900, one line per scan", xlabel="HU", ylabel="share of the voxels", xlim=(-900, 1000))
     names = label_block.names(labels)[1:]
     values = [[row[f"{name}_ml"] for row in rows if row[f"{name}_ml"]] for name in names]
     for place, volume in enumerate(values):

@@ -42,13 +42,13 @@ def check(
         datalist: a MONAI datalist JSON instead of the folders.
         output_dir: where `findings.csv`, `cases.csv`, `summary.json`, `distribution.png` and the cache go; by default
             `runs/check/NAME` in the working directory.
-        patch_size: training patch in voxels (x, y, z); scans smaller than it are told.
+        patch_size: training patch in voxels (x, y, z); scans smaller than it are reported.
         spacing: voxel edge in mm that training resamples to.
         fold, num_folds, seed: the split, to find a scan that is in two parts of it.
         num_workers: threads; by default one a core.
 
     Returns:
-        0, or 1 where there is an error (warnings are no errors).
+        0, or 1 where there is an error (warnings are not errors).
 
     Raises:
         UserError: no such data set, or arguments that do not fit.
@@ -61,15 +61,15 @@ def check(
     output = Path(output_dir or Path("runs") / "check" / Path(dataset_dir or datalist).resolve().name)
     listing = find_cases(dataset_dir, datalist)
     measured = measure(listing, cache_dir=str(output), num_workers=num_workers)
-    found = [_listed(problem) for problem in listing.problems]
+    found = [_as_problem(problem) for problem in listing.problems]
     parts: dict[str, list[Case]] = {}
     try:
         parts = sections(listing, split)
     except UserError as error:
-        found.append(_listed(error))
+        found.append(_as_problem(error))
     found += findings(measured, block, parts)
     found += _unlisted(measured)
-    found += _more(measured, block, patch_mm)
+    found += _warnings(measured, block, patch_mm)
     found.sort(key=lambda finding: (finding.level, finding.case))
     print_findings(found, "see findings.csv")
     write_report(measured, found, block, output)
@@ -87,12 +87,12 @@ def _patch_mm(patch_size: object, spacing: object) -> list[float]:
     return [size * spacing for size in sizes]
 
 
-def _listed(problem: UserError) -> rules.Finding:
+def _as_problem(problem: UserError) -> rules.Finding:
     return rules.Finding("error", "listing", "", problem.where, problem.problem, problem.fix)
 
 
 def _unlisted(measured: Measured) -> list[rules.Finding]:
-    """Images that lie in the folders but that `dataset.json` does not list."""
+    """Images that are in the folders but that `dataset.json` does not list."""
     source = Path(measured.listing.source)
     if source.name != "dataset.json":
         return []
@@ -102,12 +102,12 @@ def _unlisted(measured: Measured) -> list[rules.Finding]:
     if not forgotten:
         return []
     names = ", ".join(path.name for path in forgotten[:5])
-    problem = f"does not list {len(forgotten)} images that lie in its folders ({names}{', ...' if len(forgotten) > 5 else ''})"
-    fix = "list them, or take dataset.json away: then the folders count"
+    problem = f"does not list {len(forgotten)} images that are in its folders ({names}{', ...' if len(forgotten) > 5 else ''})"
+    fix = "list them, or remove dataset.json: then all files in the folders are used"
     return [rules.Finding("warning", "unlisted", "", str(source), problem, fix)]
 
 
-def _more(measured: Measured, labels: label_block.Labels, patch_mm: Sequence[float]) -> list[rules.Finding]:
+def _warnings(measured: Measured, labels: label_block.Labels, patch_mm: Sequence[float]) -> list[rules.Finding]:
     """What a person should know beyond mistakes: absent structures, volumes out of the ordinary, scans smaller than the patch."""
     found = []
     seen = {value for facts in measured.labels.values() for value in facts.get("counts", {})}
@@ -135,7 +135,11 @@ def _outliers(name: str, volumes: Mapping[Case, float | None]) -> list[rules.Fin
     for case, log in zip(there, logs, strict=True):
         if abs(log - middle) > OUTLIER * spread:
             problem = f"its {name} measures {there[case]:.1f} ml, the median is {np.exp(middle):.1f} ml"
-            found.append(rules.Finding("warning", "volume", case.name, case.label, problem, "look whether the label is whole and no other"))
+            found.append(
+                rules.Finding(
+                    "warning", "volume", case.name, case.label, problem, "check that the label is complete and is the right structure"
+                )
+            )
     return found
 
 

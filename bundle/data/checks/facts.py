@@ -23,14 +23,14 @@ from bundle.labels import TOLERANCE
 
 VERSION = 5  # of the facts: caches of other versions are dropped
 CHUNK = 1 << 19  # voxels looked at at once, about: whole slices
-THIN_MM = 3.0  # how far apart voxels may be to tell which way round a label lies
+THIN_MM = 3.0  # how far apart voxels may be to see which way round a label is
 MOST_THINNED = 4_000_000  # voxels that are kept for it at most
 PERCENTILES = (0.5, 5, 25, 50, 75, 95, 99.5)
 UNREADABLE = (OSError, EOFError, ValueError, TypeError, KeyError, zlib.error, RuntimeError, MemoryError)
 
 
 def case_facts(image: str, label: str | None = None) -> tuple[dict, dict | None]:
-    """Facts of an image and of its label; the label's tell by `fit` how well each flip of it lies on the image.
+    """Facts of an image and of its label; the label's have `fit`, how well each flip of it fits the image.
 
     `fit` holds the eight numbers of `orientation.fit`, in the order of its `FLIPS`, from every third millimetre of the scans.
     """
@@ -72,7 +72,7 @@ def image_facts(path: str, thin: Thinned | None = None) -> dict:
                 lowest, highest = min(lowest, float(values.min())), max(highest, float(values.max()))
             tally.add(values)
     except UNREADABLE as error:
-        return facts | _said(error)
+        return facts | _error_of(error)
     counts = tally.counts()
     span = {"minimum": lowest, "maximum": highest} if lowest <= highest else {}  # exact, where the tally rounds
     return facts | {"nonfinite": bad, **_statistics(counts, facts["shape"]), **span}
@@ -102,7 +102,7 @@ def label_facts(path: str, thin: Thinned | None = None, image: dict | None = Non
                     values = values[whole]
             tally.add(values)
     except UNREADABLE as error:
-        return facts | _said(error)
+        return facts | _error_of(error)
     counts = {str(value): number for value, number in tally.counts().items()}
     return facts | {"nonfinite": bad, "fractions": fractions, "fraction_example": example, "counts": counts}
 
@@ -184,7 +184,7 @@ def _header(path: str, thin: Thinned | None = None) -> tuple[dict, _NiftiVolume 
     try:
         facts, volume, dtype = _nifti(path, thin) if kind(path) in ("nifti", "mgh") else _other(path)
     except Exception as error:  # nibabel's and ITK's own exceptions share no base class
-        return _said(error), None
+        return _error_of(error), None
     while len(facts["shape"]) > 3 and facts["shape"][-1] == 1:
         facts["shape"].pop()
     if thin is not None and thin.steps == [1, 1, 1] and len(facts["shape"]) == 3:
@@ -234,7 +234,7 @@ def _statistics(tally: dict[int, int], shape: list[int]) -> dict:
     }
 
 
-def _said(error: BaseException) -> dict[str, str]:
+def _error_of(error: BaseException) -> dict[str, str]:
     """Why a file could not be read, in one line, and the fix where it is known."""
     said, fix = (error.problem, error.fix) if isinstance(error, UserError) else (str(error), "")
     return {"error": (" ".join(said.split()) or type(error).__name__)[:300], **({"fix": fix} if fix else {})}

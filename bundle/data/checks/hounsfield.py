@@ -11,7 +11,7 @@ AIR_HU, AIR_TOLERANCE = -1000.0, 130.0
 SOFT = (-200.0, 300.0)
 STEP = 10  # HU, of the histogram
 LOWEST, HIGHEST = -1500, 3500
-SIDES_A_GUESS = "its header does not say how it lies (a NIfTI's qform or sform, an NRRD's space), so which side is left is a guess"
+SIDES_A_GUESS = "its header does not say its orientation (a NIfTI's qform or sform, an NRRD's space), so which side is left is a guess"
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def not_hounsfield(values: Values) -> tuple[str, str, str] | None:
         return "HU", f"{span} are not Hounsfield units: it looks windowed to 8 bits", "give the scan in HU"
     if low >= 0:
         fix = "where it is a CT without its rescale intercept, add it (most often -1024); an MRI does not belong here"
-        return "HU", f"{span} are not Hounsfield units: nothing lies under 0", fix
+        return "HU", f"{span} are not Hounsfield units: no value is below 0", fix
     air = air_level(values)
     if air is not None and abs(air - AIR_HU) > AIR_TOLERANCE:
         return "HU", f"air is at {air:.0f} HU instead of {AIR_HU:.0f}", "make sure that rescale slope and intercept were applied once"

@@ -1,4 +1,4 @@
-"""Which way round a label map lies on its image, judged by the image itself.
+"""Which way round a label map is on its image, judged by the image itself.
 
 Some label maps come with a header that says nothing true about where they belong; only their array fits the image's, up to
 flips. Under the right flip the label parts bright organ from dark fat, under a wrong one it cuts through anything.

@@ -19,7 +19,7 @@ from bundle.data.datalist import Case
 from bundle.errors import UserError
 
 FLIP_GAIN, FLIP_TIMES = 0.05, 3.0  # a flip must explain so much more, and so many times as much, to be worth a word
-GRID_TOLERANCE = 0.1  # of a voxel's shortest edge: how far the corners of two grids may lie apart
+GRID_TOLERANCE = 0.1  # of a voxel's shortest edge: how far apart the corners of two grids may be
 RIGHT_ANGLE_TOLERANCE = 0.5  # degrees
 
 
@@ -48,7 +48,7 @@ def case_findings(
 ) -> list[Finding]:
     """Everything that is wrong with one case: its image, its label, and the two together.
 
-    `meaning` is what dataset.json calls the label values: one that it names and `labels` leaves out is no mistake, the
+    `meaning` is what dataset.json calls the label values: one that it names and `labels` leaves out is not a mistake, the
     structure is not wanted and counts as background.
     """
     found = _readable(case, case.image, image) or [*_grid(case, case.image, image), *_intensities(case, image)]
@@ -76,7 +76,7 @@ def duplicate_findings(cases: list[Case], images: Mapping[str, Mapping], section
         fix = (
             "keep one of the two: a scan in two splits makes the scores of the second worthless"
             if where
-            else "keep one of the two: in other folds they come apart"
+            else "keep one of the two: other folds would separate them"
         )
         level = "error" if where else "warning"
         found.append(Finding(level, "duplicate", case.name, case.image, f"holds the same scan as {other.image}{where}", fix))
@@ -92,19 +92,21 @@ def label_findings(source: str, cases: list[Case], facts: Mapping[str, Mapping],
     if left:
         words = ", ".join(f"{word} ({value})" for value, word in left.items())
         problem = f"{words} {'is' if len(left) == 1 else 'are'} in the data set but not in labels, and will count as background"
-        found.append(Finding("warning", "left out", "", source, problem, "nothing if that is meant; else name them in labels"))
+        found.append(Finding("warning", "left out", "", source, problem, "ignore if intended; otherwise add them to labels"))
     for name, values in zip(label_block.names(labels), label_block.values(labels), strict=True):
         if counts and not any(str(value) in count for count in counts for value in values):
-            problem = f"'{name}' (value {_some(values)}) is in no label map of the data set"
+            problem = f"'{name}' (value {_values_in_words(values)}) is in no label map of the data set"
             found.append(Finding("warning", "absent", "", source, problem, "correct its value in labels, or take it out of labels"))
     for name, values in zip(label_block.names(labels), label_block.values(labels), strict=True):
         named = {value for value, word in meaning.items() if word.lower() == name.lower()}
         if named and not named & set(values):
-            problem = f"labels says that '{name}' is {_some(values)}, dataset.json says that it is {_some(sorted(named))}"
-            found.append(Finding("error", "names", "", source, problem, f'write "{name}": {_some(sorted(named))} in labels'))
+            problem = (
+                f"labels says that '{name}' is {_values_in_words(values)}, dataset.json says that it is {_values_in_words(sorted(named))}"
+            )
+            found.append(Finding("error", "names", "", source, problem, f'write "{name}": {_values_in_words(sorted(named))} in labels'))
             continue
         for value in values if name != "background" else ():
-            if value in meaning and not named and not _akin(name, meaning[value]):
+            if value in meaning and not named and not _one_within_the_other(name, meaning[value]):
                 problem = f"labels calls the value {value} '{name}', dataset.json calls it '{meaning[value]}'"
                 found.append(Finding("warning", "names", "", source, problem, "make sure that the two are the same structure"))
     return found
@@ -120,7 +122,7 @@ def missing_findings(case: Case, label: Mapping, labels: label_block.Labels) -> 
     if not absent:
         return []
     problem = f"has no {', '.join(absent)}"
-    fix = "look whether it was forgotten; a structure that was removed or lies outside the scan may stay absent"
+    fix = "check whether it was forgotten; a structure that was removed or is outside the scan may stay absent"
     return [Finding("warning", "structure", case.name, case.label, problem, fix)]
 
 
@@ -132,7 +134,7 @@ def patch_findings(case: Case, image: Mapping, patch_mm: tuple[float, float, flo
     short = [f"{axis} {have:.0f} of {want:.0f} mm" for axis, have, want in zip("xyz", extent, patch_mm, strict=True) if have < want]
     if not short:
         return []
-    fix = "nothing, the patch is padded there; with many such scans take a smaller patch_size"
+    fix = "ignore: the patch is padded there; with many such scans take a smaller patch_size"
     return [Finding("warning", "patch", case.name, case.image, f"is smaller than the patch: {', '.join(short)}", fix)]
 
 
@@ -162,9 +164,9 @@ def _readable(case: Case, file: str, facts: Mapping) -> list[Finding]:
         return [Finding("error", "unreadable", case.name, file, f"cannot be read ({facts['error']})", fix)]
     if len(facts["shape"]) != 3 or min(facts["shape"]) < 1:
         size = "x".join(map(str, facts["shape"]))
-        return [Finding("error", "not 3D", case.name, file, f"is not a 3D volume (size {size})", "give one volume a file")]
+        return [Finding("error", "not 3D", case.name, file, f"is not a 3D volume (size {size})", "give one volume per file")]
     if "minimum" not in facts and "counts" not in facts:
-        return [Finding("error", "not 3D", case.name, file, f"has voxels of the type {facts['dtype']}", "store one number a voxel")]
+        return [Finding("error", "not 3D", case.name, file, f"has voxels of the type {facts['dtype']}", "store one number per voxel")]
     return []
 
 
@@ -182,7 +184,7 @@ def _grid(case: Case, file: str, facts: Mapping) -> list[Finding]:
     tilt = float(np.degrees(np.arcsin(min(1.0, np.abs(cosines - np.eye(3)).max()))))
     if tilt > RIGHT_ANGLE_TOLERANCE:
         problem = f"its axes are {tilt:.1f} degrees off a right angle (sheared affine, as of a tilted gantry)"
-        fix = "nothing where the tilt is real: it is resampled upright before the network; else correct the affine"
+        fix = "ignore where the tilt is real: it is resampled upright before the network; otherwise correct the affine"
         found.append(Finding("warning", "sheared", case.name, file, problem, fix))
     if edges.max() > 12 or edges.min() < 0.2:
         problem = f"its voxels measure {_mm(edges)}"
@@ -255,7 +257,7 @@ def _same_grid(case: Case, image: Mapping, label: Mapping) -> list[Finding]:
     return [Finding("error", "grid", case.name, case.label, problem, fix)]
 
 
-def _akin(one: str, other: str) -> bool:
+def _one_within_the_other(one: str, other: str) -> bool:
     """Whether one name is part of the other: kidney, kidney_left, right kidney."""
     words = [set(name.lower().replace("_", " ").replace("-", " ").split()) for name in (one, other)]
     return words[0] <= words[1] or words[1] <= words[0]
@@ -272,7 +274,7 @@ def _flipped(case: Case, facts: Mapping) -> list[Finding]:
     axes = " and ".join("xyz"[axis] for axis in best)
     shares = f"{100 * scores[best]:.0f} % of the variance explained, against {100 * scores[()]:.0f} %"
     problem = f"it fits its image far better when it is flipped along {axes} ({shares})"
-    fix = "look at both in a viewer; where the label lies wrong, flip its array and keep the image's affine"
+    fix = "look at both in a viewer; where the label is wrong, flip its array and keep the image's affine"
     return [Finding("warning", "flipped", case.name, case.label, problem, fix)]
 
 
@@ -280,5 +282,5 @@ def _mm(edges: np.ndarray) -> str:
     return "x".join(f"{edge:.3g}" for edge in edges) + " mm"
 
 
-def _some(values: list[int]) -> str:
+def _values_in_words(values: list[int]) -> str:
     return str(values[0]) if len(values) == 1 else json.dumps(values)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-FARTHEST = 2**30  # values beyond are counted as this: no label, no intensity lies there
+FARTHEST = 2**30  # values beyond are counted as this: no label or intensity is there
 MOST_VALUES = 400_000  # different values that are kept apart where they are not of 16 bits: no scan has so many
 
 

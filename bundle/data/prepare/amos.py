@@ -1,6 +1,6 @@
 """AMOS 2022 (zenodo.org/records/7262581): `imagesTr/Va/Ts`, `labelsTr/Va/Ts`, `dataset.json`.
 
-Traps: CT and MRI lie in the same folders, told apart by the number only (from 500 on it is MRI); the validation cases have
+Traps: CT and MRI are in the same folders, distinguished by the number only (from 500 on it is MRI); the validation cases have
 folders of their own, which readers of the MSD layout overlook; some labels lack whole organs (bladder, prostate/uterus).
 """
 
@@ -54,9 +54,9 @@ def plan(source: Path, *, official_split: bool = False) -> Plan:
             goes_to = "test" if label is None else section if official_split or section == "test" else "training"
             result.cases.append(PlannedCase(name, path, (label,) if label else (), goes_to))
     if resonance:
-        result.odd.append(f"{resonance} scans are MRI (their number is {FIRST_MRI} or more) and are left out")
+        result.warnings.append(f"{resonance} scans are MRI (their number is {FIRST_MRI} or more) and are left out")
     if lonely:
-        result.odd.append(f"{len(lonely)} scans lack their label and become unlabelled cases: {', '.join(lonely[:5])}")
+        result.warnings.append(f"{len(lonely)} scans lack their label and become unlabelled cases: {', '.join(lonely[:5])}")
     if not official_split and any(path.section == "training" and "imagesVa" in path.image.parts for path in result.cases):
-        result.odd.append("imagesVa joins the training cases, as AMOS gives no rule for it (--official_split keeps it apart)")
+        result.warnings.append("imagesVa joins the training cases, as AMOS gives no rule for it (--official_split keeps it apart)")
     return result

@@ -1,6 +1,6 @@
 """BTCV, Multi-Atlas Labeling Beyond the Cranial Vault, Abdomen (synapse.org syn3193805): `RawData/Training/img, label`.
 
-Traps: image and label have other names (`img0001`, `label0001`); test images have no labels; `RegData` beside `RawData` holds
+Traps: image and label have other names (`img0001`, `label0001`); test images have no labels; `RegData` next to `RawData` holds
 registered copies of the same scans, which do not belong into a training.
 """
 
@@ -38,7 +38,7 @@ def plan(source: Path) -> Plan:
     licence = "Synapse terms of use, syn3193805: registration required"
     result = Plan("BTCV abdomen", "https://doi.org/10.7303/syn3193805", licence, structures, merged)
     if (registered := find_folder(source, "RegData")) is not None:
-        result.odd.append(f"{registered / 'RegData'} holds registered copies of the same scans and is left out")
+        result.warnings.append(f"{registered / 'RegData'} holds registered copies of the same scans and is left out")
     labels = {number(path): path for path in nifti_files(child(training, "label"))}
     images = {number(path): path for path in nifti_files(child(training, "img"))}
     for case in sorted(set(images) | set(labels)):
@@ -46,7 +46,7 @@ def plan(source: Path) -> Plan:
             result.cases.append(PlannedCase(f"btcv_{case:04d}", images[case], (labels[case],)))
         else:
             missing = "label" if case in images else "image"
-            result.odd.append(f"case {case:04d} is left out: there is no {missing} of that number")
+            result.warnings.append(f"case {case:04d} is left out: there is no {missing} of that number")
     testing = child(training.parent, "Testing")
     if testing is not None and child(testing, "img"):
         for path in nifti_files(child(testing, "img")):

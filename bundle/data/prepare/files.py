@@ -1,4 +1,4 @@
-"""Files of a prepared data set: links to the originals, and which file stands for a target."""
+"""Files of a prepared data set: links to the originals, and which file serves as a target."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def link(source: Path, target: Path, how: str = "symlink") -> Path:
 
 
 def written(target: Path) -> Path | None:
-    """The file that stands for `target`, with either ending, None where there is none (or its link leads nowhere)."""
+    """The file that serves as `target`, with either ending, None where there is none (or its link leads nowhere)."""
     return next((path for end in ENDINGS if (path := target.with_name(target.name + end)).exists()), None)
 
 

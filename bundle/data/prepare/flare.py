@@ -33,7 +33,7 @@ UNLABELLED = ("ValidationSet", "Validation", "imagesVal", "imagesTs")
 
 
 def plan(source: Path) -> Plan:
-    """The labelled scans; validation scans, and unlabelled ones beside them, as unlabelled cases."""
+    """The labelled scans; validation scans, and unlabelled ones next to them, as unlabelled cases."""
     pair = next((names for names in PAIRS if find_folder(source, *names)), None)
     if pair is None:
         raise not_found(source, "folders images and labels", "FLARE22_LabeledCase50/images and FLARE22_LabeledCase50/labels")
@@ -47,18 +47,20 @@ def plan(source: Path) -> Plan:
         structures,
         merged,
     )
-    result.odd.append("the 50 labelled scans are from MSD's pancreas task: do not train on one of the two and test on the other")
+    result.warnings.append("the 50 labelled scans are from MSD's pancreas task: do not train on one of the two and test on the other")
     if "flare23" in str(folder).lower() or any("flare23" in path.name.lower() for path in nifti_files(child(folder, pair[0]))):
-        result.odd.append("this looks like FLARE 2023, whose labels leave out organs in many cases: those would be learnt as background")
+        result.warnings.append(
+            "this looks like FLARE 2023, whose labels leave out organs in many cases: those would be learnt as background"
+        )
     labels = _labels(child(folder, pair[1]))
     for path in nifti_files(child(folder, pair[0])):
         name = stem(path).removesuffix("_0000")
         if name in labels:
             result.cases.append(PlannedCase(name, path, (labels.pop(name),)))
         else:
-            result.odd.append(f"{path.name} has no label and becomes an unlabelled case")
+            result.warnings.append(f"{path.name} has no label and becomes an unlabelled case")
             result.cases.append(PlannedCase(name, path, section="test"))
-    result.odd += [f"{path.name} is left out: there is no image of that name" for path in labels.values()]
+    result.warnings += [f"{path.name} is left out: there is no image of that name" for path in labels.values()]
     for beside in UNLABELLED:
         found = find_folder(source, beside)
         for path in nifti_files(child(found, beside)) if found else []:
@@ -67,6 +69,6 @@ def plan(source: Path) -> Plan:
 
 
 def _labels(folder: Path) -> dict[str, Path]:
-    """Label files by case name, also those that lie in a folder of their own name."""
+    """Label files by case name, also those in a folder of their own name."""
     files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name.lower().endswith(ENDINGS)]
     return {stem(path): path for path in files if not path.name.startswith(".")}

@@ -1,7 +1,7 @@
 """Medical Segmentation Decathlon (medicaldecathlon.com): one unpacked task, such as Task07_Pancreas or Task09_Spleen.
 
-Traps: macOS' hidden `._` files beside every scan (also in some `dataset.json`), tasks that are MRI, a tumour of the pancreas
-stored as a value of its own beside the pancreas.
+Traps: macOS' hidden `._` files next to every scan (also in some `dataset.json`), tasks that are MRI, a tumour of the pancreas
+stored as a value of its own besides the pancreas.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ PARTS = {"pancreas": ("pancreas", "cancer", "tumour", "tumor"), "kidney": ("kidn
 
 
 def plan(source: Path) -> Plan:
-    """Cases of one task, as its folders have them; what `dataset.json` lists beyond is told."""
+    """Cases of one task, as its folders have them; what `dataset.json` lists beyond them is reported."""
     folders = find_folders(source, "imagesTr", "labelsTr")
     if not folders:
         raise not_found(source, "MSD task", "imagesTr, labelsTr and dataset.json (such as Task07_Pancreas)")
@@ -27,7 +27,7 @@ def plan(source: Path) -> Plan:
     about = json.loads((folder / "dataset.json").read_text(encoding="utf-8")) if (folder / "dataset.json").is_file() else {}
     modality = [str(word) for word in about.get("modality", {"0": "CT"}).values()]
     if modality != ["CT"]:
-        raise UserError(folder, f"is no CT data set (modality {', '.join(modality)})", "choose a task on CT, such as Task07_Pancreas")
+        raise UserError(folder, f"is not a CT data set (modality {', '.join(modality)})", "choose a task on CT, such as Task07_Pancreas")
     found = listing.from_folders(folder)
     structures = {name: value for value, name in sorted(found.value_names.items()) if value}
     if not structures:
@@ -40,15 +40,15 @@ def plan(source: Path) -> Plan:
     name = f"MSD {about.get('name') or folder.name}"
     result = Plan(name, about.get("reference") or "http://medicaldecathlon.com", about.get("licence", "CC BY-SA 4.0"), structures, merged)
     for problem in found.problems:
-        result.odd.append(str(problem))
+        result.warnings.append(str(problem))
     hidden = sum(path.name.startswith("._") for part in ("imagesTr", "labelsTr", "imagesTs") for path in (folder / part).glob("._*"))
     if hidden:
-        result.odd.append(f"{hidden} hidden files of macOS (._*) are no scans and are left out")
+        result.warnings.append(f"{hidden} hidden files of macOS (._*) are not scans and are left out")
     listed = sum(not Path(str(entry.get("image"))).name.startswith("._") for entry in about.get("training", []) if isinstance(entry, dict))
     if listed and listed != len(found.labelled):
-        result.odd.append(f"dataset.json lists {listed} training cases, the folders hold {len(found.labelled)}")
+        result.warnings.append(f"dataset.json lists {listed} training cases, the folders hold {len(found.labelled)}")
     for parts in merged.values():
-        result.odd.append(f"{' and '.join(parts)} are values of their own: labels.json counts them as one organ")
+        result.warnings.append(f"{' and '.join(parts)} are values of their own: labels.json counts them as one organ")
     for case in found.cases:
         images = Path(case.image)
         labels = (Path(case.label),) if case.label else ()

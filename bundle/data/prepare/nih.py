@@ -40,17 +40,17 @@ def plan(source: Path, *, keep_duplicates: bool = False) -> Plan:
     for case in sorted(set(images) | set(labels)):
         name = f"PANCREAS_{case:04d}"
         if case in TWICE and not keep_duplicates:
-            result.odd.append(f"{name} is left out: it is case {TWICE[case]} again (--keep_duplicates keeps it)")
+            result.warnings.append(f"{name} is left out: it is case {TWICE[case]} again (--keep_duplicates keeps it)")
         elif case not in labels:
             result.cases.append(PlannedCase(name, images[case], section="test"))
-            result.odd.append(f"{name} has no label map and becomes an unlabelled case")
+            result.warnings.append(f"{name} has no label map and becomes an unlabelled case")
         elif case not in images:
-            result.odd.append(f"{name} is left out: there is a label map, but no image")
+            result.warnings.append(f"{name} is left out: there is a label map, but no image")
         else:
             group = "PANCREAS_0002" if keep_duplicates and case in (2, *TWICE) else None
             result.cases.append(PlannedCase(name, images[case], (labels[case],), group=group))
     if keep_duplicates and any(case in images and case in labels for case in TWICE):
-        result.odd.append("cases 2, 25 and 70 are one scan: dataset.json groups them, so that they stay in one split")
+        result.warnings.append("cases 2, 25 and 70 are one scan: dataset.json groups them, so that they stay in one split")
     return result
 
 
@@ -78,9 +78,9 @@ def _label(path: Path, image: np.ndarray, affine: np.ndarray) -> tuple[np.ndarra
     flip, clear = decide(fit(image, label, spacing(affine)), expected)
     if flip:
         axes = " and ".join("xyz"[axis] for axis in flip)
-        remarks.append(f"{path.name} lies flipped along {axes} against the DICOM's rows, columns and slices: put right by the image")
+        remarks.append(f"{path.name} is flipped along {axes} against the DICOM's rows, columns and slices: corrected by the image")
     elif not clear:
-        remarks.append(f"which way round {path.name} lies cannot be told from the image: taken in the order of the DICOM")
+        remarks.append(f"the image does not show which way round {path.name} is: taken in the order of the DICOM")
     return np.ascontiguousarray(np.flip(label, flip)), remarks
 
 

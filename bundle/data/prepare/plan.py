@@ -15,7 +15,7 @@ OWN = ("pancreas", "spleen", "kidney")  # the bundle's default structures, in th
 
 @dataclass(frozen=True)
 class PlannedCase:
-    """One case: where its image and its label maps lie (no label: unlabelled), its section, and what it must stay together with."""
+    """One case: where its image and its label maps are (no label: unlabelled), its section, and what it must stay together with."""
 
     name: str
     image: Path
@@ -36,7 +36,7 @@ class Targets:
     label: Path
 
 
-Convert = Callable[[PlannedCase, Targets, Mapping], list[str]]  # writes the case, gives remarks on what was odd in it
+Convert = Callable[[PlannedCase, Targets, Mapping], list[str]]  # writes the case, gives warnings about it
 
 
 @dataclass
@@ -45,9 +45,9 @@ class Plan:
 
     Args:
         name: the data set's name.
-        structures: name to value in the label files as they will lie in the output.
+        structures: name to value in the label files as they will be in the output.
         merged: structures that are one for the bundle: name to the names it is made of.
-        odd: what the user should know about this download.
+        warnings: what the user should know about this download.
         convert: writes one case where linking its files is not enough; an importable function (it may run in another process).
         options: passed to `convert`, and what makes two runs the same run.
     """
@@ -58,7 +58,7 @@ class Plan:
     structures: dict[str, int]
     merged: dict[str, list[str]] = field(default_factory=dict)
     cases: list[PlannedCase] = field(default_factory=list)
-    odd: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
     convert: Convert | None = None
     options: dict = field(default_factory=dict)
 

@@ -1,4 +1,4 @@
-"""The verb `prepare`: plan, write, report; goes on where it stopped; never touches the original files."""
+"""The verb `prepare`: plan, write, report; resumes where it stopped; never touches the original files."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def prepare(
 
     Writes `imagesTr`, `labelsTr` (and `Va`, `Ts`) with links to the original files, or converted ones where they must be,
     `dataset.json` (the datalist), and two overlays for the configs: `labels.json` (pancreas, spleen, kidney, as far as the data
-    set has them) and `labels_all.json` (every structure). The same command goes on where it stopped.
+    set has them) and `labels_all.json` (every structure). The same command resumes where it stopped.
 
     Args:
         dataset: nih-pancreas-ct, msd, btcv, amos, totalsegmentator or flare.
@@ -47,7 +47,7 @@ def prepare(
         output_dir: a new folder outside of it, or one this command wrote before.
         link: symlink, hardlink or copy: how files that need no conversion get there.
         num_workers: processes that convert; by default one a core.
-        check: look at every file afterwards and report what is odd.
+        check: look at every file afterwards and report problems.
         options: of the data set: nih-pancreas-ct --keep_duplicates; amos --official_split; totalsegmentator --structures, --keep_empty.
 
     Returns:
@@ -56,7 +56,7 @@ def prepare(
     if dataset not in DATA_SETS:
         raise UserError("dataset", f"'{dataset}' is not known", f"use one of {', '.join(DATA_SETS)}")
     if link not in files.LINKS:
-        raise UserError("link", f"'{link}' is no way to link", f"use one of {', '.join(files.LINKS)}")
+        raise UserError("link", f"'{link}' is not a way to link", f"use one of {', '.join(files.LINKS)}")
     source_dir, output = Path(source).expanduser().resolve(), Path(output_dir).expanduser().resolve()
     plan = _plan(dataset, source_dir, options)
     _guard(source_dir, output)
@@ -83,10 +83,10 @@ def _plan(dataset: str, source: Path, options: dict) -> Plan:
             raise
         raise UserError("prepare", f"{dataset} has no option {', '.join('--' + name for name in options)}", "see --help") from error
     if not plan.cases:
-        raise UserError(source, f"holds no case of {plan.name}", "; ".join(plan.odd) or "give the unpacked download")
+        raise UserError(source, f"holds no case of {plan.name}", "; ".join(plan.warnings) or "give the unpacked download")
     names = Counter(case.name for case in plan.cases)
     for name in [name for name, times in names.items() if times > 1]:
-        plan.odd.append(f"{name} is there {names[name]} times: the first is used")
+        plan.warnings.append(f"{name} is there {names[name]} times: the first is used")
     plan.cases = list({case.name: case for case in reversed(plan.cases)}.values())[::-1]
     return plan
 
@@ -94,7 +94,7 @@ def _plan(dataset: str, source: Path, options: dict) -> Plan:
 def _guard(source: Path, output: Path) -> None:
     if output == source or source in output.parents or output in source.parents:
         raise UserError(
-            output, "lies in the download (or holds it)", "choose another output folder, so that the originals stay as they are"
+            output, "is inside the download (or holds it)", "choose another output folder, so that the originals stay as they are"
         )
     if output.exists() and not output.is_dir():
         raise UserError(output, "is a file", "choose a new folder")
@@ -165,7 +165,7 @@ def _results(jobs: list[tuple], num_workers: int | None) -> Iterator[tuple[str, 
 
 
 def write_case(convert: object, case: PlannedCase, targets: Targets, options: dict) -> tuple[str, dict]:
-    """Write one case; an unreadable one is told, not raised, so that the others go on."""
+    """Write one case; an unreadable one is reported, not raised, so that the others continue."""
     entry: dict = {"stamp": files.source_stamp(case.sources()), "remarks": []}
     try:
         if convert is not None:
@@ -218,12 +218,12 @@ def _report(plan: Plan, kept: dict, failed: dict[str, str], state: dict, output:
     parts = ", ".join(f"{number} {name}" for name, number in sections.items())
     print(f"{plan.name}: {len(kept)} case{'s' if len(kept) != 1 else ''} in {output} ({parts})")
     remarks = [(case.name, remark) for case in plan.cases for remark in state["cases"][case.name].get("remarks", [])]
-    for line in plan.odd:
-        print(f"  odd: {line}")
+    for line in plan.warnings:
+        print(f"  warning: {line}")
     same = Counter(remark for _, remark in remarks)
     for remark, number in same.items():
         who = [name for name, said in remarks if said == remark]
-        print(f"  odd: {', '.join(who[:5])}{f' and {number - 5} more' if number > 5 else ''}: {remark}")
+        print(f"  warning: {', '.join(who[:5])}{f' and {number - 5} more' if number > 5 else ''}: {remark}")
     for name, error in failed.items():
         print(f"  FAILED: {name}: {error}")
 

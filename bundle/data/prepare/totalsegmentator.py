@@ -36,7 +36,7 @@ def plan(source: Path, *, structures: Mapping[str, list[str]] | str | None = Non
     scans = sorted({path.parent for pattern in ("s*/ct.nii*", "*/s*/ct.nii*") for path in source.glob(pattern)})
     if not scans:
         raise not_found(source, "folders s0001 with ct.nii.gz", "s0001/ct.nii.gz, s0001/segmentations and meta.csv")
-    there = {folder: {_plain(path): path for path in _niftis(folder / "segmentations")} for folder in scans}
+    there = {folder: {_structure_name(path): path for path in _niftis(folder / "segmentations")} for folder in scans}
     wanted, lacking = _present(_wanted(structures, scans), there)
     values = {name: value for value, name in enumerate(wanted, start=1)}
     options = {"structures": wanted, "keep_empty": keep_empty}
@@ -50,18 +50,18 @@ def plan(source: Path, *, structures: Mapping[str, list[str]] | str | None = Non
             incomplete.setdefault(absent[0], []).append(folder.name)
             continue
         chosen = tuple(files[part] for parts in wanted.values() for part in parts)
-        image = next(path for path in _niftis(folder) if _plain(path) == "ct")
+        image = next(path for path in _niftis(folder) if _structure_name(path) == "ct")
         result.cases.append(PlannedCase(folder.name, image, chosen, split.get(folder.name, "training")))
-    result.odd += [f"{_some(names)} left out: no segmentations/{part}.nii.gz" for part, names in incomplete.items()]
+    result.warnings += [f"{_names_are(names)} left out: no segmentations/{part}.nii.gz" for part, names in incomplete.items()]
     unknown = [case.name for case in result.cases if split and case.name not in split]
     if unknown:
-        result.odd.append(f"{_some(unknown)} not in meta.csv: counted as training")
+        result.warnings.append(f"{_names_are(unknown)} not in meta.csv: counted as training")
     return result
 
 
 def convert(case: PlannedCase, targets: Targets, options: Mapping) -> list[str]:
     """Link the CT and merge the structures' files; a scan that shows none of them is not written."""
-    names = [_plain(path) for path in case.labels]
+    names = [_structure_name(path) for path in case.labels]
     value_of = {part: value for value, parts in enumerate(options["structures"].values(), start=1) for part in parts}
     image = header(case.image)
     merged, twice = np.zeros(image.shape[:3], np.uint8), 0
@@ -81,7 +81,7 @@ def convert(case: PlannedCase, targets: Targets, options: Mapping) -> list[str]:
 
 def _wanted(structures: Mapping[str, list[str]] | str | None, scans: list[Path]) -> dict[str, list[str]]:
     if structures == "all":
-        return {name: [name] for name in sorted(map(_plain, _niftis(scans[0] / "segmentations")))}
+        return {name: [name] for name in sorted(map(_structure_name, _niftis(scans[0] / "segmentations")))}
     if structures is None:
         return DEFAULT
     if not isinstance(structures, Mapping) or not structures:
@@ -102,7 +102,7 @@ def _split(folder: Path, result: Plan) -> dict[str, str]:
     """Section of each scan as `meta.csv` says; without it all are training."""
     table = folder / "meta.csv"
     if not table.is_file():
-        result.odd.append("there is no meta.csv: all scans count as training, split by folds")
+        result.warnings.append("there is no meta.csv: all scans count as training, split by folds")
         return {}
     text = table.read_text(encoding="utf-8-sig")
     rows = csv.DictReader(text.splitlines(), delimiter=";" if ";" in text.partition("\n")[0] else ",")
@@ -113,10 +113,10 @@ def _niftis(folder: Path) -> list[Path]:
     return [path for path in sorted(folder.glob("*")) if path.name.lower().endswith(ENDINGS) and not path.name.startswith(".")]
 
 
-def _some(names: list[str]) -> str:
+def _names_are(names: list[str]) -> str:
     more = f" and {len(names) - 5} more" if len(names) > 5 else ""
     return f"{', '.join(names[:5])}{more} {'is' if len(names) == 1 else 'are'}"
 
 
-def _plain(path: Path) -> str:
+def _structure_name(path: Path) -> str:
     return path.name.split(".")[0]

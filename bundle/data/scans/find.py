@@ -117,7 +117,7 @@ def _in_archive(path: Path) -> FoundScans:
 def listed_scans(labelled: Sequence[Mapping[str, str]], dataset_dir: str | os.PathLike | None = None) -> list[dict[str, Any]]:
     """Entries like those of `find_scans` from a data list of `{"image": path, "label": path}`; named after the labels.
 
-    A label map that is written for such an entry has the name by which it is found again beside its reference: folders below
+    A label map that is written for such an entry has the name by which it is found again for its reference: folders below
     `dataset_dir` count, apart from those that are called after labels (`labelsTr/a.nii.gz`: `a`; `case_1/label.nii.gz`: `case_1_label`).
 
     Raises:

@@ -1,4 +1,4 @@
-"""Which files beside scans are not scans: label maps, results of this bundle, other modalities. And the words that say so.
+"""Which files among scans are not scans: label maps, results of this bundle, other modalities. And the words that say so.
 
 Decided by what is on record (run.json), by what headers say, by the layouts of public data sets and tools, and by names; by a name such
 as `mask` alone only where the image that it belongs to is in the same folder, so that no scan is lost for its name.
@@ -29,7 +29,7 @@ KINDS = {
     "unread": ("image in a format that is not read", "images in formats that are not read"),
     "archives": ("archive, which is not unpacked", "archives, which are not unpacked"),
     "partial": ("unfinished download", "unfinished downloads"),
-    "special": ("pipe, device or dead link", "pipes, devices or dead links"),
+    "special": ("pipe, device or broken link", "pipes, devices or broken links"),
 }
 # of DICOM: kinds of `bundle.dicom` and their plurals; others are counted as files
 DICOM_PLURALS = {
@@ -118,7 +118,7 @@ def label_folder(folder: Path, root: Path) -> bool:
 
 
 def kind_by_name(path: Path, folder: Path, root: Path) -> str | None:
-    """The kind of a file whose own name is enough to tell that it is not a scan."""
+    """The kind of a file whose own name shows that it is not a scan."""
     name = stem(path)
     lower = name.lower()
     if lower.endswith((".seg", ".label", "_seg")):
@@ -195,7 +195,7 @@ def _is_label_name(name: str) -> bool:
 
 
 def _kind_beside(words: frozenset[str], images: set[frozenset[str]], scans: set[frozenset[str]]) -> str | None:
-    """The kind of a file that calls itself a mask, or another modality, where its image is beside it.
+    """The kind of a file that calls itself a mask, or another modality, where its image is next to it.
 
     Args:
         words: of its name.

@@ -1,4 +1,4 @@
-"""What lies around and within the organs of a real abdomen and in no atlas: jejunum, strands, nodes, fat between lobules.
+"""What is around and within the organs of a real abdomen and in no atlas: jejunum, strands, nodes, fat between lobules.
 
 None of it is anatomy in detail. It fills the fat around the organs with soft tissue of any grey value that the scan knows, so
 that a network has to learn an organ's shape and place and not "the soft tissue in the fat" (domain randomisation, Billot et al.,
@@ -15,7 +15,7 @@ from bundle.data.synthetic.organs import ROOM
 from bundle.data.synthetic.physique import Physique
 from bundle.data.synthetic.tissues import Tissue
 
-# Body coordinates (mm) between which the jejunum's loops, and everything else, may lie.
+# Body coordinates (mm) between which the jejunum's loops, and everything else, may be.
 _JEJUNUM = (np.array([-100, -8, -70.0]), np.array([25, 76, 72.0]))
 _ANYWHERE = (np.array([-105, -40, -90.0]), np.array([105, 80, 100.0]))
 _GREYS = (Tissue.PORTAL_VEIN, Tissue.AORTA, Tissue.CAVA, Tissue.BOWEL_WALL, Tissue.MUSCLE, Tissue.SOFT_CONTENT, Tissue.ADRENAL)

@@ -13,7 +13,7 @@ from bundle.data.synthetic.canvas import Canvas
 from bundle.data.synthetic.tissues import PHASES, Tissue, draw_means
 from bundle.errors import UserError
 
-# Beginnings of structure names (TotalSegmentator's) and the tissue that tells how they take up contrast.
+# Beginnings of structure names (TotalSegmentator's) and the tissue that says how they take up contrast.
 _TISSUE_OF: tuple[tuple[str, Tissue], ...] = (
     ("adrenal", Tissue.ADRENAL),
     ("aorta", Tissue.AORTA),
@@ -40,7 +40,7 @@ class RealScan:
 
     Attributes:
         image: (X, Y, Z) float32 in HU.
-        tissues: (X, Y, Z) uint8, the tissue that tells the uptake of contrast; air where nothing is known.
+        tissues: (X, Y, Z) uint8, the tissue that decides the uptake of contrast; air where nothing is known.
         labels: (X, Y, Z) uint8, pancreas 1, spleen 2, kidney 3.
         spacing: voxel size in mm.
     """

@@ -71,7 +71,7 @@ def read_donor(path: Path, organs: Mapping[str, int] = MULTIORGAN) -> Donor:
         image = nib.as_closest_canonical(nib.load(path))
         labels = np.asarray(image.dataobj).astype(np.uint8)
     except Exception as error:
-        raise UserError(path, f"the label map cannot be read ({error})", "remove it from the folder, or mend it") from error
+        raise UserError(path, f"the label map cannot be read ({error})", "remove it from the folder, or repair it") from error
     step = [max(1, round(_VOXEL_MM / zoom)) for zoom in image.header.get_zooms()[:3]]
     labels = labels[tuple(slice(None, None, s) for s in step)]
     spacing = np.array(image.header.get_zooms()[:3], float) * step

@@ -51,7 +51,7 @@ def linear_resample(field: np.ndarray, positions: np.ndarray, axis: int) -> np.n
 
 
 def bspline_weights(positions: np.ndarray, knots: int) -> np.ndarray:
-    """Uniform cubic B-spline weights (len(positions), knots); position p lies between knots floor(p)+1 and floor(p)+2."""
+    """Uniform cubic B-spline weights (len(positions), knots); position p is between knots floor(p)+1 and floor(p)+2."""
     positions = np.clip(np.asarray(positions, np.float64), 0, knots - 3 - 1e-6)
     first = positions.astype(int)
     t = positions - first

@@ -96,7 +96,7 @@ class Person:
 
 
 def read_person(path: Path) -> Person:
-    """Read a label map and the names of its values, from `.json` beside it (`structures.nii.gz`: `structures.json`, name to value).
+    """Read a label map and the names of its values, from `.json` next to it (`structures.nii.gz`: `structures.json`, name to value).
 
     Raises:
         UserError: a file cannot be read, or one of `NEEDED` is missing.
@@ -110,7 +110,7 @@ def read_person(path: Path) -> Person:
         names = json.loads(names_path.read_text(encoding="utf-8"))
     except Exception as error:
         raise UserError(
-            path, f"the label map or {names_path.name} cannot be read ({error})", "remove it from the folder, or mend it"
+            path, f"the label map or {names_path.name} cannot be read ({error})", "remove it from the folder, or repair it"
         ) from error
     missing = [name for name in NEEDED if not (structures == names.get(name, -1)).any()]
     if missing:
@@ -228,7 +228,7 @@ def _depth(canvas: Canvas, person: Person) -> np.ndarray:
 
 
 def _paint_back(canvas: Canvas, inside: np.ndarray, kidneys: np.ndarray) -> None:
-    """Muscle beside the spine and along the back, which label maps name in part; fat stays around the kidneys."""
+    """Muscle at the sides of the spine and along the back, which label maps name in part; fat stays around the kidneys."""
     back = (inside > 0) & (canvas.y < -70 + 0.08 * np.abs(canvas.x)) & (canvas.wavy < 1.2)
     if kidneys.any():
         back &= ndimage.distance_transform_edt(~kidneys, sampling=canvas.spacing) > canvas.rng.uniform(3, 12)

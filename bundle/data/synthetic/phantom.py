@@ -33,8 +33,8 @@ def write_phantom(
 ) -> Path:
     """Write a data set of synthetic abdominal CT: `imagesTr/`, `labelsTr/`, `imagesTs/`, `dataset.json`.
 
-    The same seed gives the same bytes on one machine, whatever the number of processes. Cases that stand already are
-    kept, so an interrupted run goes on with the same command; a case is written whole or not at all.
+    The same seed gives the same bytes on one machine, whatever the number of processes. Existing cases are
+    kept, so an interrupted run resumes with the same command; a case is written whole or not at all.
 
     Args:
         out: folder of the data set; made if needed.
@@ -91,7 +91,7 @@ def phantom(
 
 
 def _paths(folder: Path, index: int, labelled: bool) -> list[Path]:
-    """Files of one case, the label map first: where an image stands its labels stand."""
+    """Files of one case, the label map first: where an image exists its labels do."""
     if labelled:
         name = f"abdomen_{index:03d}.nii.gz"
         return [folder / "labelsTr" / name, folder / "imagesTr" / name]

@@ -21,7 +21,7 @@ class Physique:
         vertebra_y: y of the centre of the vertebral bodies.
         lordosis, scoliosis: bend of the spine forwards and sideways.
         stretch: length of the trunk relative to the average.
-        visceral: how much fat lies between the organs (0 none, 1 much): it spaces them.
+        visceral: how much fat is between the organs (0 none, 1 much): it spaces them.
     """
 
     half_width: float

@@ -111,7 +111,7 @@ def _scan(canvas: Canvas, rng: np.random.Generator, phase: float | None = None) 
         paint_table(canvas.tissues, canvas.spacing, rng)
     means = draw_means(rng, phase, spread=float(rng.uniform(0.8, 1.7)))
     if rng.random() < 0.35:
-        # collapsed bowel as grey as the pancreas: only its shape and place tell
+        # collapsed bowel as grey as the pancreas: only its shape and place show it
         for wall in (Tissue.BOWEL_WALL, Tissue.DUODENUM_WALL, Tissue.STOMACH_WALL):
             means[wall] = means[Tissue.PANCREAS] + rng.normal(0, 8)
     image = render(canvas.tissues, canvas.spacing, means, rng)

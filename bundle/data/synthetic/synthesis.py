@@ -56,8 +56,8 @@ def synthesise(
 ) -> Path:
     """Write CT synthesised from label maps (and a real CT made new) to OUT: `python -m bundle synthesise OUT --maps FOLDER`.
 
-    Cases that stand already are kept, so the command goes on where it was interrupted, and more cases can be added. The
-    lists hold what stands, and grow with it: a training with `grow` takes up each scan in the epoch after it was written.
+    Existing cases are kept, so the command resumes where it was interrupted, and more cases can be added. The
+    lists hold what exists, and grow with it: a training with `grow` takes up each scan in the epoch after it was written.
 
     Args:
         out: folder of the data set (imagesTr, labelsTr, dataset.json with the sections training and validation).
@@ -81,7 +81,7 @@ def synthesise(
     sources = _sources(folder, files, real)
     names = _names(cases, validation, seed, sources, shares)
     claim(folder, "synthesis", _own(seed, sources), parts=PARTS, overwrite=overwrite)
-    todo = [name for name in names if overwrite or not _stands(folder, name)]
+    todo = [name for name in names if overwrite or not _exists(folder, name)]
     describe = partial(_describe, folder, names, seed, sources)
     describe()
     for name in PARTS:
@@ -110,7 +110,7 @@ def _paths(folder: Path, name: str) -> list[Path]:
     return [folder / "labelsTr" / f"{name}.nii.gz", folder / "imagesTr" / f"{name}.nii.gz"]
 
 
-def _stands(folder: Path, name: str) -> bool:
+def _exists(folder: Path, name: str) -> bool:
     return all(path.exists() for path in _paths(folder, name))
 
 
@@ -146,7 +146,7 @@ def _sources(folder: Path, files: Mapping[str, Path], real: str | None) -> Sourc
 
 
 def _own(seed: int, sources: Sources) -> dict[str, object]:
-    """What decides which scan a name stands for. Not the real CT: its scans have names of their own."""
+    """What decides which scan a name means. Not the real CT: its scans have names of their own."""
     return {
         "seed": seed,
         "version": VERSION,
@@ -173,8 +173,8 @@ def _prepare(folder: Path, files: Mapping[str, Path]) -> None:
 
 
 def _describe(folder: Path, names: list[str], seed: int, sources: Sources) -> None:
-    """Write `dataset.json` of the scans that stand, and `without_real.json`: the same list less those made from the real CT."""
-    names = [name for name in names if _stands(folder, name)]
+    """Write `dataset.json` of the scans that exist, and `without_real.json`: the same list less those made from the real CT."""
+    names = [name for name in names if _exists(folder, name)]
 
     def items(held_out: bool, without: str) -> list[dict[str, str]]:
         chosen = [n for n in names if n.startswith("heldout") == held_out and not n.startswith(without)]

@@ -49,7 +49,7 @@ def fit_body(donor: Donor, rng: np.random.Generator) -> tuple[Physique, np.ndarr
 
 
 def _outside(body: Physique, cloud: np.ndarray) -> float:
-    """Share of points (N, 3) that lie outside the inner face of the wall."""
+    """Share of points (N, 3) outside the inner face of the wall."""
     level = cloud[:, 2] / 150
     girth = 1 + body.waist[0] * level + body.waist[1] * level**2
     x, y = np.abs(cloud[:, 0]), np.abs(cloud[:, 1])
@@ -111,7 +111,7 @@ def _place_organs(canvas: Canvas, donor: Donor, origin: np.ndarray) -> dict[str,
 
 
 def _dome_over(canvas: Canvas, shapes: dict[str, tuple], body: Physique) -> np.ndarray:
-    """Body z of a diaphragm that lies on top of liver, spleen and stomach; shape (X, Y, 1)."""
+    """Body z of a diaphragm on top of liver, spleen and stomach; shape (X, Y, 1)."""
     top = np.full(canvas.shape[:2], -1e3, np.float32)
     for name in ("liver", "spleen", "stomach"):
         if name not in shapes:

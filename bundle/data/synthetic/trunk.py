@@ -219,7 +219,7 @@ def _draw_dome(canvas: Canvas, body: Physique) -> np.ndarray:
 
 
 def paint_arms(canvas: Canvas, body: Physique) -> None:
-    """Paint both arms hanging beside the trunk."""
+    """Paint both arms hanging at the sides of the trunk."""
     for side in (-1, 1):
         x = body.half_width + canvas.rng.uniform(42, 60)
         y = canvas.rng.uniform(-40, 10)

@@ -39,7 +39,7 @@ def paint_bowel(canvas: Canvas) -> None:
 
 
 def _of_the_colon(rng: np.random.Generator) -> np.ndarray:
-    """Shares of `CONTENTS` in the colon; soft content stands for faeces there."""
+    """Shares of `CONTENTS` in the colon; soft content means faeces there."""
     return rng.dirichlet((0.3, 2.0, 0.4, 0.15, 1.2, 0.4))
 
 
@@ -56,7 +56,7 @@ def _paint_loops(canvas: Canvas, inside: np.ndarray, wall: int, pitch: float, th
     else:
         loop, apart = nearest[:, 0], (distance[:, 1] - distance[:, 0]) / 2
     deep = ndimage.distance_transform_edt(inside, sampling=spacing)[inside]
-    # neighbouring loops share two walls, except where the organ simply goes on
+    # neighbouring loops share two walls, except where the organ simply continues
     own_walls = rng.random(len(seeds)) < 0.6
     lumen = (deep > thickness) & ((apart > thickness) | ~own_walls[loop])
     folds = np.abs(canvas.wavy[inside]) < 0.22

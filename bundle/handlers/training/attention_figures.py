@@ -23,7 +23,7 @@ class AttentionFigures:
     """Write the gates' coefficients of a fixed scan at chosen epochs, and one figure over all epochs so far.
 
     After each chosen epoch `attention/epoch_NNNN.npz` (slices of the coefficients of every level, axial and sagittal,
-    resampled to the scan) and `attention.png` are written below `output_dir`; a resumed training goes on with both.
+    resampled to the scan) and `attention.png` are written below `output_dir`; a resumed training continues both.
     MONAI's `GradCAM` and friends explain outputs by gradients; the coefficients are part of the network, so one forward
     pass gives them. The pass is done in evaluation mode, without gradients, and leaves the network's mode as it was.
 

@@ -21,12 +21,12 @@ class CheckpointSaver(MonaiCheckpointSaver):
     """MONAI's `CheckpointSaver`, safe to kill at any moment.
 
     MONAI's writes in place, and deletes the old best file before it writes the new one: a kill in between leaves a part of
-    a file, or none. Here files are written beside their target and renamed. After a resume (`bundle.handlers.TrainingState`
+    a file, or none. Here files are written to another name in the same folder and renamed. After a resume (`bundle.handlers.TrainingState`
     restores it) the best score so far still has to be beaten. All arguments are MONAI's, and one more:
 
     Args:
-        keep_original: with `key_metric_filename`, a name under which the file that lay there before this training is kept
-            beside it; an existing one of that name stays. None keeps nothing.
+        keep_original: with `key_metric_filename`, a name under which the file from before this training is kept
+            next to it; an existing one of that name stays. None keeps nothing.
     """
 
     def __init__(self, save_dir: str, save_dict: dict, *, keep_original: str | None = None, **kwargs: Any) -> None:
@@ -46,7 +46,7 @@ class CheckpointSaver(MonaiCheckpointSaver):
         super().metrics_completed(engine)
 
     def keep_what_was_there(self) -> None:
-        """Copy the best file of before this training beside itself, unless the name for the copy is taken or None."""
+        """Copy the best file from before this training under another name, unless the name for the copy is taken or None."""
         best = Path(self.save_dir) / self._key_metric_checkpoint.save_handler.filename
         if not self.keep_original or idist.get_rank() != 0 or not best.is_file():
             return
@@ -57,7 +57,7 @@ class CheckpointSaver(MonaiCheckpointSaver):
             self.logger.info(f"{best} was there before: kept as {kept}")
 
     def save_best(self, content: Mapping) -> None:
-        """Write `content` where the best weights lie."""
+        """Write `content` where the best weights are."""
         handler = self._key_metric_checkpoint.save_handler
         handler(content, handler.filename)
 
@@ -68,7 +68,7 @@ class CheckpointSaver(MonaiCheckpointSaver):
 
 
 class AtomicDiskSaver(BaseSaveHandler):
-    """Ignite save handler that writes beside the target and renames; rank 0 alone writes.
+    """Ignite save handler that writes to another name and renames; rank 0 alone writes.
 
     Ignite's own atomic `DiskSaver` leaves a random name behind when it is killed, and MONAI does not let one choose it.
 

@@ -19,7 +19,7 @@ class GrowingData:
 
     Args:
         dataset: has `data` and `set_data(cases)` (`bundle.data.CachedDataset`).
-        cases: gives all cases that stand now; fewer than before, or an error while listing them, change nothing.
+        cases: gives all cases that exist now; fewer than before, or an error while listing them, change nothing.
 
     Raises:
         UserError: in a training of several processes.

@@ -25,7 +25,7 @@ class ValidationPreviews:
 
     Args:
         folder: files are `epoch_<number>.png`.
-        labels: the `labels` block; the channels' names stand in the legend.
+        labels: the `labels` block; the channels' names are in the legend.
         cases: how many of the validation cases to show.
         writer: `torch.utils.tensorboard.SummaryWriter` or None.
         tag: name of the image in TensorBoard.

@@ -95,9 +95,7 @@ class Progress:
         )
         best = getattr(self.evaluators.get("val"), "state", None)
         epoch = getattr(best, "best_metric_epoch", -1)
-        said = (
-            f"best Dice of a validation {best.best_metric:.3f}, in epoch {epoch}" if best is not None and epoch != -1 else "not validated"
-        )
+        said = f"best validation Dice {best.best_metric:.3f}, in epoch {epoch}" if best is not None and epoch != -1 else "not validated"
         lines += [f"weights: {self.weights} ({said})"] if self.weights and Path(self.weights).is_file() else []
         if self.output_dir:
             folder = Path(self.output_dir)

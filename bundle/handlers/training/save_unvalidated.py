@@ -19,7 +19,7 @@ class SaveUnvalidated:
 
     Args:
         saver: `bundle.handlers.CheckpointSaver` of the best weights; its file name, folder and copy of the original count.
-        evaluator: engine of the validation; its best metric tells whether there was one.
+        evaluator: engine of the validation; its best metric shows whether there was one.
     """
 
     def __init__(self, saver: CheckpointSaver, evaluator: Engine) -> None:

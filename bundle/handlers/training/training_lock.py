@@ -82,7 +82,7 @@ def _lock(folder: Path) -> bool:
             return True
         if _is_there(folder / NAME, descriptor):
             break
-        os.close(descriptor)  # its holder has removed it in between: it is no longer the file that others would lock
+        os.close(descriptor)  # its holder has removed it in between: it is not the file any more that others would lock
     os.ftruncate(descriptor, 0)
     os.write(descriptor, f"process {os.getpid()}".encode())
     _held[folder] = descriptor

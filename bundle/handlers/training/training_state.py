@@ -18,15 +18,15 @@ from bundle.networks.weights import read_checkpoint, refuse_not_finite, state_di
 
 
 class TrainingState:
-    """Saves the state of the training after each epoch, and goes on from it when `resume` says so.
+    """Saves the state of the training after each epoch, and resumes from it when `resume` says so.
 
     In the file: weights, optimiser, learning-rate schedule, epoch, loss scale, and the best metric with its epoch. Random
     states need no place in it: `bundle.handlers.EpochSeed` makes them a function of the epoch. The file holds tensors,
     numbers and strings only (`weights_only=True`), and is replaced only by a whole one. It also is the "last checkpoint".
 
     MONAI's `CheckpointLoader` with a `CheckpointSaver` lacks the evaluator's best metric, the loss scale, and safety
-    from being killed; it also puts back the schedule's settings of the old run, where here those of the config stand: a longer
-    `max_epochs` or another step goes on with the new values. Attach it last, after schedule and validation.
+    from being killed; it also puts back the schedule's settings of the old run, where here those of the config apply: a longer
+    `max_epochs` or another step continues with the new values. Attach it last, after schedule and validation.
 
     Args:
         path: the file.
@@ -79,7 +79,7 @@ class TrainingState:
             "settings": self.settings,
         }
         if self.lr_scheduler is not None:
-            state["lr_scheduler"] = _plain(self.lr_scheduler.state_dict())
+            state["lr_scheduler"] = _comparable(self.lr_scheduler.state_dict())
         if self.evaluator is not None:
             best = self.evaluator.state
             state["best"] = {"metric": float(best.best_metric), "epoch": int(best.best_metric_epoch)}
@@ -126,11 +126,11 @@ class TrainingState:
         """Refuse a state whose settings differ; one of before settings were kept says nothing."""
         if not isinstance(saved, dict):
             return
-        changed = [name for name in self.settings if name in saved and not _same(saved[name], self.settings[name])]
+        changed = [name for name in self.settings if name in saved and not _same_setting(saved[name], self.settings[name])]
         if changed:
-            told = "; ".join(f"{name} {saved[name]} there, {self.settings[name]} now" for name in changed)
-            fix = "resume with the values of there, or train into another --output_dir (finetune.json starts from weights of other labels)"
-            raise UserError(self.path, f"is the state of a training with other settings: {told}", fix)
+            changes = "; ".join(f"{name} was {saved[name]}, is {self.settings[name]} now" for name in changed)
+            fix = "resume with the former values, or train into another --output_dir (finetune.json starts from weights of other labels)"
+            raise UserError(self.path, f"is the state of a training with other settings: {changes}", fix)
 
 
 def _tensors(value: Any, name: str) -> dict[str, torch.Tensor]:
@@ -141,14 +141,14 @@ def _tensors(value: Any, name: str) -> dict[str, torch.Tensor]:
     return {path: tensor for key, part in parts for path, tensor in _tensors(part, f"{name}.{key}").items()}
 
 
-def _same(one: Any, other: Any) -> bool:
+def _same_setting(one: Any, other: Any) -> bool:
     """Whether two settings are equal; of labels the order counts too, which is that of the network's channels."""
     return one == other and (not isinstance(one, dict) or list(one) == list(other))
 
 
 def _restore_schedule(scheduler: Any, saved: dict[str, Any]) -> None:
     """Set the schedule to the saved epoch, with the settings that the config has now."""
-    now = _plain(scheduler.state_dict())
+    now = _comparable(scheduler.state_dict())
     progress = ("last_epoch", "_step_count", "_last_lr", "_initial_step", "_get_lr_called_within_step", "_is_initial")
     settings = {key for key in (*now, *saved) if key not in progress}
     unchanged = all(now.get(key) == saved.get(key) for key in settings)
@@ -164,11 +164,11 @@ def _restore_schedule(scheduler: Any, saved: dict[str, Any]) -> None:
         scheduler._last_lr = list(rates)
 
 
-def _plain(value: Any) -> Any:
+def _comparable(value: Any) -> Any:
     """Numbers, strings, lists and dictionaries of those; other things, such as functions, are left out."""
     if isinstance(value, dict):
-        return {key: _plain(entry) for key, entry in value.items() if _is_plain(entry)}
-    return [_plain(entry) for entry in value if _is_plain(entry)] if isinstance(value, (list, tuple)) else value
+        return {key: _comparable(entry) for key, entry in value.items() if _is_plain(entry)}
+    return [_comparable(entry) for entry in value if _is_plain(entry)] if isinstance(value, (list, tuple)) else value
 
 
 def _is_plain(value: Any) -> bool:

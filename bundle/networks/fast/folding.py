@@ -39,7 +39,7 @@ def fold_batch_norm(network: nn.Module) -> nn.Module:
 class MergedSkip(nn.Module):
     """A skip through additive gates without batch norms, all gates at once.
 
-    `relu(sum_k combine_k W_k (alpha_k x) + bias)`: the two matrices of each gate become one, those of all gates stand side
+    `relu(sum_k combine_k W_k (alpha_k x) + bias)`: the two matrices of each gate become one, those of all gates are put side
     by side as one product with the concatenated alpha_k x, and so do theta, phi and psi.
 
     Args:

@@ -32,7 +32,7 @@ def convert_state_dict(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
     for name, value in state_dict.items():
         target = convert_name(re.sub(r"^(module\.)+", "", name))
         if target is None:
-            raise UserError("state dict", f"'{name}' is no weight of the authors' CT networks", FIX)
+            raise UserError("state dict", f"'{name}' is not a weight of the authors' CT networks", FIX)
         converted[target] = value
     for name in [name for name in converted if name.endswith(".running_mean")]:
         # torch before 0.4.1, on which that code ran, did not count batches

@@ -74,7 +74,7 @@ def test_rotation_is_no_shear(msd, save, scan, examine):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda hu: (hu + 1024).astype(np.uint16), "nothing lies under 0"),
+        (lambda hu: (hu + 1024).astype(np.uint16), "no value is below 0"),
         (lambda hu: np.clip((hu + 160) / 400 * 255, 0, 255).astype(np.uint8), "windowed to 8 bits"),
         (lambda hu: (hu / 500).astype(np.float32), "looks normalised"),
         (lambda hu: (hu * 10 - 9000).astype(np.int16), "soft tissue"),
@@ -146,7 +146,7 @@ def test_images_that_dataset_json_forgets(msd, examine):
     folder = msd()
     entries = [{"image": f"imagesTr/case_{n}.nii.gz", "label": f"labelsTr/case_{n}.nii.gz"} for n in range(5)]
     (folder / "dataset.json").write_text(json.dumps({"training": entries}))
-    assert "1 images that lie in its folders (case_5.nii.gz)" in examine(folder)[2]["unlisted"]["problem"]
+    assert "1 images that are in its folders (case_5.nii.gz)" in examine(folder)[2]["unlisted"]["problem"]
 
 
 def test_verb_and_exit_code(msd, tmp_path):

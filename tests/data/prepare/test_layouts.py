@@ -51,7 +51,7 @@ def test_msd_pancreas_with_tumour(prepared, put, capsys):
 def test_msd_mri_is_refused(prepared, put):
     put("Task05_Prostate/imagesTr/p.nii.gz", "Task05_Prostate/labelsTr/p.nii.gz")
     (prepared.source / "Task05_Prostate/dataset.json").write_text(json.dumps({"modality": {"0": "T2", "1": "ADC"}, "labels": {}}))
-    with pytest.raises(UserError, match="no CT data set"):
+    with pytest.raises(UserError, match="is not a CT data set"):
         prepared.run("msd")
 
 

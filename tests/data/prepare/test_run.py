@@ -108,7 +108,7 @@ def test_foreign_folders_are_refused(download, tmp_path):
     with pytest.raises(UserError, match="is not empty"):
         download.run("totalsegmentator")
     for inside in (download.source, download.source / "out", tmp_path):
-        with pytest.raises(UserError, match="lies in the download"):
+        with pytest.raises(UserError, match="is inside the download"):
             run.prepare("totalsegmentator", str(download.source), str(inside))
 
 

@@ -42,7 +42,7 @@ def test_links_pipes_sockets_and_devices_are_named_and_never_opened(tmp_path: Pa
         "round": "this link leads back to itself",
         "socket": "this is a socket, not a file",
     }
-    assert scans.left_alone == ["left alone: 1 pipe, device or dead link (pipe)"]
+    assert scans.left_alone == ["left alone: 1 pipe, device or broken link (pipe)"]
 
 
 def test_links_to_folders_are_followed_once_and_real_paths_count(tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ def test_the_end_names_what_was_written_and_where(tmp_path):
     trainer.run([0.5], max_epochs=3)
     end = stream.getvalue().splitlines()[3:]
     assert end[0].startswith("trained: 3 epochs")
-    assert end[1] == f"weights: {tmp_path / 'model.pt'} (best Dice of a validation 0.812, in epoch 2)"
+    assert end[1] == f"weights: {tmp_path / 'model.pt'} (best validation Dice 0.812, in epoch 2)"
     assert [line.split(":")[0].strip() for line in end[2:5]] == [str(tmp_path / name) for name in ("training.csv", "previews", "last.pt")]
     assert end[5] == f"look at {tmp_path / 'previews'} next"
 

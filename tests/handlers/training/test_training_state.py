@@ -139,11 +139,11 @@ SETTINGS = {"labels": {"background": 0, "spleen": 2, "kidney": [3, 4]}, "spacing
     [
         (
             {"labels": {"background": 0, "kidney": [3, 4], "spleen": 2}},
-            "labels {'background': 0, 'spleen': 2, 'kidney': [3, 4]} there, {'backg",
+            "labels was {'background': 0, 'spleen': 2, 'kidney': [3, 4]}, is {'backg",
         ),
         ({"labels": {"background": 0, "spleen": 1, "kidney": [3, 4]}}, "'spleen': 1, 'kidney': [3, 4]} now"),
-        ({"spacing": [3.0, 2.0, 2.0]}, "spacing [2.0, 2.0, 2.0] there, [3.0, 2.0, 2.0] now"),
-        ({"spacing": [2, 2, 3], "hu_range": None}, "; hu_range [-200, 300] there, None now"),
+        ({"spacing": [3.0, 2.0, 2.0]}, "spacing was [2.0, 2.0, 2.0], is [3.0, 2.0, 2.0] now"),
+        ({"spacing": [2, 2, 3], "hu_range": None}, "; hu_range was [-200, 300], is None now"),
     ],
 )
 def test_resuming_with_other_settings_is_refused_with_both_values(tmp_path, changed, told):
