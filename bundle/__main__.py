@@ -20,6 +20,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "convert-authors": ("bundle.networks.weights.authors:convert_authors", "weights of the authors' own code, for this bundle"),
     "average": ("bundle.networks.weights.average:average", "the mean of the weights of several epochs"),
     "half-precision": ("bundle.networks.weights.half:half_precision", "weights at half their size, as they are shipped"),
+    "table": ("bundle.quality.table_forms:table", "cases.csv with a row per case, or a row per value"),
     "ranges": ("bundle.quality.learn_ranges:ranges", "what is usual in a labelled data set: volumes, HU, positions"),
     "quickstart-report": ("bundle.evaluation.quickstart:quickstart_report", "table and paths at the end of make train"),
     "compare": ("bundle.evaluation.compare:compare", "compare scored runs: Table 1, paired tests, effect per case"),

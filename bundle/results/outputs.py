@@ -4,6 +4,8 @@ from __future__ import annotations
 
 RECORD = "run.json"
 TABLE = "cases.csv"
+# by the verb `table`
+WIDE_TABLE, LONG_TABLE = "cases_wide.csv", "cases_long.csv"
 PAGE = "index.html"
 # hidden folder with one file a case: what run.json and cases.csv are made from
 RECORDS = ".records"
