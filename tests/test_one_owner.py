@@ -24,7 +24,7 @@ CALLS = {
     ),
     "nibabel.save": (set(), "bundle.images.write_nifti"),
     "itk.imread": ({"images/itk_files.py", "dicom/pixels.py"}, "bundle.images.read"),
-    "os.cpu_count": ({"limits.py", "reader_process.py"}, "bundle.limits.cpu_limit"),
+    "os.cpu_count": ({"limits.py", "reader_child.py"}, "bundle.limits.cpu_limit"),
     "affine_to_spacing": (set(), "bundle.grids.spacing"),
     "voxel_sizes": ({"grids.py"}, "bundle.grids.spacing"),
     "csv.writer": ({"tables.py"}, "bundle.tables.write_csv"),

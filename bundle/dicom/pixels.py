@@ -122,7 +122,7 @@ def decoded(files: Sequence[str], folder: str) -> list[np.ndarray]:
 
 def _decoded(file: str, copy: str) -> np.ndarray:
     from bundle.dicom.headers import read_header
-    from bundle.reader_process import load_itk
+    from bundle.reader_child import load_itk
 
     itk = load_itk()
 

@@ -15,6 +15,7 @@ from bundle.errors import UserError
 from bundle.images import streams
 from bundle.images.names import ending
 from bundle.images.voxels import CHUNK, array_as_scan, as_scan, check_affine, check_grid, check_size
+from bundle.reader_child import load_itk
 
 MOST_HEADER = 1 << 20
 META_ENDINGS = (".mha", ".mhd")
@@ -192,7 +193,7 @@ def _numbers(text: str) -> list[float]:
 
 def _read_here(path: str, scan: bool, memory_gb: float | None, voxels: bool) -> tuple[np.ndarray | None, np.ndarray, dict]:
     """Voxels (unless they are not wanted), affine, and the stored type and shape."""
-    itk = reader_process.load_itk()
+    itk = load_itk()
     # chosen here, because ITK's own choice overlooks endings in capitals
     io = itk.MetaImageIO.New() if ending(path) in META_ENDINGS else itk.NrrdImageIO.New()
     io.SetFileName(path)
