@@ -12,19 +12,25 @@ from pathlib import Path
 from typing import Any
 
 from bundle import root
-from bundle.data.datalist import datalist, find_cases
-from bundle.data.scans import listed_scans
 from bundle.data.splits import Split
 from bundle.errors import UserError
+from bundle.evaluation.experiment_plan import (
+    SHARED,
+    Names,
+    as_list,
+    check_or_write_plan,
+    config_path,
+    folds_to_do,
+    held_out_cases,
+    merged_config,
+    split_keys,
+)
 from bundle.files import write_json
 from bundle.json_input import read_object
 from bundle.results import outputs
 
-# what a trained network and its inference must agree on: taken from the training configuration, given to inference
-SHARED = ("labels", "network_def", "spacing", "hu_range")
 # keys of `monai.bundle run` itself: they cannot be in a config
 RUN_KEYS = ("meta_file", "logging_file", "tracking", "args_file", "init_id", "final_id")
-Names = str | Sequence[str]
 
 
 def experiment(
@@ -68,16 +74,16 @@ def experiment(
             cannot be scored: the table is of all of them or is not written.
     """
     output = Path(str(output_dir)).resolve()
-    files = [_config(item) for item in _as_list(config_file) + _as_list(overlays)]
-    merged, split = _merged(files, overrides)
+    files = [config_path(item) for item in as_list(config_file) + as_list(overlays)]
+    merged, split = merged_config(files, overrides)
     if checkpoint not in ("last", "best"):
         raise UserError("checkpoint", f"'{checkpoint}' is not a choice", "use last or best")
     shared = output / "shared.json"
-    inference = [*(_config(item) for item in _as_list(inference_config)), str(shared)]
-    wanted = _folds(folds, split.num_folds)
-    held_out = _held_out(merged, split)
+    inference = [*(config_path(item) for item in as_list(inference_config)), str(shared)]
+    wanted = folds_to_do(folds, split.num_folds)
+    held_out = held_out_cases(merged, split)
     plan = {"name": name or output.name, "checkpoint": checkpoint, "config": merged}
-    _check_or_write_plan(output, plan)
+    check_or_write_plan(output, plan)
     write_json(shared, {key: merged[key] for key in SHARED if key in merged})
     for fold in wanted:
         folder, own = output / f"fold_{fold}", replace(split, fold=fold)
@@ -90,57 +96,6 @@ def experiment(
         print(f"Folds still to do before the table: {', '.join(map(str, missing))}")
         return None
     return _summarise(output, plan, split.num_folds)
-
-
-def split_keys(split: Split) -> dict[str, Any]:
-    """The split as the top-level keys of `train.json` and `evaluate.json`: the same for training and for scoring."""
-    values = dict(**split)
-    return {"split_seed" if key == "seed" else key: value for key, value in values.items()}
-
-
-def _folds(wanted: Names | int | None, total: int) -> list[int]:
-    """The folds to do now."""
-    if wanted is None:
-        return list(range(total))
-    try:
-        chosen = [int(fold) for fold in _as_list(wanted)]
-    except ValueError as error:
-        raise UserError("folds", f"its value is {wanted!r}", 'use numbers from 0 up, separated by commas: "0,2"') from error
-    strange = [fold for fold in chosen if not 0 <= fold < total]
-    if strange or not chosen:
-        problem = f"there is no fold {strange[0]}" if strange else "none is named"
-        raise UserError("folds", problem, f"use 0 to {total - 1}")
-    return chosen
-
-
-def _held_out(merged: Mapping[str, Any], split: Split) -> dict[int, list[str]]:
-    """The names of the cases that each fold is scored on, as their label maps are named.
-
-    Raises:
-        UserError: before anything is trained, where a scored case is also trained on, or is scored in two folds.
-    """
-    source = merged.get("datalist") or merged["dataset_dir"]
-    keys = {case.fold for case in find_cases(merged["dataset_dir"], merged.get("datalist")).labelled} - {None}
-    if split.num_folds > 1 and keys and max(keys) >= split.num_folds:
-        problem = f"its cases have fold keys up to {max(keys)}, but num_folds is {split.num_folds}: some would be in no table"
-        raise UserError(source, problem, f"give --num_folds {max(keys) + 1}")
-    found: dict[int, list[str]] = {}
-    fold_of: dict[str, int] = {}
-    for fold in range(split.num_folds):
-        own = replace(split, fold=fold)
-        parts = [datalist(merged["dataset_dir"], part, merged.get("datalist"), **own) for part in ("training", own.held_out)]
-        trained, scored = ({case["image"] for case in part} for part in parts)
-        if trained & scored:
-            problem = f"{len(trained & scored)} cases of fold {fold} are trained on and scored, such as {min(trained & scored)}"
-            raise UserError("split", problem, "change the sections of the datalist, or the sizes")
-        twice = sorted(image for image in scored if image in fold_of)
-        if twice:
-            problem = f"{twice[0]} is held out in fold {fold_of[twice[0]]} and in fold {fold}"
-            fix = 'a list with a section "validation" has one fold: use a list without it, or train once without `experiment`'
-            raise UserError(source, problem, fix)
-        fold_of |= dict.fromkeys(scored, fold)
-        found[fold] = [str(item["case"]) for item in listed_scans(parts[1], merged["dataset_dir"])]
-    return found
 
 
 def _train(folder: Path, split: Split, files: Sequence[str], overrides: Mapping[str, Any]) -> None:
@@ -247,64 +202,6 @@ def _run(what: str, files: Sequence[str], keys: Mapping[str, Any], keys_file: Pa
         )
 
 
-def _merged(files: Sequence[str], overrides: Mapping[str, Any]) -> tuple[dict, Split]:
-    """The training configuration as it is in the files, overrides laid over it and nothing evaluated; and its split."""
-    from monai.bundle import ConfigParser
-
-    from bundle.arguments import keys, overlays
-    from bundle.arguments.command_line import CommandLine, normal
-
-    line = CommandLine({normal(key): str(value) for key, value in overrides.items()} | {"config_file": json.dumps(list(files))})
-    overlays.check_order(files)
-    parser = ConfigParser(ConfigParser.load_config_files(list(files)))
-    keys.check_nested(parser.get(), line)
-    new = CommandLine({key: value for key, value in line.values.items() if key.split("::")[0] not in {*parser.get(), *keys.shipped_keys()}})
-    for key, value in overrides.items():
-        parser[key] = value
-    # each training looks at all of it again: here what would be found only then, when a folder is claimed already
-    overlays.check(parser, line)
-    keys.check(parser, new)
-    config = dict(parser.get())
-    for key in ("num_folds", "dataset_dir"):
-        if key not in config:
-            raise UserError(files[0], f"has no '{key}'", "give configs/train.json first, then overlays")
-    if str(config["dataset_dir"]).startswith("$"):
-        raise UserError("dataset_dir", "is not given", "say which data set: --dataset_dir FOLDER")
-    config["dataset_dir"] = parser["dataset_dir"] = str(Path(str(config["dataset_dir"])).expanduser().resolve())
-    names = {"split_seed" if key == "seed" else key: key for key in Split().keys()}
-    for key in (*names, "datalist"):
-        if str(config.get(key)).startswith(("$", "@", "%")):
-            config[key] = parser.get_parsed_content(key)
-    split = Split.of({name: config[key] for key, name in names.items() if key in config and key != "fold"})
-    kept = {key: value for key, value in config.items() if key in (*SHARED, *names) or key in overrides or not isinstance(value, dict)}
-    return kept, split
-
-
-def _check_or_write_plan(output: Path, plan: Mapping[str, Any]) -> None:
-    """Write the plan of a new experiment; refuse a folder that holds another one."""
-    path = output / "plan.json"
-    plan = json.loads(json.dumps(plan))
-    if path.is_file():
-        found = read_object(path, '{"name": ..., "config": {...}}')
-        if found != plan:
-            ours, theirs = ({**part, **(part["config"] if isinstance(part.get("config"), dict) else {})} for part in (plan, found))
-            changed = sorted(key for key in ours.keys() | theirs.keys() if key != "config" and ours.get(key) != theirs.get(key))
-            text = ", ".join(f"{key} was {theirs.get(key)}, is {ours.get(key)} now" for key in changed[:5])
-            raise UserError(output, f"holds another experiment ({text})", "choose another folder, or remove this one")
-    output.mkdir(parents=True, exist_ok=True)
-    write_json(path, plan)
-
-
-def _config(item: str) -> str:
-    """The path of a config: as given, or in the bundle, or by the name of one in the bundle's `configs/` or a folder below it."""
-    configs = Path(root()) / "configs"
-    for path in (Path(item), Path(root()) / item, *sorted(configs.rglob(f"{item}.json") if Path(item).name == item else [])):
-        if path.is_file():
-            return str(path.resolve())
-    known = ", ".join(sorted(path.stem for path in configs.rglob("*.json")))
-    raise UserError(item, "there is no such config", f"give a path, or one of {known}")
-
-
 def _parameters(checkpoint: Path) -> int | None:
     """Number of trainable values in a checkpoint that holds a state dict: all but the batch norms' running statistics."""
     from bundle.networks.weights import read_state_dict
@@ -324,12 +221,6 @@ def _seconds(folders: Sequence[Path]) -> float | None:
         for case in read_object(path, '{"cases": [...]}').get("cases", []) if path.is_file() else []:
             values += [case["seconds"]["network"]] if "network" in (case.get("seconds") or {}) else []
     return sum(values) / len(values) if values else None
-
-
-def _as_list(items: Names | int) -> list[str]:
-    if isinstance(items, str):
-        return [item.strip() for item in items.split(",") if item.strip()]
-    return [str(items)] if isinstance(items, int) else [str(item) for item in items]
 
 
 def _by_case(row: Mapping[str, Any]) -> str:
