@@ -6,13 +6,13 @@ from typing import Any
 
 import ignite.distributed as idist
 
-from bundle import labels as labels_block
+from bundle import labels as label_block
 from bundle.data.checks.check import check_before_training
 from bundle.data.datalist import datalist
 
 
 def training_cases(
-    dataset_dir: str, datalist_file: str | None = None, *, labels: labels_block.Labels, cache_dir: str | None = None, **split: Any
+    dataset_dir: str, datalist_file: str | None = None, *, labels: label_block.Labels, cache_dir: str | None = None, **split: Any
 ) -> list[dict[str, str]]:
     """Check the whole data set, say how many cases there are, and give those of the section `training`.
 

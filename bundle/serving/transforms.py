@@ -11,7 +11,7 @@ from monai.config import KeysCollection
 from monai.data.meta_tensor import MetaTensor
 from monai.transforms import MapTransform
 
-from bundle import labels as labels_block
+from bundle import labels as label_block
 from bundle.transforms.keep_pieces import left_out
 
 CONFIDENCE = "structure_confidence"
@@ -27,9 +27,9 @@ class NoteConfidenced(MapTransform):
         labels: the `labels` block, whose order is that of the channels.
     """
 
-    def __init__(self, keys: KeysCollection, labels: labels_block.Labels) -> None:
+    def __init__(self, keys: KeysCollection, labels: label_block.Labels) -> None:
         super().__init__(keys)
-        self.names = labels_block.names(labels)
+        self.names = label_block.names(labels)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Add `structure_confidence`: name to `bundle.inferers.confidence.Confidence`, for those that were found."""
@@ -55,10 +55,10 @@ class QualityRecordd(MapTransform):
         reference_ranges: file of what is usual (verb `ranges`); None: the literature's.
     """
 
-    def __init__(self, keys: KeysCollection, labels: labels_block.Labels, reference_ranges: str | None = None) -> None:
+    def __init__(self, keys: KeysCollection, labels: label_block.Labels, reference_ranges: str | None = None) -> None:
         super().__init__(keys)
         self.reference_ranges = reference_ranges
-        names, values = labels_block.names(labels), labels_block.output_values(labels)
+        names, values = label_block.names(labels), label_block.output_values(labels)
         self.structures = dict(zip(names[1:], values[1:], strict=True))
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:

@@ -11,7 +11,7 @@ from monai.data import MetaTensor
 from monai.transforms import MapTransform, Transform
 from monai.utils import convert_to_tensor
 
-from bundle import labels as labels_block
+from bundle import labels as label_block
 from bundle.errors import UserError
 
 
@@ -31,11 +31,11 @@ class MapLabels(Transform):
         UserError: a value is not a whole number (0.001 off at most), or is not in `labels` while `unlisted` is "error".
     """
 
-    def __init__(self, labels: labels_block.Labels, *, unlisted: str = "error") -> None:
+    def __init__(self, labels: label_block.Labels, *, unlisted: str = "error") -> None:
         if unlisted not in ("error", "background"):
             raise UserError("unlisted_labels", f"{unlisted!r} is not a choice", "use error or background")
         self.unlisted = unlisted
-        self.values = labels_block.values(labels)
+        self.values = label_block.values(labels)
         # one look-up per voxel: index = value in the file, entry = channel; -1 marks values nobody named
         self.table = np.full(256, 0 if unlisted == "background" else -1, dtype=np.int16)
         for channel, values in enumerate(self.values):
@@ -47,7 +47,7 @@ class MapLabels(Transform):
         flat = tensor.as_tensor() if isinstance(tensor, MetaTensor) else tensor
         whole = flat.round()
         if flat.is_floating_point():
-            near = (flat - whole).abs() <= labels_block.TOLERANCE
+            near = (flat - whole).abs() <= label_block.TOLERANCE
             if not bool(near.all()):
                 problem = f"the label map holds values that are not whole numbers (such as {float(flat[~near][0]):.9g})"
                 raise UserError(where, problem, "resample label maps with nearest neighbours")
@@ -76,7 +76,7 @@ class MapLabelsd(MapTransform):
     """Dictionary version of `MapLabels`: `keys` are mapped in place. Arguments and errors as there."""
 
     def __init__(
-        self, keys: KeysCollection, labels: labels_block.Labels, *, unlisted: str = "error", allow_missing_keys: bool = False
+        self, keys: KeysCollection, labels: label_block.Labels, *, unlisted: str = "error", allow_missing_keys: bool = False
     ) -> None:
         super().__init__(keys, allow_missing_keys)
         self.map_labels = MapLabels(labels, unlisted=unlisted)

@@ -19,7 +19,7 @@ from monai.bundle import ConfigParser
 from monai.engines import Evaluator
 from monai.transforms import Compose, Invertd, LoadImaged, SaveImaged
 
-from bundle import labels as labels_block
+from bundle import labels as label_block
 from bundle.handlers import ValidationHandler
 from bundle.networks import AttentionUnet
 from bundle.serving.monai_label import MODEL
@@ -49,9 +49,9 @@ def test_metadata_names_what_the_server_looks_for(configs: Path) -> None:
     assert next(iter(formats["inputs"])) == "image" and next(iter(formats["outputs"])) == "pred"
     assert len(formats["inputs"]["image"]["spatial_shape"]) == 3
     labels = content(configs, "inference.json")["labels"]
-    assert formats["outputs"]["pred"]["channel_def"] == labels_block.channel_def(labels)
+    assert formats["outputs"]["pred"]["channel_def"] == label_block.channel_def(labels)
     # viewers take the channel's number for the value in the label map
-    assert labels_block.output_values(labels) == list(range(len(labels)))
+    assert label_block.output_values(labels) == list(range(len(labels)))
 
 
 def test_the_servers_names_choose_the_right_task() -> None:

@@ -65,7 +65,7 @@ def test_doctor_and_inference_say_the_same(tmp_path):
     import nibabel
 
     from bundle.data.checks.facts import image_facts
-    from bundle.data.checks.rules import case_findings
+    from bundle.data.checks.rules import case_problems
     from bundle.data.datalist import Case
 
     image = nibabel.Nifti1Image(eight_bits(torso()), None)
@@ -73,7 +73,7 @@ def test_doctor_and_inference_say_the_same(tmp_path):
     image.header["qform_code"] = image.header["sform_code"] = 0
     nibabel.save(image, tmp_path / "a.nii.gz")
     path = str(tmp_path / "a.nii.gz")
-    said = {finding.problem for finding in case_findings(Case("a", path), image_facts(path), None, {"background": 0})}
+    said = {one.problem for one in case_problems(Case("a", path), image_facts(path), None, {"background": 0})}
     assert said == {reason for _, reason in check_scan(eight_bits(torso()), SPACING, orientation_known=False)}
     assert said == {
         "values from 0 to 255 are not Hounsfield units: it looks windowed to 8 bits",

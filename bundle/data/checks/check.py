@@ -62,9 +62,9 @@ def check_before_training(
     except UserError as error:
         problems.append(error)
     measured = measure(listing, cache_dir=cache_dir, num_workers=num_workers, progress=progress)
-    found = findings(measured, labels, parts)
-    print_findings([finding for finding in found if finding.level == "warning"])
-    raise_all(problems + [finding.error() for finding in found if finding.level == "error"])
+    found = problems_of(measured, labels, parts)
+    print_problems([one for one in found if one.level == "warning"])
+    raise_all(problems + [one.error() for one in found if one.level == "error"])
     return {name: len(cases) for name, cases in parts.items()}
 
 
@@ -92,27 +92,27 @@ def measure(listing: Listing, *, cache_dir: str | None = None, num_workers: int 
     return Measured(listing, images, {name: facts for name, facts in labels.items() if facts is not None})
 
 
-def findings(measured: Measured, labels: label_block.Labels, parts: Mapping[str, list[Case]]) -> list[rules.Finding]:
+def problems_of(measured: Measured, labels: label_block.Labels, parts: Mapping[str, list[Case]]) -> list[rules.Problem]:
     """What is wrong with a data set: case by case, then what shows only in all cases together."""
     found = []
     for case in measured.listing.cases:
         image, label = measured.images[case.name], measured.labels.get(case.name)
-        found += rules.case_findings(case, image, label, labels, measured.listing.value_names)
+        found += rules.case_problems(case, image, label, labels, measured.listing.value_names)
     section_of = {case.name: name for name, cases in parts.items() for case in cases}
     if parts.get("validation") == parts.get("test"):  # one fold: validation watches the test set
         section_of = {name: section for name, section in section_of.items() if section != "validation"}
-    found += rules.duplicate_findings(measured.listing.cases, measured.images, section_of)
+    found += rules.duplicate_problems(measured.listing.cases, measured.images, section_of)
     listing = measured.listing
-    return found + rules.label_findings(listing.source, listing.cases, measured.labels, labels, listing.value_names)
+    return found + rules.label_problems(listing.source, listing.cases, measured.labels, labels, listing.value_names)
 
 
-def print_findings(found: Sequence[rules.Finding], rest: str = "python -m bundle check lists them all") -> None:
-    """A line a finding; of warnings of one kind the first few, and how many more there are."""
+def print_problems(found: Sequence[rules.Problem], rest: str = "python -m bundle check lists them all") -> None:
+    """One line per problem; of warnings of one kind the first few, and how many more there are."""
     shown: Counter[str] = Counter()
-    for finding in found:
-        shown[finding.code] += finding.level == "warning"
-        if shown[finding.code] <= SHOWN:
-            print(f"{finding.level}: {finding.error()}")
+    for one in found:
+        shown[one.code] += one.level == "warning"
+        if shown[one.code] <= SHOWN:
+            print(f"{one.level}: {one.error()}")
     for code, number in shown.items():
         if number > SHOWN:
             print(f"warning: {number - SHOWN} more of the kind '{code}' ({rest})")

@@ -1,4 +1,4 @@
-"""What the doctor writes: findings and cases as tables, a summary, and a picture of the distribution."""
+"""What the doctor writes: problems and cases as tables, a summary, and a picture of the distribution."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from bundle.results import outputs
 from bundle.tables import write_csv
 
 
-def write_report(measured: Measured, found: Sequence[rules.Finding], labels: label_block.Labels, output: Path) -> None:
+def write_report(measured: Measured, found: Sequence[rules.Problem], labels: label_block.Labels, output: Path) -> None:
     """Write `findings.csv`, `cases.csv`, `summary.json` and `distribution.png` to `output`, and print the summary."""
     rows = [_row(measured, case, labels, found) for case in measured.listing.cases]
     summary = summarise(rows, labels, found)
-    write_csv(output / "findings.csv", ["level", "code", "case", "file", "problem", "fix"], [finding.row() for finding in found])
+    write_csv(output / "findings.csv", ["level", "code", "case", "file", "problem", "fix"], [one.row() for one in found])
     write_csv(output / outputs.TABLE, list(rows[0]) if rows else ["case"], rows)
     write_json(output / "summary.json", summary)
     good = [row for row in rows if row["spacing_x"] is not None]
@@ -31,14 +31,14 @@ def write_report(measured: Measured, found: Sequence[rules.Finding], labels: lab
     print(f"written: {output}/findings.csv, {outputs.TABLE}, summary.json{', distribution.png' if good else ''}")
 
 
-def summarise(rows: Sequence[Mapping], labels: label_block.Labels, found: Sequence[rules.Finding]) -> dict:
+def summarise(rows: Sequence[Mapping], labels: label_block.Labels, found: Sequence[rules.Problem]) -> dict:
     """Numbers over all cases: how many, and minimum, median, maximum of spacing (mm), size and volumes (ml, where present)."""
     volumes = {name: [row[f"{name}_ml"] for row in rows if row[f"{name}_ml"]] for name in label_block.names(labels)[1:]}
     return {
         "cases": len(rows),
         "labelled": sum(row["label"] != "" for row in rows),
-        "errors": sum(finding.level == "error" for finding in found),
-        "warnings": sum(finding.level == "warning" for finding in found),
+        "errors": sum(one.level == "error" for one in found),
+        "warnings": sum(one.level == "warning" for one in found),
         "spacing_mm": {axis: _range([row[f"spacing_{axis}"] for row in rows]) for axis in "xyz"},
         "extent_mm": {axis: _range([row[f"extent_{axis}"] for row in rows]) for axis in "xyz"},
         "size": {axis: _range([row[f"size_{axis}"] for row in rows]) for axis in "xyz"},
@@ -74,8 +74,8 @@ def draw(rows: Sequence[Mapping], measured: Measured, labels: label_block.Labels
     save_figure(figure, path)
 
 
-def _row(measured: Measured, case: Case, labels: label_block.Labels, found: Sequence[rules.Finding]) -> dict:
-    """One case as a row: grid, intensities, volumes, and how many findings it has; empty cells where a file could not be read."""
+def _row(measured: Measured, case: Case, labels: label_block.Labels, found: Sequence[rules.Problem]) -> dict:
+    """One case as a row: grid, intensities, volumes, and how many problems it has; empty cells where a file could not be read."""
     facts = measured.images[case.name]
     sane = len(facts.get("shape", ())) == 3 and np.isfinite(facts["affine"]).all()
     edges, extents = (rules.spacing(facts), rules.extent_mm(facts)) if sane else ([None] * 3, [None] * 3)
@@ -87,7 +87,7 @@ def _row(measured: Measured, case: Case, labels: label_block.Labels, found: Sequ
     row |= {"hu_p0.5": levels.get("0.5"), "hu_median": levels.get("50"), "hu_p99.5": levels.get("99.5")}
     volumes = rules.volumes_ml(measured.labels.get(case.name, {}), labels)
     row |= {f"{name}_ml": round(volumes[name], 3) if name in volumes else None for name in label_block.names(labels)[1:]}
-    return row | {"findings": sum(finding.case == case.name for finding in found)}
+    return row | {"findings": sum(one.case == case.name for one in found)}
 
 
 def _range(values: Sequence[float | None]) -> dict[str, float | None]:

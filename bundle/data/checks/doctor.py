@@ -10,7 +10,7 @@ import numpy as np
 
 from bundle import labels as label_block
 from bundle.data.checks import rules
-from bundle.data.checks.check import Measured, findings, measure, print_findings
+from bundle.data.checks.check import Measured, measure, print_problems, problems_of
 from bundle.data.datalist import Case, find_cases, sections
 from bundle.data.list_file import stem
 from bundle.data.listing import nifti_files
@@ -67,14 +67,14 @@ def check(
         parts = sections(listing, split)
     except UserError as error:
         found.append(_as_problem(error))
-    found += findings(measured, block, parts)
+    found += problems_of(measured, block, parts)
     found += _unlisted(measured)
     found += _warnings(measured, block, patch_mm)
-    found.sort(key=lambda finding: (finding.level, finding.case))
-    print_findings(found, "see findings.csv")
+    found.sort(key=lambda one: (one.level, one.case))
+    print_problems(found, "see findings.csv")
     write_report(measured, found, block, output)
     _advise(measured, block, origin, found)
-    return int(any(finding.level == "error" for finding in found))
+    return int(any(one.level == "error" for one in found))
 
 
 def _patch_mm(patch_size: object, spacing: object) -> list[float]:
@@ -87,11 +87,11 @@ def _patch_mm(patch_size: object, spacing: object) -> list[float]:
     return [size * spacing for size in sizes]
 
 
-def _as_problem(problem: UserError) -> rules.Finding:
-    return rules.Finding("error", "listing", "", problem.where, problem.problem, problem.fix)
+def _as_problem(problem: UserError) -> rules.Problem:
+    return rules.Problem("error", "listing", "", problem.where, problem.problem, problem.fix)
 
 
-def _unlisted(measured: Measured) -> list[rules.Finding]:
+def _unlisted(measured: Measured) -> list[rules.Problem]:
     """Images that are in the folders but that `dataset.json` does not list."""
     source = Path(measured.listing.source)
     if source.name != "dataset.json":
@@ -104,19 +104,19 @@ def _unlisted(measured: Measured) -> list[rules.Finding]:
     names = ", ".join(path.name for path in forgotten[:5])
     problem = f"does not list {len(forgotten)} images that are in its folders ({names}{', ...' if len(forgotten) > 5 else ''})"
     fix = "list them, or remove dataset.json: then all files in the folders are used"
-    return [rules.Finding("warning", "unlisted", "", str(source), problem, fix)]
+    return [rules.Problem("warning", "unlisted", "", str(source), problem, fix)]
 
 
-def _warnings(measured: Measured, labels: label_block.Labels, patch_mm: Sequence[float]) -> list[rules.Finding]:
+def _warnings(measured: Measured, labels: label_block.Labels, patch_mm: Sequence[float]) -> list[rules.Problem]:
     """What a person should know beyond mistakes: absent structures, volumes out of the ordinary, scans smaller than the patch."""
     found = []
     seen = {value for facts in measured.labels.values() for value in facts.get("counts", {})}
     block = zip(label_block.names(labels), label_block.values(labels), strict=True)
     somewhere = {name: values for name, values in block if name == "background" or seen & set(map(str, values))}
     for case in measured.listing.cases:
-        found += rules.patch_findings(case, measured.images[case.name], patch_mm)
+        found += rules.patch_problems(case, measured.images[case.name], patch_mm)
         if case.label and len(somewhere) > 1:
-            found += rules.missing_findings(case, measured.labels[case.name], somewhere)
+            found += rules.missing_problems(case, measured.labels[case.name], somewhere)
     for name in label_block.names(labels)[1:]:
         found += _outliers(
             name, {case: rules.volumes_ml(measured.labels[case.name], labels).get(name) for case in measured.listing.labelled}
@@ -124,7 +124,7 @@ def _warnings(measured: Measured, labels: label_block.Labels, patch_mm: Sequence
     return found
 
 
-def _outliers(name: str, volumes: Mapping[Case, float | None]) -> list[rules.Finding]:
+def _outliers(name: str, volumes: Mapping[Case, float | None]) -> list[rules.Problem]:
     there = {case: volume for case, volume in volumes.items() if volume}
     if len(there) < 8:
         return []
@@ -136,18 +136,18 @@ def _outliers(name: str, volumes: Mapping[Case, float | None]) -> list[rules.Fin
         if abs(log - middle) > OUTLIER * spread:
             problem = f"its {name} measures {there[case]:.1f} ml, the median is {np.exp(middle):.1f} ml"
             found.append(
-                rules.Finding(
+                rules.Problem(
                     "warning", "volume", case.name, case.label, problem, "check that the label is complete and is the right structure"
                 )
             )
     return found
 
 
-def _advise(measured: Measured, labels: label_block.Labels, origin: str, found: Sequence[rules.Finding]) -> None:
+def _advise(measured: Measured, labels: label_block.Labels, origin: str, found: Sequence[rules.Problem]) -> None:
     """The labels block that the data set itself would have, where the one checked against does not fit."""
     print(f"labels checked against (from {origin}): {json.dumps(dict(labels))}")
     meaning = measured.listing.value_names
-    if meaning and any(finding.code in ("values", "names", "absent") for finding in found):
+    if meaning and any(one.code in ("values", "names", "absent") for one in found):
         block: dict[str, list[int]] = {"background": [0]}
         for value, name in sorted(meaning.items()):
             if value:

@@ -1,4 +1,4 @@
-"""What the facts of a data set say is wrong: one finding a mistake, each with file, problem and fix.
+"""What the facts of a data set say is wrong: one problem per mistake, each with file, problem and fix.
 
 Errors stop a training before it starts; warnings are what a person should look at.
 """
@@ -24,7 +24,7 @@ RIGHT_ANGLE_TOLERANCE = 0.5  # degrees
 
 
 @dataclass(frozen=True)
-class Finding:
+class Problem:
     """One line of the doctor: `level` is "error" or "warning", `code` a short name that does not change."""
 
     level: str
@@ -35,17 +35,17 @@ class Finding:
     fix: str
 
     def error(self) -> UserError:
-        """The finding as the error that a training is stopped with."""
+        """The problem as the error that a training is stopped with."""
         return UserError(self.file, self.problem, self.fix)
 
     def row(self) -> dict[str, str]:
-        """The finding as a row of a table."""
+        """The problem as a row of a table."""
         return asdict(self)
 
 
-def case_findings(
+def case_problems(
     case: Case, image: Mapping, label: Mapping | None, labels: label_block.Labels, meaning: Mapping[int, str] | None = None
-) -> list[Finding]:
+) -> list[Problem]:
     """Everything that is wrong with one case: its image, its label, and the two together.
 
     `meaning` is what dataset.json calls the label values: one that it names and `labels` leaves out is not a mistake, the
@@ -55,12 +55,12 @@ def case_findings(
     if label is None:
         return found
     found += _readable(case, case.label, label) or [*_grid(case, case.label, label), *_values(case, label, labels, meaning or {})]
-    if not any(finding.code in ("unreadable", "not 3D", "affine") for finding in found):
+    if not any(one.code in ("unreadable", "not 3D", "affine") for one in found):
         found += _same_grid(case, image, label) or _flipped(case, label)
     return found
 
 
-def duplicate_findings(cases: list[Case], images: Mapping[str, Mapping], sections: Mapping[str, str]) -> list[Finding]:
+def duplicate_problems(cases: list[Case], images: Mapping[str, Mapping], sections: Mapping[str, str]) -> list[Problem]:
     """The same image more than once, also stored flipped or under another name; an error where it crosses the splits."""
     first: dict[str, Case] = {}
     found = []
@@ -79,11 +79,11 @@ def duplicate_findings(cases: list[Case], images: Mapping[str, Mapping], section
             else "keep one of the two: other folds would separate them"
         )
         level = "error" if where else "warning"
-        found.append(Finding(level, "duplicate", case.name, case.image, f"holds the same scan as {other.image}{where}", fix))
+        found.append(Problem(level, "duplicate", case.name, case.image, f"holds the same scan as {other.image}{where}", fix))
     return found
 
 
-def label_findings(source: str, cases: list[Case], facts: Mapping[str, Mapping], labels: Mapping, meaning: Mapping) -> list[Finding]:
+def label_problems(source: str, cases: list[Case], facts: Mapping[str, Mapping], labels: Mapping, meaning: Mapping) -> list[Problem]:
     """What the labels of all cases say together: structures nowhere to be found, and names that `dataset.json` gives otherwise."""
     found = []
     counts = [facts[case.name].get("counts", {}) for case in cases if case.label]
@@ -92,27 +92,27 @@ def label_findings(source: str, cases: list[Case], facts: Mapping[str, Mapping],
     if left:
         words = ", ".join(f"{word} ({value})" for value, word in left.items())
         problem = f"{words} {'is' if len(left) == 1 else 'are'} in the data set but not in labels, and will count as background"
-        found.append(Finding("warning", "left out", "", source, problem, "ignore if intended; otherwise add them to labels"))
+        found.append(Problem("warning", "left out", "", source, problem, "ignore if intended; otherwise add them to labels"))
     for name, values in zip(label_block.names(labels), label_block.values(labels), strict=True):
         if counts and not any(str(value) in count for count in counts for value in values):
             problem = f"'{name}' (value {_values_in_words(values)}) is in no label map of the data set"
-            found.append(Finding("warning", "absent", "", source, problem, "correct its value in labels, or take it out of labels"))
+            found.append(Problem("warning", "absent", "", source, problem, "correct its value in labels, or take it out of labels"))
     for name, values in zip(label_block.names(labels), label_block.values(labels), strict=True):
         named = {value for value, word in meaning.items() if word.lower() == name.lower()}
         if named and not named & set(values):
             problem = (
                 f"labels says that '{name}' is {_values_in_words(values)}, dataset.json says that it is {_values_in_words(sorted(named))}"
             )
-            found.append(Finding("error", "names", "", source, problem, f'write "{name}": {_values_in_words(sorted(named))} in labels'))
+            found.append(Problem("error", "names", "", source, problem, f'write "{name}": {_values_in_words(sorted(named))} in labels'))
             continue
         for value in values if name != "background" else ():
             if value in meaning and not named and not _one_within_the_other(name, meaning[value]):
                 problem = f"labels calls the value {value} '{name}', dataset.json calls it '{meaning[value]}'"
-                found.append(Finding("warning", "names", "", source, problem, "make sure that the two are the same structure"))
+                found.append(Problem("warning", "names", "", source, problem, "make sure that the two are the same structure"))
     return found
 
 
-def missing_findings(case: Case, label: Mapping, labels: label_block.Labels) -> list[Finding]:
+def missing_problems(case: Case, label: Mapping, labels: label_block.Labels) -> list[Problem]:
     """Structures that one case does not have."""
     counts = label.get("counts")
     if counts is None:
@@ -123,10 +123,10 @@ def missing_findings(case: Case, label: Mapping, labels: label_block.Labels) -> 
         return []
     problem = f"has no {', '.join(absent)}"
     fix = "check whether it was forgotten; a structure that was removed or is outside the scan may stay absent"
-    return [Finding("warning", "structure", case.name, case.label, problem, fix)]
+    return [Problem("warning", "structure", case.name, case.label, problem, fix)]
 
 
-def patch_findings(case: Case, image: Mapping, patch_mm: tuple[float, float, float]) -> list[Finding]:
+def patch_problems(case: Case, image: Mapping, patch_mm: tuple[float, float, float]) -> list[Problem]:
     """Scans smaller than the training patch along an axis (x, y, z in mm)."""
     if "error" in image or len(image.get("shape", ())) != 3:
         return []
@@ -135,7 +135,7 @@ def patch_findings(case: Case, image: Mapping, patch_mm: tuple[float, float, flo
     if not short:
         return []
     fix = "ignore: the patch is padded there; with many such scans take a smaller patch_size"
-    return [Finding("warning", "patch", case.name, case.image, f"is smaller than the patch: {', '.join(short)}", fix)]
+    return [Problem("warning", "patch", case.name, case.image, f"is smaller than the patch: {', '.join(short)}", fix)]
 
 
 def spacing(facts: Mapping) -> list[float]:
@@ -158,77 +158,77 @@ def volumes_ml(facts: Mapping, labels: label_block.Labels) -> dict[str, float]:
     return {name: sum(facts["counts"].get(str(value), 0) for value in values) * voxel for name, values in block}
 
 
-def _readable(case: Case, file: str, facts: Mapping) -> list[Finding]:
+def _readable(case: Case, file: str, facts: Mapping) -> list[Problem]:
     if "error" in facts:
         fix = f"{facts.get('fix', 'copy or download it again')}, or take the case out"
-        return [Finding("error", "unreadable", case.name, file, f"cannot be read ({facts['error']})", fix)]
+        return [Problem("error", "unreadable", case.name, file, f"cannot be read ({facts['error']})", fix)]
     if len(facts["shape"]) != 3 or min(facts["shape"]) < 1:
         size = "x".join(map(str, facts["shape"]))
-        return [Finding("error", "not 3D", case.name, file, f"is not a 3D volume (size {size})", "give one volume per file")]
+        return [Problem("error", "not 3D", case.name, file, f"is not a 3D volume (size {size})", "give one volume per file")]
     if "minimum" not in facts and "counts" not in facts:
-        return [Finding("error", "not 3D", case.name, file, f"has voxels of the type {facts['dtype']}", "store one number per voxel")]
+        return [Problem("error", "not 3D", case.name, file, f"has voxels of the type {facts['dtype']}", "store one number per voxel")]
     return []
 
 
-def _grid(case: Case, file: str, facts: Mapping) -> list[Finding]:
+def _grid(case: Case, file: str, facts: Mapping) -> list[Problem]:
     affine = np.array(facts["affine"])
     if not np.isfinite(affine).all():
         row = next(row for row in affine.tolist() if not np.isfinite(row).all())
-        return [Finding("error", "affine", case.name, file, f"its affine is not finite ({row})", "write it again with a valid affine")]
+        return [Problem("error", "affine", case.name, file, f"its affine is not finite ({row})", "write it again with a valid affine")]
     edges = grids.spacing(affine)
     if edges.min() < 1e-3 or grids.is_singular(affine):
         problem = f"its affine is singular (voxel edges {_mm(edges)})"
-        return [Finding("error", "affine", case.name, file, problem, "write it again with a valid affine")]
+        return [Problem("error", "affine", case.name, file, problem, "write it again with a valid affine")]
     found = []
     cosines = (affine[:3, :3] / edges).T @ (affine[:3, :3] / edges)
     tilt = float(np.degrees(np.arcsin(min(1.0, np.abs(cosines - np.eye(3)).max()))))
     if tilt > RIGHT_ANGLE_TOLERANCE:
         problem = f"its axes are {tilt:.1f} degrees off a right angle (sheared affine, as of a tilted gantry)"
         fix = "ignore where the tilt is real: it is resampled upright before the network; otherwise correct the affine"
-        found.append(Finding("warning", "sheared", case.name, file, problem, fix))
+        found.append(Problem("warning", "sheared", case.name, file, problem, fix))
     if edges.max() > 12 or edges.min() < 0.2:
         problem = f"its voxels measure {_mm(edges)}"
-        found.append(Finding("warning", "spacing", case.name, file, problem, "make sure that the affine is in mm"))
+        found.append(Problem("warning", "spacing", case.name, file, problem, "make sure that the affine is in mm"))
     if facts.get("no_orientation"):
-        found.append(Finding("warning", "orientation", case.name, file, SIDES_A_GUESS, "convert it again from its source"))
+        found.append(Problem("warning", "orientation", case.name, file, SIDES_A_GUESS, "convert it again from its source"))
     if (facts.get("forms_gap_mm") or 0) > GRID_TOLERANCE * edges.min():
         problem = f"its qform and sform disagree by {facts['forms_gap_mm']:.1f} mm; the sform is used"
-        found.append(Finding("warning", "qform", case.name, file, problem, "other tools may use the other: make them the same"))
+        found.append(Problem("warning", "qform", case.name, file, problem, "other tools may use the other: make them the same"))
     return found
 
 
-def _intensities(case: Case, facts: Mapping) -> list[Finding]:
-    def finding(level: str, code: str, problem: str, fix: str) -> list[Finding]:
-        return [Finding(level, code, case.name, case.image, problem, fix)]
+def _intensities(case: Case, facts: Mapping) -> list[Problem]:
+    def problem_of(level: str, code: str, problem: str, fix: str) -> list[Problem]:
+        return [Problem(level, code, case.name, case.image, problem, fix)]
 
     if facts["nonfinite"]:
         fix = "replace them by air (-1024), or convert the scan again"
-        return finding("error", "NaN", f"has {facts['nonfinite']} voxels that are NaN or infinite", fix)
+        return problem_of("error", "NaN", f"has {facts['nonfinite']} voxels that are NaN or infinite", fix)
     values = Values(facts["minimum"], facts["maximum"], facts["soft_share"], facts["histogram"], int(np.prod(facts["shape"])))
     said = not_hounsfield(values)
     if said is None:
         return []
     code, problem, fix = said
-    return finding("error" if code == "constant" else "warning", code, problem, fix)
+    return problem_of("error" if code == "constant" else "warning", code, problem, fix)
 
 
-def _values(case: Case, facts: Mapping, labels: label_block.Labels, meaning: Mapping[int, str]) -> list[Finding]:
+def _values(case: Case, facts: Mapping, labels: label_block.Labels, meaning: Mapping[int, str]) -> list[Problem]:
     found = []
     if facts["nonfinite"]:
         problem = f"has {facts['nonfinite']} voxels that are NaN or infinite"
-        found.append(Finding("error", "label NaN", case.name, case.label, problem, "write the label map again, as whole numbers"))
+        found.append(Problem("error", "label NaN", case.name, case.label, problem, "write the label map again, as whole numbers"))
     if facts["fractions"]:
         problem = f"has {facts['fractions']} voxels that are not whole numbers (such as {facts['fraction_example']:.9g})"
         fix = "write the label map again with nearest-neighbour interpolation, as whole numbers"
-        found.append(Finding("error", "fraction", case.name, case.label, problem, fix))
+        found.append(Problem("error", "fraction", case.name, case.label, problem, fix))
     known = {value for values in label_block.values(labels) for value in values} | set(meaning)
     strange = {int(value): number for value, number in facts["counts"].items() if int(value) not in known}
     if strange:
         shown = ", ".join(f"{value} ({number} voxels)" for value, number in list(strange.items())[:8])
         problem = f"holds values that are not in labels: {shown}{', ...' if len(strange) > 8 else ''}"
-        found.append(Finding("error", "values", case.name, case.label, problem, _fix_values(sorted(strange), labels)))
+        found.append(Problem("error", "values", case.name, case.label, problem, _fix_values(sorted(strange), labels)))
     if set(map(int, facts["counts"])) <= {0} and not facts["fractions"]:
-        found.append(Finding("warning", "empty", case.name, case.label, "is empty, all background", "label the case, or take it out"))
+        found.append(Problem("warning", "empty", case.name, case.label, "is empty, all background", "label the case, or take it out"))
     return found
 
 
@@ -239,7 +239,7 @@ def _fix_values(strange: list[int], labels: label_block.Labels) -> str:
     return f'name them in labels, or count them as background: "background": {json.dumps(background)}'
 
 
-def _same_grid(case: Case, image: Mapping, label: Mapping) -> list[Finding]:
+def _same_grid(case: Case, image: Mapping, label: Mapping) -> list[Problem]:
     """An error unless the label's voxels are those of the image, in whatever order and direction its axes are stored."""
     grid, other = [(tuple(facts["shape"]), np.array(facts["affine"])) for facts in (label, image)]
     if grids.axes_onto(*grid, *other) is not None:
@@ -248,13 +248,13 @@ def _same_grid(case: Case, image: Mapping, label: Mapping) -> list[Finding]:
     if image["shape"] != label["shape"]:
         sizes = ["x".join(map(str, shape)) for shape, _ in (grid, other)]
         problem = f"its grid is {sizes[0]}, that of {case.image} is {sizes[1]}"
-        return [Finding("error", "grid", case.name, case.label, problem, fix)]
+        return [Problem("error", "grid", case.name, case.label, problem, fix)]
     gap = grids.corner_gap(grid[1], other[1], other[0])
     if gap <= GRID_TOLERANCE * min(spacing(image)):
         return []
     problem = f"it has the size of {case.image}, but another affine: the corners are up to {gap:.2f} mm apart"
     fix += ", by the affines of both; if only the label's header is wrong, write the label again from its source"
-    return [Finding("error", "grid", case.name, case.label, problem, fix)]
+    return [Problem("error", "grid", case.name, case.label, problem, fix)]
 
 
 def _one_within_the_other(one: str, other: str) -> bool:
@@ -263,7 +263,7 @@ def _one_within_the_other(one: str, other: str) -> bool:
     return words[0] <= words[1] or words[1] <= words[0]
 
 
-def _flipped(case: Case, facts: Mapping) -> list[Finding]:
+def _flipped(case: Case, facts: Mapping) -> list[Problem]:
     """A warning where the label fits its image far better under a flip of its array."""
     scores = dict(zip(FLIPS, facts.get("fit", []), strict=False))
     if not scores:
@@ -275,7 +275,7 @@ def _flipped(case: Case, facts: Mapping) -> list[Finding]:
     shares = f"{100 * scores[best]:.0f} % of the variance explained, against {100 * scores[()]:.0f} %"
     problem = f"it fits its image far better when it is flipped along {axes} ({shares})"
     fix = "look at both in a viewer; where the label is wrong, flip its array and keep the image's affine"
-    return [Finding("warning", "flipped", case.name, case.label, problem, fix)]
+    return [Problem("warning", "flipped", case.name, case.label, problem, fix)]
 
 
 def _mm(edges: np.ndarray) -> str:

@@ -230,7 +230,7 @@ def _report(plan: Plan, kept: dict, failed: dict[str, str], state: dict, output:
 
 def _check(plan: Plan, output: Path) -> None:
     """Say which structures are there, in how many cases, and what the doctor finds."""
-    from bundle.data.checks.check import findings, measure
+    from bundle.data.checks.check import measure, problems_of
     from bundle.data.datalist import find_cases, sections
 
     measured = measure(find_cases(str(output)), cache_dir=str(output))
@@ -244,9 +244,9 @@ def _check(plan: Plan, output: Path) -> None:
     parts: dict = {}
     with contextlib.suppress(UserError):
         parts = sections(measured.listing)
-    for finding in findings(measured, plan.full_block(), parts):
-        if finding.code != "absent":
-            print(f"  {finding.level}: {finding.error()}")
+    for one in problems_of(measured, plan.full_block(), parts):
+        if one.code != "absent":
+            print(f"  {one.level}: {one.error()}")
 
 
 def _next_steps(output: Path) -> None:

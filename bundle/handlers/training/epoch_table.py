@@ -12,7 +12,7 @@ import ignite.distributed as idist
 from ignite.engine import Engine, Events
 from monai.handlers import from_engine
 
-from bundle import labels as labels_block
+from bundle import labels as label_block
 from bundle.tables import read_csv, write_csv
 
 
@@ -35,7 +35,7 @@ class EpochTable:
     """
 
     def __init__(
-        self, path: str, labels: labels_block.Labels, optimizer: Any = None, evaluators: Mapping[str, Engine] | None = None
+        self, path: str, labels: label_block.Labels, optimizer: Any = None, evaluators: Mapping[str, Engine] | None = None
     ) -> None:
         self.path, self.optimizer = Path(path), optimizer
         # an evaluator without cases, as the test engine has by default, gets no columns
@@ -96,9 +96,9 @@ class EpochTable:
         write_csv(self.path, self.columns, table, alone=True)
 
 
-def dice_names(labels: labels_block.Labels, prefix: str) -> list[str]:
+def dice_names(labels: label_block.Labels, prefix: str) -> list[str]:
     """Names of the Dice metrics per structure, `<prefix>_dice_<structure>`: columns of the table, curves in TensorBoard."""
-    return [f"{prefix}_dice_{name}" for name in labels_block.names(labels)[1:]]
+    return [f"{prefix}_dice_{name}" for name in label_block.names(labels)[1:]]
 
 
 def read_table(path: str | Path) -> list[dict[str, str]]:
