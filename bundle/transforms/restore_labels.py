@@ -28,7 +28,8 @@ class RestoreLabelsd(Invertd):
 
     Args:
         keys: logits (K, X, Y, Z), on the grid of `source_key`.
-        source_key: the preprocessed image, a `MetaTensor` that knows where it came from.
+        source_key: the preprocessed image, a `MetaTensor` that knows where it came from; where it knows its own affine alone, or
+            where that is in the item `<source_key>_meta_dict` beside a plain tensor, its own grid is the source's.
         values: value that each channel gets in the label map; channel numbers by default.
         allow_missing_keys: do not raise where a key is missing.
 
@@ -47,13 +48,30 @@ class RestoreLabelsd(Invertd):
         """Replace every key by its label map (1, X, Y, Z), uint8, with the source's affine."""
         d = dict(data)
         for key in self.key_iterator(d):
-            labels = restore_labels(d[key], d[self.source_key], self.values)
-            affine = torch.as_tensor(d[self.source_key].meta["original_affine"])
+            image = with_grid(d[self.source_key], d.get(f"{self.source_key}_meta_dict"))
+            labels = restore_labels(d[key], image, self.values)
+            affine = torch.as_tensor(image.meta["original_affine"])
             restored = MetaTensor(torch.from_numpy(labels)[None], affine=affine)
-            name = d[self.source_key].meta.get("filename_or_obj")
+            name = image.meta.get("filename_or_obj")
             restored.meta.update({"original_affine": affine, **({"filename_or_obj": name} if name else {})})
             d[key] = restored
         return d
+
+
+def with_grid(image: torch.Tensor, meta: Mapping | None = None) -> torch.Tensor:
+    """A preprocessed image (C, X, Y, Z) that knows the grid it came from, as far as it or `meta` says so.
+
+    An image that nothing has been done to came from its own grid.
+    """
+    if not isinstance(image, MetaTensor):
+        if (meta or {}).get("affine") is None:
+            return image
+        image = MetaTensor(image, meta={**meta, "affine": torch.as_tensor(meta["affine"], dtype=torch.float64)})
+    if "original_affine" in image.meta or "spatial_shape" in image.meta or image.applied_operations or "affine" not in image.meta:
+        return image
+    image = image.clone()
+    image.meta.update({"original_affine": image.affine, "spatial_shape": np.array(image.shape[1:])})
+    return image
 
 
 def restore_labels(logits: torch.Tensor, image: MetaTensor, values: Sequence[int] | None = None) -> np.ndarray:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from docs_text import Command, commands, pages, spans
-from monai.bundle import ConfigParser
+from monai.bundle import ConfigParser, ckpt_export, onnx_export, trt_export
 
 import bundle
 from bundle.__main__ import VERBS
@@ -171,6 +171,7 @@ def unknown_flags(text: str) -> list[str]:
         if re.match(r"(pip|monailabel|mlflow|tensorboard|git|ruff|ssh|torchrun)\b", span)
         for flag in span.split()
     }
+    known |= {name for verb in (ckpt_export, onnx_export, trt_export) for name in inspect.signature(verb).parameters}
     known |= {"config_file", "logging_file", "meta_file", "args_file", "tracking", "labels"}
     return sorted(flag for flag in flags - foreign if flag[2:].replace("-", "_") not in known)
 
