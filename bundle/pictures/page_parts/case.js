@@ -106,7 +106,7 @@ function note(word) {
 
 function write(word) {
   notes.give(now.case, word, byId("comment").value.trim());
-  now.case.row.querySelector(".note").replaceWith(mark(now.case));
+  if (now.case.row) { now.case.row.querySelector(".note").replaceWith(mark(now.case)); }
   count();
 }
 
@@ -121,9 +121,9 @@ byId("close").addEventListener("click", () => dialog.close());
 byId("slice").addEventListener("input", () => turn(Number(byId("slice").value) - 1));
 dialog.addEventListener("click", (event) => { if (event.target === dialog) { dialog.close(); } });
 dialog.addEventListener("close", () => {
-  filter(); // notes may have changed which cases are shown
-  const button = now.case.row.querySelector("button.name");
-  if (!now.case.row.hidden) { button.focus(); }
+  // notes may have changed which cases are shown, and this one may be further down than the rows that are there
+  filter(Math.max(view.filled, view.shown.indexOf(now.case) + PART));
+  if (view.shown.includes(now.case)) { now.case.row.querySelector("button.name").focus(); }
 });
 
 let wheel = 0;

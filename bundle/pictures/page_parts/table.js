@@ -2,7 +2,8 @@
 const VERDICTS = [["failed", "Failed"], ["review", "Review"], ["good", "No finding"]];
 const body = document.querySelector("#cases tbody"), heads = document.querySelector("#cases thead");
 const names = data.structures.map((structure) => structure.name);
-const view = { structure: -1, column: null, way: 1, shown: data.cases };
+const PART = 60; // rows that are made at once
+const view = { structure: -1, columns: [], column: null, way: 1, shown: [], filled: 0 };
 // measurements of a structure in a case, by their place in its list
 const VOLUME = 0, HU = 1, SD = 2, PIECES = 3, BORDER = 4, LEFT_OUT = 5, CONFIDENCE = 6, DICE = 7, FLIP = 8;
 
@@ -34,7 +35,7 @@ function columns() {
   return [
     { head: "Preview", cell: pictureCell },
     { head: "Case", value: (one) => one.name, cell: nameCell },
-    { head: "Verdict", value: (one) => one.verdict, cell: verdictCell },
+    { head: "Verdict", value: (one) => `${one.verdict} ${one.error || one.reasons.join("; ")}`, cell: verdictCell },
     number("Score", (one) => one.score, 2),
     number(structure < 0 ? "Lowest expected Dice" : "Expected Dice", (one) => dice(one, structure), 3),
     ...(structure < 0 ? volumes : details),
@@ -77,24 +78,43 @@ function volumeCell(one, index) {
   return cell;
 }
 
-/** Make the head and the rows anew, for the structure that is chosen. */
+/** Make the head anew, for the structure that is chosen; rows are made as they come into view. */
 function build() {
-  const all = columns();
-  view.columns = all;
+  view.columns = columns();
   view.column = null;
-  heads.replaceChildren(make("tr", {}, ...all.map((column, index) => {
+  heads.replaceChildren(make("tr", {}, ...view.columns.map((column, index) => {
     if (!column.value) { return make("th", { scope: "col" }, make("span", {}, column.head)); }
     const button = make("button", { type: "button" }, column.head);
     button.addEventListener("click", () => sortBy(index));
     return make("th", { scope: "col" }, button);
   })));
-  data.cases.forEach((one) => {
-    one.row = make("tr", { class: VERDICTS[one.verdict][0] }, ...all.map((column) => column.cell(one)));
-    one.row.case = one;
-  });
-  body.replaceChildren(...data.cases.map((one) => one.row));
   filter();
 }
+
+/** The row of a case; kept as long as the columns are the same. */
+function rowOf(one) {
+  if (one.columns !== view.columns) {
+    one.row = make("tr", { class: VERDICTS[one.verdict][0] }, ...view.columns.map((column) => column.cell(one)));
+    one.row.case = one;
+    one.columns = view.columns;
+  }
+  return one.row;
+}
+
+/** Put further rows below those that are there. */
+function fill(number = PART) {
+  const more = view.shown.slice(view.filled, view.filled + number);
+  body.append(...more.map(rowOf));
+  view.filled += more.length;
+  byId("more").hidden = view.filled === view.shown.length;
+  // looks again whether the end is still in view
+  nearEnd.unobserve(byId("more"));
+  nearEnd.observe(byId("more"));
+}
+
+const nearEnd = new IntersectionObserver((found) => {
+  if (found.some((one) => one.isIntersecting)) { fill(); }
+}, { rootMargin: "1500px" });
 
 /** Sort by a column; once more turns it round. What is not known comes last. */
 function sortBy(index) {
@@ -138,14 +158,12 @@ function wanted() {
   };
 }
 
-/** Show the cases that are asked for, in order. */
-function filter() {
-  const fits = wanted();
-  const all = ordered();
-  view.shown = all.filter(fits);
-  const shown = new Set(view.shown);
-  all.forEach((one) => { one.row.hidden = !shown.has(one); });
-  body.append(...all.map((one) => one.row));
+/** Show the cases that are asked for, in order, the first so many at once. */
+function filter(number = PART) {
+  view.shown = ordered().filter(wanted());
+  view.filled = 0;
+  body.replaceChildren();
+  fill(number);
   count();
 }
 
@@ -173,6 +191,8 @@ function start() {
   });
   form.addEventListener("reset", () => setTimeout(() => { view.structure = -1; build(); }));
   byId("export").addEventListener("click", () => notes.save());
+  byId("more").addEventListener("click", () => fill());
+  window.addEventListener("beforeprint", () => fill(Infinity));
   body.addEventListener("click", (event) => {
     if (event.target.closest("button.name, td.picture img")) { open(event.target.closest("tr").case); }
   });
