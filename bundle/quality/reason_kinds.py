@@ -12,7 +12,7 @@ KINDS = {
     "HU": r"mean -?\d+ HU \(",
     "pieces": r"(\d+|more) pieces, ",
     "at the border": r"reaches the border of the scan",
-    "position": r"its centre lies ",
+    "position": r"its centre (is|lies) ",  # lies: tables of version 0.1
     "low confidence": r"(the network itself expects a Dice|mean confidence) ",
     "flips disagree": r"\d+% disagreement when the scan is flipped",
 }
