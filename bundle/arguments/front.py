@@ -69,8 +69,8 @@ def _check_file(file: str) -> None:
         raise UserError(file, "there is no such config file", "correct the path; several are given as \"['a.json','b.json']\"")
     try:
         content = ConfigParser.load_config_file(file)
-    except (ValueError, OSError) as error:
-        reason = " ".join(str(error).split())
+    except Exception as error:  # of every kind, from JSON, YAML and MONAI
+        reason = "nested too deeply" if isinstance(error, RecursionError) else " ".join(str(error).split())
         raise UserError(file, f"this config cannot be read ({reason})", "correct the file at this place") from error
     if not isinstance(content, dict):
         raise UserError(file, "this config is not a block of keys", "put all of it between { and }")

@@ -38,6 +38,7 @@ class Case:
         staged: files that are written already and wait for their places.
         files: what was written, file names within the output folder.
         rows: of the table, one per structure.
+        lacking: options (`previews`, `attention`) of which a file could not be written: the next run does the case again.
         identity: digest and stamp of the bytes that the scan was read from.
         skipped: another process does this case, or has just done it.
         error: why the case failed.
@@ -55,6 +56,7 @@ class Case:
     staged: Staged = field(default_factory=Staged)
     files: list[str] = field(default_factory=list)
     rows: list[dict[str, Any]] = field(default_factory=list)
+    lacking: list[str] = field(default_factory=list)
     identity: dict[str, Any] = field(default_factory=dict)
     skipped: bool = False
     error: Exception | None = None

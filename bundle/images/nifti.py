@@ -80,7 +80,9 @@ class Stored:
         claimed, there = self.size * self.dtype.itemsize, os.path.getsize(self.voxels)
         how = streams.packing(self.voxels)
         problem = ""
-        if how == "" and claimed + self.offset > there:
+        if self.offset > streams.MOST_BEHIND:
+            problem = f"its header says that voxels begin at byte {self.offset}, far behind the header"
+        elif how == "" and claimed + self.offset > there:
             problem = f"the file is truncated: it ends {claimed + self.offset - there} bytes too early"
         elif how == "gzip" and claimed > there * streams.MOST_COMPRESSION:
             problem = f"the file is truncated: its header claims {claimed} bytes of voxels, {there} packed bytes cannot hold them"

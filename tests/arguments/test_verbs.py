@@ -77,7 +77,7 @@ def test_what_does_not_fit_is_named(verb: Callable[..., str], repository: Path, 
     assert verb(*words.replace("R/", f"{repository}/configs/").split()).startswith(said)
 
 
-@pytest.mark.parametrize("text", ['{"a": 1,}', "[1]", "", "null"])
+@pytest.mark.parametrize("text", ['{"a": 1,}', "[1]", "", "null", "[" * 100_000])
 def test_a_broken_config_is_named(verb: Callable[..., str], tmp_path: Path, text: str) -> None:
     (tmp_path / "mine.json").write_text(text)
     assert verb("run", "training", "--config_file", "mine.json").startswith("mine.json: this config ")

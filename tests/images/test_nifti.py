@@ -181,6 +181,11 @@ def test_headers_and_streams_that_would_fill_the_machine_are_refused_at_once(tmp
             read_scan(path)
     with pytest.raises(UserError, match=r"more than memory_gb, 1e-05"):
         read_scan(nifti(tmp_path / "small.nii.gz"), memory_gb=1e-5)
+    late = nifti(tmp_path / "late.nii").read_bytes()
+    late = late[:108] + np.float32(1e12).tobytes() + late[112:]
+    (tmp_path / "late.nii.bz2").write_bytes(bz2.compress(late))
+    with pytest.raises(UserError, match="voxels begin at byte 9999999"):
+        read_scan(tmp_path / "late.nii.bz2")
     with gzip.open(tmp_path / "behind.nii.gz", "wb", 1) as file:
         file.write(nifti(tmp_path / "x.nii").read_bytes())
         for _ in range(5):

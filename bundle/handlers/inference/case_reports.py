@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from bundle.quality.cases import CaseResult
 
 logger = logging.getLogger(__name__)
+
+# a later run may find room: it makes the case again, picture and all
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 
 class CaseReports(CaseHandler):
@@ -62,17 +66,19 @@ class CaseReports(CaseHandler):
         result.colours = self.colours
         case.rows = case_rows(result)
         if self.previews:
-            self._draw(case, outputs.preview(case.name), partial(preview, result))
-            self._draw(case, outputs.slices(case.name), partial(slices, result))
+            self._draw(case, "previews", outputs.preview(case.name), partial(preview, result))
+            self._draw(case, "previews", outputs.slices(case.name), partial(slices, result))
         if case.attention:
-            self._draw(case, outputs.attention_picture(case.name), partial(_draw_attention, case, result))
+            self._draw(case, "attention", outputs.attention_picture(case.name), partial(_draw_attention, case, result))
 
-    def _draw(self, case: Case, name: str, draw: Callable[[Path], Path]) -> None:
+    def _draw(self, case: Case, option: str, name: str, draw: Callable[[Path], Path]) -> None:
         # a label map is worth more than its picture: a case does not fail for want of one
         try:
             with case.staged.written(self.output_dir / name) as aside:
                 draw(aside)
         except Exception as error:
+            if isinstance(error, OSError) and error.errno in NO_ROOM:
+                case.lacking.append(option)
             logger.warning("%s could not be drawn: %s", name, error)
 
     def finish(self, evaluator: ScanEvaluator) -> None:

@@ -218,7 +218,7 @@ class RunRecord(CaseHandler):
             "files": sorted(case.files),
             **case.identity,
             "settings": self.wanted.settings,
-            "options": self.wanted.options,
+            "options": [option for option in self.wanted.options if option not in case.lacking],
             "seconds": {stage: round(value, 3) for stage, value in case.seconds.items()},
             "ended": _now(),
             "bundle": bundle.__version__,

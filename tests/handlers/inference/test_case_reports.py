@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 
 import numpy as np
@@ -90,5 +91,16 @@ def test_a_picture_that_cannot_be_drawn_costs_no_label_map(tmp_path, monkeypatch
     reports, case = CaseReports(tmp_path, LABELS), a_case()
     reports.completed(case)
     case.publish()
-    assert case.files == [] and "scan_preview.png could not be drawn: no font" in caplog.text
+    assert case.files == [] and case.lacking == [] and "scan_preview.png could not be drawn: no font" in caplog.text
     assert rows_of(case)["spleen"]["status"] == "ok" and list(tmp_path.iterdir()) == []
+
+
+def test_a_picture_without_room_is_noted_as_lacking(tmp_path, monkeypatch):
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("bundle.pictures.preview.preview", full)
+    reports, case = CaseReports(tmp_path, LABELS), a_case()
+    reports.completed(case)
+    case.publish()
+    assert case.lacking == ["previews"] and case.files == []

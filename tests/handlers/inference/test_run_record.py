@@ -213,6 +213,21 @@ def test_files_that_the_new_result_lacks_are_cleared(tmp_path: Path, out: Path) 
     assert sorted(p.name for p in out.glob("ct_*")) == ["ct_attention_level7.nii.gz", "ct_seg.nii.gz"]
 
 
+class Lacking(CaseHandler):
+    """Finds no room for the pictures."""
+
+    def completed(self, case) -> None:
+        case.lacking.append("previews")
+
+
+def test_a_case_without_a_picture_that_was_asked_for_is_done_again(tmp_path: Path, out: Path) -> None:
+    path = scan(tmp_path / "data" / "ct.nii", 4)
+    evaluator(path.parent, out, Lacking(), options={"previews": True}).run()
+    assert recorded(out)["ct"]["status"] == "ok" and recorded(out)["ct"]["options"] == []
+    assert done(path.parent, out, options={"previews": True}) == ["ct"]
+    assert done(path.parent, out, options={"previews": True}) == []
+
+
 def test_a_record_that_was_tampered_with_names_no_file_outside(tmp_path: Path) -> None:
     entry = {"case": "ct", "files": ["../../x", "/etc/passwd", "other_seg.nii.gz", "ct_seg.nii.gz", "ct_/../../x"]}
     assert records.own_files(entry) == ["ct_seg.nii.gz"]
