@@ -76,13 +76,18 @@ class ResampleSpacingd(MapTransform, InvertibleTransform):
         planned = self.upright({key: d[key] for key in self.key_iterator(d)}, lazy=True)
         for key, mode in self.key_iterator(d, self.mode):
             image, plan = d[key], planned[key]
-            self._check_room(image, plan.peek_pending_shape())
+            shape, affine = plan.peek_pending_shape(), plan.peek_pending_affine().clone()
+            self._check_room(image, shape)
             done = None
-            if mode == "bilinear" and self.dtype == torch.float32 and isinstance(image, MetaTensor) and not image.is_cuda:
-                done = _linear(image, plan)
+            if isinstance(image, MetaTensor):
+                # MONAI centres the new grid instead where a header of 32 bits rounds a turned one: the same scan as NRRD and as
+                # NIfTI would be looked at in other places
+                affine[:3, 3] = image.affine[:3, 3]
+                if mode == "bilinear" and self.dtype == torch.float32 and not image.is_cuda:
+                    done = _linear(image, plan, affine)
             if done is None:
-                shape = plan.peek_pending_shape()
-                done = self.upright.spacing_transform(image, mode=mode, dtype=self.dtype, output_spatial_shape=shape)
+                options = {"mode": mode, "dtype": self.dtype}
+                done = self.upright.spacing_transform.sp_resample(image, dst_affine=affine, spatial_size=shape, **options)
             d[key] = done
         return d
 
@@ -108,15 +113,15 @@ class ResampleSpacingd(MapTransform, InvertibleTransform):
         return d
 
 
-def _linear(image: MetaTensor, planned: MetaTensor) -> MetaTensor | None:
-    """Spacingd's linear resampling onto the grid that it planned, noted as it notes it; None where the axes do not stay as they are."""
-    index = np.linalg.inv(image.affine.numpy()) @ planned.peek_pending_affine().numpy()  # from new voxels to old ones
+def _linear(image: MetaTensor, planned: MetaTensor, affine: torch.Tensor) -> MetaTensor | None:
+    """Spacingd's linear resampling onto a grid, noted as it notes it; None where the axes do not stay as they are."""
+    index = np.linalg.inv(image.affine.numpy()) @ affine.numpy()  # from new voxels to old ones
     scale = np.diag(index)[:3]
     if np.abs(index[:3, :3] - np.diag(scale)).max() > 1e-6:
         return None
     grid = [start + step * np.arange(n) for start, step, n in zip(index[:3, 3], scale, planned.peek_pending_shape(), strict=True)]
     done = MetaTensor(resample_axes(image.as_tensor(), grid), meta=image.meta)
-    done.affine = planned.peek_pending_affine()
+    done.affine = affine
     # noted as done at once, or the inverse would wait for the end of a pipeline
     step = {name: value for name, value in planned.pending_operations[-1].items() if name not in (LazyAttr.SHAPE, LazyAttr.AFFINE)}
     done.applied_operations = [*image.applied_operations, {**step, TraceKeys.LAZY: False}]
