@@ -1,4 +1,4 @@
-"""A config runs the code that lies beside it: from a folder that is not installed, and where another copy of the bundle is.
+"""A config runs the code next to it: from a folder that is not installed, and where another copy of the bundle is.
 
 MONAI puts a bundle's folder on `sys.path` only in `run`, after `initialize` and before nothing that reads a property. It hands the
 path of a config to no expression, so this module looks for it in the calls that led here: MONAI's workflows and tools know it.
@@ -55,7 +55,7 @@ def give_way() -> None:
     own = own_root()
     if own is None or own == HERE or not _has_code(own):
         return
-    print(f"bundle: the code beside the config runs ({own}), not that of {HERE}", file=sys.stderr, flush=True)
+    print(f"bundle: the code next to the config runs ({own}), not that of {HERE}", file=sys.stderr, flush=True)
     for name in [name for name in sys.modules if name == PACKAGE or name.startswith(f"{PACKAGE}.")]:
         del sys.modules[name]
     sys.path.insert(0, str(own))

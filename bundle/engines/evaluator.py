@@ -33,7 +33,7 @@ __all__ = ["CaseHandler", "ScanEvaluator", "ScanEvents"]
 
 
 class ScanEvaluator(SupervisedEvaluator):
-    """Takes every scan of a dataset through transforms, network and handlers; what fails is noted, and the next one goes on.
+    """Takes every scan of a dataset through transforms, network and handlers; what fails is noted, and the next one follows.
 
     MONAI's `SupervisedEvaluator` ends with the first scan that cannot be read, runs loading, network and writing one after
     the other, and knows nothing of runs that are resumed. Here the next scan loads and the last one is written while the
@@ -41,7 +41,7 @@ class ScanEvaluator(SupervisedEvaluator):
 
     An iteration is one scan, and one that cannot be loaded has none. `state.batch` and `state.output` are lists of one
     dictionary (`image`, `pred`, and what the dataset's entry holds), as MONAI's engines have them when decollated; they are
-    let go after the iteration. `ScanEvents` are the events of a scan. Postprocessing runs beside the next scan's network,
+    let go after the iteration. `ScanEvents` are the events of a scan. Postprocessing runs at the same time as the next scan's network,
     unless a handler or metric listens to `MODEL_COMPLETED` or `ITERATION_COMPLETED`: it finds the postprocessed `pred`.
 
     Args:

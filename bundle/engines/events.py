@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class ScanEvents(EventEnum):
-    """Events of a `ScanEvaluator` beside Ignite's and MONAI's; `engine.case` is the scan that an event is about.
+    """Events of a `ScanEvaluator` besides Ignite's and MONAI's; `engine.case` is the scan that an event is about.
 
     Scans overlap: the next one is loaded and the last one is written while the network works, each in a thread of its own. What
     is fired there is fired in that thread. What a handler raises lets that scan fail, and nothing else.

@@ -55,7 +55,7 @@ def segment(image: Any, affine: Any = None, *, details: bool = False, **options:
         labels = segment("scan.nii.gz")                     # or a DICOM folder, NRRD, MHA
         labels = segment(voxels, affine=affine)             # numpy array or tensor (X, Y, Z), HU
         labels = segment(nibabel.load("scan.nii.gz"), ckpt_path="my.pt", flips=True)
-        found = segment("scan.nii.gz", details=True)        # names, volumes, confidence, review beside the array
+        found = segment("scan.nii.gz", details=True)        # names, volumes, confidence, review as well
         several = segment(["a.nii.gz", "b.nii.gz"])         # one result for each
 
     Args:
@@ -138,7 +138,9 @@ def _item(image: Any, affine: np.ndarray | None) -> dict[str, Any]:
             raise UserError("affine", "the image has one of its own", "leave it out")
         image, affine = np.asanyarray(image.dataobj), image.affine
     if affine is None:
-        raise UserError("affine", "voxels alone do not tell their size and direction", "give the affine (4, 4) in mm, RAS+")
+        raise UserError(
+            "affine", "an array does not say how large its voxels are and how they are oriented", "give the affine (4, 4) in mm, RAS+"
+        )
     values = checked_voxels(image.numpy() if isinstance(image, torch.Tensor) else np.asarray(image), "image")
     affine = np.asarray(affine, dtype=np.float64)
     if affine.shape != (4, 4):

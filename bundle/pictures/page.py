@@ -25,7 +25,7 @@ def write_page(output_dir: str | os.PathLike, *, title: str | None = None) -> Pa
     """Write `index.html` over the `cases.csv` of a folder, whole at any moment, and return its path.
 
     It opens offline, by `file://` too: nothing comes from elsewhere, and its security policy forbids it. The figures are in
-    the page; pictures stay files beside it and load as they are needed. Failed cases come first, then those to review, worst
+    the page; pictures stay files next to it and load as they are needed. Failed cases come first, then those to review, worst
     score first. The same results give the same bytes.
 
     Args:

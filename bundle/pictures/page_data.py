@@ -19,7 +19,7 @@ from bundle.results import outputs
 from bundle.structures import colours
 
 Row = Mapping[str, str]
-# what is linked where it lies beside the page, by the ending behind the name of the case
+# what is linked where it is next to the page, by the ending behind the name of the case
 LINKS = (
     *(("label map", ending) for ending in outputs.LABEL_MAP_ENDINGS.values()),
     ("DICOM SEG", outputs.DICOM_SEG_ENDING),
@@ -160,7 +160,7 @@ def origin(folder: Path, data: Mapping[str, Any]) -> str:
 
 
 def _colours(folder: Path, structures: Sequence[str]) -> dict[str, str]:
-    """Structure to its colour as `labels.txt` has it, which a run writes beside its results; else that of the table."""
+    """Structure to its colour as `labels.txt` has it, which a run writes next to its results; else that of the table."""
     found = colours(structures)
     try:
         text = (folder / outputs.LABEL_NAMES).read_text(encoding="utf-8")

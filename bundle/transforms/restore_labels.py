@@ -29,7 +29,7 @@ class RestoreLabelsd(Invertd):
     Args:
         keys: logits (K, X, Y, Z), on the grid of `source_key`.
         source_key: the preprocessed image, a `MetaTensor` that knows where it came from; where it knows its own affine alone, or
-            where that is in the item `<source_key>_meta_dict` beside a plain tensor, its own grid is the source's.
+            where that is in the item `<source_key>_meta_dict` next to a plain tensor, its own grid is the source's.
         values: value that each channel gets in the label map; channel numbers by default.
         allow_missing_keys: do not raise where a key is missing.
 

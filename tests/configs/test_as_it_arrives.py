@@ -178,7 +178,7 @@ def test_the_code_beside_the_config_runs_and_not_the_installed_one(python: str, 
     said = _script(TWO.format(roots=[str(another)]), python, tmp_path, PYTHONPATH=str(arrived))
     assert said["version"] == "another" and said["code"] == str(another) and said["ran"] == [str(another / "models" / "model.pt")]
     lines = [line for line in said["stderr"].splitlines() if line.startswith("bundle: ")]
-    assert lines == [f"bundle: the code beside the config runs ({another}), not that of {arrived}"]
+    assert lines == [f"bundle: the code next to the config runs ({another}), not that of {arrived}"]
 
 
 @pytest.mark.slow
