@@ -194,11 +194,6 @@ def read_cases_csv(output_dir: str | os.PathLike) -> list[dict[str, str]]:
     return [row for row in read_csv(path) if row.get("case")]
 
 
-def preview_path(output_dir: str | os.PathLike, name: str) -> Path:
-    """Where the preview of a case is: `<case>_preview.png` next to its label map; `write_page` looks for it there."""
-    return Path(output_dir) / outputs.preview(name)
-
-
 def _number(value: float | None, digits: int) -> float | str:
     return "" if value is None or not np.isfinite(value) else round(float(value), digits)
 

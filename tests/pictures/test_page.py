@@ -185,3 +185,13 @@ def test_colours_are_those_of_the_run(tmp_path, abdomen):
     assert Page(write_page(tmp_path)).data["structures"][1] == {"name": "spleen", "colour": "#58c4ff"}
     (tmp_path / "labels.txt").write_text('# names\n0 0 0 0 0 0 0 "Clear Label"\n2 255 0 16 1 1 1 "spleen"\n')
     assert Page(write_page(tmp_path)).data["structures"][1] == {"name": "spleen", "colour": "#ff0010"}
+
+
+def test_the_example_of_the_docs_runs(tmp_path, abdomen, repository, monkeypatch):
+    text = (repository / "docs" / "quality.md").read_text(encoding="utf-8").split("## From Python")[1]
+    monkeypatch.chdir(tmp_path)
+    spleen = (abdomen.labels == 2).astype(np.uint8)
+    space = {"image_hu": abdomen.image, "labels": spleen, "affine": abdomen.affine}
+    exec(compile(text.split("```python\n")[1].split("```")[0], "docs/quality.md", "exec"), space)
+    (case,) = Page(tmp_path / "out" / "index.html").data["cases"]
+    assert case["name"] == "case" and case["preview"] and case["slices"]

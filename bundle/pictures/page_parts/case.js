@@ -83,10 +83,12 @@ function figures(name, index, found, flips) {
   const swatch = make("span", { class: "swatch" });
   swatch.style.background = data.structures[index].colour;
   const hu = found[HU] === null ? "" : `${fixed(found[HU], 0)} ± ${fixed(found[SD], 0)}`;
-  const apart = [found[BORDER] && "at the border", found[LEFT_OUT] && `${amount(found[LEFT_OUT])} ml left out`].filter(Boolean);
-  const pieces = [fixed(found[PIECES], 0), ...apart].join(", ");
+  const pieces = make("td", { class: "number" }, fixed(found[PIECES], 0));
+  if (found[BORDER]) { pieces.append(make("small", {}, "at the border")); }
+  if (found[LEFT_OUT]) { pieces.append(make("small", {}, `${amount(found[LEFT_OUT])} ml left out`)); }
   const cells = [amount(found[VOLUME]), hu, pieces, fixed(found[CONFIDENCE], 3), fixed(found[DICE], 3), ...(flips ? [fixed(found[FLIP], 3)] : [])];
-  return make("tr", {}, make("th", { scope: "row" }, swatch, name), ...cells.map((text) => make("td", { class: "number" }, text)));
+  const row = cells.map((one) => (one === pieces ? one : make("td", { class: "number" }, one)));
+  return make("tr", {}, make("th", { scope: "row" }, swatch, name), ...row);
 }
 
 function showNote() {
