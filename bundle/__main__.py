@@ -17,6 +17,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "prepare": ("bundle.data.prepare.run:prepare", "bring a public data set, as downloaded, into the layout that training reads"),
     "synthesise": ("bundle.data.synthetic.synthesis:synthesise", "write CT synthesised from label maps: the training set of the weights"),
     "score": ("bundle.evaluation.score:score", "score label maps against references: metrics.csv, summary.json"),
+    "merge": ("bundle.handlers.inference.merge:merge", "tables and page of a folder that several machines wrote results into"),
     "convert-authors": ("bundle.networks.weights.authors:convert_authors", "weights of the authors' own code, for this bundle"),
     "average": ("bundle.networks.weights.average:average", "the mean of the weights of several epochs"),
     "half-precision": ("bundle.networks.weights.half:half_precision", "weights at half their size, as they are shipped"),

@@ -1,10 +1,10 @@
-"""Training in several processes: joining and leaving them, and the network without the wrapper that they need."""
+"""Several processes: which one this is, joining and leaving them in training, and the network without the wrapper that they need."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sized
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
@@ -13,6 +13,16 @@ if TYPE_CHECKING:
 def rank() -> int:
     """The number of this process among all, as torchrun sets it; 0 without torchrun. Known before the processes have joined."""
     return int(os.environ.get("RANK", 0))
+
+
+def size() -> int:
+    """How many processes torchrun started on all machines; 1 without torchrun."""
+    return int(os.environ.get("WORLD_SIZE", 1))
+
+
+def local_size() -> int:
+    """How many processes torchrun started on this machine, which they share; 1 without torchrun."""
+    return max(1, int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
 
 
 def join(device: torch.device | str) -> None:
@@ -38,6 +48,12 @@ def leave() -> None:
     idist.finalize()  # Ignite would go on asking the group that is left
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
+
+
+def close(writer: Any) -> None:
+    """Close what only the first process has; on the others it is None."""
+    if writer is not None:
+        writer.close()
 
 
 def more_than(items: Sized) -> bool:

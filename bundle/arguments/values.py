@@ -131,6 +131,17 @@ def labels(value: Any) -> Any:
     return value
 
 
+def part(value: Any) -> Any:
+    """A part of a run, such as 3/8."""
+    from bundle.errors import UserError
+    from bundle.results.parts import part_of
+
+    try:
+        return value if value is None else str(part_of(str(value)))
+    except UserError:
+        raise Wrong("K/N, the K-th of N parts counted from 1, such as 3/8") from None
+
+
 def pieces(value: Any) -> Any:
     """What to keep of each structure; the structures' names are looked at by the transform."""
     each = list(value.values()) if isinstance(value, Mapping) else [] if value is None else [value]
@@ -185,6 +196,7 @@ KINDS: dict[str, Kind] = {
     "lambda_ce": number(least=0),
     "lambda_bce": number(least=0),
     # inference
+    "part": part,
     "roi_size": THREE_SIZES,
     "overlap": number(least=0, below=1),
     "flips": switch,

@@ -20,6 +20,7 @@ from monai.networks.utils import eval_mode
 from monai.transforms import LoadImaged
 from monai.utils import ForwardMode
 
+from bundle import distributed
 from bundle.engines.case import Case, noting_failure
 from bundle.engines.case_handler import CaseHandler
 from bundle.engines.entries import entries
@@ -176,8 +177,11 @@ class ScanEvaluator(SupervisedEvaluator):
         return self.cases
 
     def finalize(self) -> None:
-        """End the process with exit code 1 when a case failed; `run` itself raises nothing, so that notebooks can look on."""
-        if self.failed or self.problems:
+        """End the process with exit code 1 when a case failed; `run` itself raises nothing, so that notebooks can look on.
+
+        Of several processes that torchrun started the first one says it for all: torchrun ends the others when one fails.
+        """
+        if (self.failed or self.problems) and distributed.rank() == 0:
             sys.exit(1)
 
     def _weights(self) -> str:

@@ -11,7 +11,7 @@ from math import ceil, prod
 import psutil
 import torch
 
-from bundle import reader_process
+from bundle import distributed, reader_process
 from bundle.limits import memory_available, memory_limit
 
 # windows are cut in steps of the network's deepest pooling
@@ -48,12 +48,13 @@ def free_bytes(memory_gb: float | None, device: torch.device) -> float:
         free = torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return 0.8 * free if memory_gb is None else min(0.95 * free, memory_gb * 1e9)
     if memory_gb is None:
-        return memory_available() / 2
+        return memory_available() / 2 / distributed.local_size()
     return 0.95 * _budget(memory_gb) - _taken() - FIXED - _reserved.get()
 
 
 def _budget(memory_gb: float) -> float:
-    return min(memory_gb * 1e9, memory_limit())
+    # processes that torchrun started on this machine share its memory
+    return min(memory_gb * 1e9, memory_limit() / distributed.local_size())
 
 
 def _taken() -> int:

@@ -42,7 +42,7 @@ class Claims:
         path = self._path(case)
         owner = json.dumps({"place": files.place(), "pid": os.getpid()})
         try:
-            _make_new(path, owner)
+            make_new(path, owner)
         except FileExistsError:
             if self.others(case):
                 return False
@@ -110,7 +110,7 @@ class Claims:
             aside.unlink(missing_ok=True)
 
 
-def _make_new(path: Path, text: str) -> None:
+def make_new(path: Path, text: str) -> None:
     """Make a file that is not there yet, with its text from its first moment on.
 
     Raises:

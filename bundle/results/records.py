@@ -112,6 +112,13 @@ def own_files(entry: Mapping[str, Any]) -> list[str]:
     return [name for name in names if (name.startswith(f"{entry['case']}_") or name in maps) and os.path.basename(name) == name]
 
 
+def is_past(folder: Path, entry: Mapping[str, Any]) -> bool:
+    """Whether nothing is left of a case: its label map is gone, or it failed and its source is gone."""
+    if entry["status"] == "ok":
+        return not any((folder / name).is_file() for name in outputs.label_maps(entry["case"]))
+    return entry["status"] == "failed" and not entry.get("kept") and not os.path.lexists(entry["source"])
+
+
 def result_files(folder: str | os.PathLike) -> set[str]:
     """Names of the files in a folder that its records call results, kept ones among them; nothing is written or made."""
     folder = Path(folder)

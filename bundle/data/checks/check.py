@@ -49,7 +49,7 @@ def check_before_training(
         labels: the `labels` block of the config.
         cache_dir: folder for `check.json`, which keeps what was measured: a second start then reads no voxel. None keeps nothing.
         num_workers: threads; None takes one a core.
-        progress: show a bar where the check takes longer than two seconds.
+        progress: print warnings, and show a bar where the check takes longer than two seconds.
     """
     label_block.check(labels)
     listing = find_cases(dataset_dir, datalist_file)
@@ -63,7 +63,8 @@ def check_before_training(
         problems.append(error)
     measured = measure(listing, cache_dir=cache_dir, num_workers=num_workers, progress=progress)
     found = problems_of(measured, labels, parts)
-    print_problems([one for one in found if one.level == "warning"])
+    if progress:
+        print_problems([one for one in found if one.level == "warning"])
     raise_all(problems + [one.error() for one in found if one.level == "error"])
     return {name: len(cases) for name, cases in parts.items()}
 

@@ -15,7 +15,8 @@ from bundle.engines.case import Case
 from bundle.engines.case_handler import CaseHandler
 from bundle.engines.evaluator import ScanEvaluator
 from bundle.engines.segmentation import case_result
-from bundle.files import spelled
+from bundle.engines.sharing import Share
+from bundle.files import locked, spelled
 from bundle.quality.ranges import load_ranges
 from bundle.results import outputs
 from bundle.results.identity import source_of
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from bundle.quality.cases import CaseResult
 
 logger = logging.getLogger(__name__)
+# seconds to wait for another process that is writing the page
+LOCKED = 600.0
 
 # a later run may find room: it makes the case again, picture and all
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
@@ -42,6 +45,7 @@ class CaseReports(CaseHandler):
         previews: whether to draw `<case>_preview.png` and `<case>_slices.jpg`.
         reference_ranges: file of what is usual (verb `ranges`), to judge volumes and positions by; None: the literature's.
         structures: what the user says of structures (`bundle.structures.describe`): their colours.
+        share: how the scans are shared out between processes, of which the last one writes the page; None: there is one.
     """
 
     def __init__(
@@ -51,8 +55,9 @@ class CaseReports(CaseHandler):
         previews: bool = True,
         reference_ranges: str | None = None,
         structures: Mapping[str, Any] | str | os.PathLike | None = None,
+        share: Share | None = None,
     ) -> None:
-        self.colours = colours(label_block.names(labels)[1:], structures)
+        self.colours, self.share = colours(label_block.names(labels)[1:], structures), share
         self.output_dir, self.labels, self.previews = Path(output_dir).expanduser(), labels, previews
         self.reference_ranges = load_ranges(reference_ranges)
 
@@ -82,14 +87,24 @@ class CaseReports(CaseHandler):
             logger.warning("%s could not be drawn: %s", name, error)
 
     def finish(self, evaluator: ScanEvaluator) -> None:
-        """Write the page over the folder."""
-        from bundle.pictures.page import write_page
-
-        write_page(self.output_dir)
+        """Write the page over the folder, where this process is the one that ends last."""
+        if self.share is None or self.share.ended:
+            write_page_alone(self.output_dir)
 
     def start(self, evaluator: ScanEvaluator, items: Sequence[dict[str, Any]]) -> None:
         """Make the output folder."""
         self.output_dir.mkdir(parents=True, exist_ok=True)
+
+
+def write_page_alone(folder: Path) -> None:
+    """Write the page, one process at a time: who writes it last has read the table that was written last."""
+    from bundle.pictures.page import write_page
+
+    if not (folder / outputs.RECORDS).is_dir():
+        write_page(folder)
+        return
+    with locked(folder / outputs.RECORDS / ".lock", wait=LOCKED):
+        write_page(folder)
 
 
 def _draw_attention(case: Case, result: CaseResult, path: Path) -> Path:

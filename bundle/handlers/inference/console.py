@@ -12,6 +12,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from bundle.distributed import rank, size
 from bundle.engines.case import Case
 from bundle.engines.case_handler import CaseHandler
 from bundle.engines.evaluator import ScanEvaluator
@@ -23,7 +24,8 @@ from bundle.results import outputs
 class Console(CaseHandler):
     """Says in plain words what happens: what was found, cases done and time left, what failed and why, what to look at next.
 
-    On a terminal a bar moves; in a log file each case is a line with the time.
+    On a terminal a bar moves; in a log file each case is a line with the time. Of several processes that torchrun started the first
+    one says what was found and what to look at, and each names its own cases.
 
     Args:
         output_dir: folder of the results.
@@ -36,12 +38,15 @@ class Console(CaseHandler):
         self.earlier = self.todo = 0
         self.began = 0.0
         self.over: list[Case] = []
+        self.who = f"process {rank()}: " if size() > 1 else ""
 
     def start(self, evaluator: ScanEvaluator, items: Sequence[dict[str, Any]]) -> None:
         """Say how many scans there are, how many are already done, and what was left alone."""
         self.began, self.over = time.monotonic(), []
         self.earlier = sum(evaluator.done(item) for item in items)
         self.todo = len(items) - self.earlier
+        if rank() > 0:
+            return
         text = f"{_count(len(items), 'scan')} found"
         if self.earlier:
             text += f", {self.earlier} of them finished by an earlier run"
@@ -49,7 +54,7 @@ class Console(CaseHandler):
         for line in getattr(getattr(evaluator.dataset, "data", None), "left_alone", ()):
             print(line)
         sys.stdout.flush()
-        if self.todo and sys.stderr.isatty():
+        if self.todo and sys.stderr.isatty() and not self.who:
             self.bar = tqdm(total=self.todo, unit="scan", desc="segmenting", file=sys.stderr)
 
     def ended(self, case: Case) -> None:
@@ -65,7 +70,8 @@ class Console(CaseHandler):
             said = f"failed: {_why(case.error)}"
         elif case.skipped:
             said = "left to another process"
-        print(f"{time.strftime('%H:%M:%S')} [{len(self.over)}/{self.todo}] {case.name}: {said}", flush=True)
+        if not (case.skipped and self.who):
+            print(f"{time.strftime('%H:%M:%S')} {self.who}[{len(self.over)}/{self.todo}] {case.name}: {said}", flush=True)
 
     def finish(self, evaluator: ScanEvaluator) -> None:
         """Say what was written where, how many failed and why, and what to look at next."""
@@ -77,13 +83,15 @@ class Console(CaseHandler):
         written = len(self.over) - len(failed) - skipped
         spent = f"{time.monotonic() - self.began:.0f} s"
         how = _stages(self.over) or ("nothing was finished" if self.todo else "nothing to do")
-        print(f"{_count(written, 'label map')} written to {self.output_dir} in {spent} ({how})")
+        print(f"{self.who}{_count(written, 'label map')} written to {self.output_dir} in {spent} ({how})", flush=True)
+        if rank() > 0:
+            return
         if len(self.over) < self.todo:
             print(f"stopped after {len(self.over)} of {_count(self.todo, 'scan')}: the same command does the others")
         if self.earlier:
             print(f"{_count(self.earlier, 'case')} of an earlier run left as {'it was' if self.earlier == 1 else 'they were'}")
         if skipped:
-            print(f"{_count(skipped, 'case')} left to another process that works on this folder")
+            print(f"{_count(skipped, 'case')} left to {'the others' if self.who else 'another process that works on this folder'}")
         if failed:
             print(f"{_count(len(failed), 'case')} failed (all errors are in {outputs.RECORD}):")
             for case in failed:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import time
 from collections import Counter
@@ -16,18 +17,22 @@ from bundle import files
 from bundle.engines.case import Case
 from bundle.engines.case_handler import CaseHandler
 from bundle.engines.evaluator import ScanEvaluator
+from bundle.engines.sharing import Share
 from bundle.errors import UserError, reason
 from bundle.handlers.inference.case_names import named_apart
 from bundle.handlers.inference.finished import Wanted, architecture
 from bundle.handlers.inference.run_tables import RunTables, failed_rows, rows_by_case
 from bundle.results import identity, outputs
 from bundle.results.claims import Claims
-from bundle.results.records import Entry, Records, own_files
+from bundle.results.parts import whole_run
+from bundle.results.records import Entry, Records, is_past, own_files
 
 logger = logging.getLogger("bundle.inference")
 
 # seconds to wait, at the end, for cases that other processes are doing, and between two looks
 WAIT, POLL = 600.0, 1.0
+# seconds to wait, at the end, for another process that is writing the tables
+LOCKED = 600.0
 NOT_KEPT = ("kept", "error", "case", "source", "status")
 
 
@@ -46,6 +51,7 @@ class RunRecord(CaseHandler):
         reference_ranges: file that volumes and positions are judged by; its digest is among the settings.
         overwrite: do every case again.
         format: of the label maps, one of `outputs.LABEL_MAP_ENDINGS`.
+        share: how the scans are shared out between processes; None: this process does all.
     """
 
     def __init__(
@@ -57,7 +63,9 @@ class RunRecord(CaseHandler):
         reference_ranges: str | os.PathLike | None = None,
         overwrite: bool = False,
         format: str = "nii.gz",
+        share: Share | None = None,
     ) -> None:
+        self.share = share or Share(output_dir, "1/1")
         self.folder = Path(output_dir).expanduser()
         self.weights, self.overwrite = weights, overwrite
         digests = {"weights": weights_digest(weights), "reference_ranges": _digest(reference_ranges)}
@@ -70,6 +78,8 @@ class RunRecord(CaseHandler):
         self.mine: dict[str, Entry] = {}
         self.names: dict[str, str] = {}
         self.hidden: set[str] = set()
+        self.items: list[str] = []
+        self.failed_elsewhere: set[str] = set()
         self.started = ""
 
     def named(self, items: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -85,7 +95,7 @@ class RunRecord(CaseHandler):
             self.claims.clear()
         except OSError as error:
             raise self._not_writable(error) from error
-        self.hidden = {entry["case"] for entry in self.records if self._is_past(entry)}
+        self.hidden = {entry["case"] for entry in self.records if is_past(self.folder, entry)}
         named = named_apart(items, _Shown(self.records, self.hidden))
         self.names = {str(item["source"]) + str(item["case"]): str(new["case"]) for item, new in zip(items, named, strict=True)}
         return named
@@ -100,7 +110,8 @@ class RunRecord(CaseHandler):
         # a handler such as MONAI's CheckpointLoader may have put others in the place of those of the file
         self.wanted.settings["weights"] = evaluator.loaded_weights() or self.wanted.settings["weights"]
         self.started = _now()
-        self.hidden -= {str(item["case"]) for item in items}
+        self.items = [str(item["case"]) for item in items]
+        self.hidden -= set(self.items)
         again: Counter[str] = Counter()
         for item in items:
             why = self._why_again(item)
@@ -111,7 +122,9 @@ class RunRecord(CaseHandler):
         for why, count in again.most_common():
             logger.warning("%s: %s done again", why, "1 case is" if count == 1 else f"{count} cases are")
         try:
-            self._write_tables(finished=False)
+            self.share.begin(self._run(finished=False))
+            if self.share.keeps_tables:
+                self._write_tables(self._run(finished=False))
         except OSError as error:
             raise self._not_writable(error) from error
 
@@ -131,7 +144,9 @@ class RunRecord(CaseHandler):
 
     def later(self, items: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         """Those of the entries that another process has let go of unfinished; waits while one that lives does them."""
-        end, left, said = time.monotonic() + WAIT, list(items), False
+        # torchrun sees to it that no process of one run waits for a dead one
+        wait = WAIT if self.share.size == 1 else math.inf
+        end, left, said = time.monotonic() + wait, list(items), False
         while left := [item for item in left if not self._done_meanwhile(item)]:
             free = [item for item in left if not self.claims.others(str(item["case"]))]
             if free or time.monotonic() > end:
@@ -168,16 +183,27 @@ class RunRecord(CaseHandler):
                     self._clear(before, entry)
         finally:
             self.claims.give_back(case.name)
-        if not case.skipped and self.tables.note():
+        if not case.skipped and self.share.keeps_tables and self.tables.note():
             # the record of the case is written: the tables are tried again with the next one, and at the end
             with suppress(OSError):
-                self._write_tables(finished=False)
+                self._write_tables(self._run(finished=False))
 
     def finish(self, evaluator: ScanEvaluator) -> None:
-        """Note that the run came to its end."""
+        """Note that the run came to its end; the process that ends last writes the tables.
+
+        Raises:
+            UserError: scans failed in another process of this run, for which this one gives the exit code.
+        """
         self.claims.give_all_back()
-        self.hidden = {entry["case"] for entry in self.records if entry["case"] not in self.mine and self._is_past(entry)}
-        self._write_tables(finished=True)
+        over = all(name in self.mine or name in self.finished for name in self.items)
+        run = self._run(finished=True)
+        if self.share.end(run, over):
+            self.records.refresh()
+            self.hidden = {entry["case"] for entry in self.records if entry["case"] not in self.mine and is_past(self.folder, entry)}
+            self._write_tables({**run, **whole_run(self.records.hidden)} if self.share.part.count > 1 else run)
+        if self.failed_elsewhere and self.share.rank == 0:
+            failed = "1 case" if len(self.failed_elsewhere) == 1 else f"{len(self.failed_elsewhere)} cases"
+            raise UserError(self.folder, f"{failed} failed in the other processes", f"see {outputs.RECORD} there for the reasons")
 
     def label_maps(self, items: Sequence[Mapping[str, Any]]) -> dict[str, str]:
         """The label maps of these entries that are of this run's weights and settings, by the entries' `case`: what is scored.
@@ -198,7 +224,14 @@ class RunRecord(CaseHandler):
     def _done_meanwhile(self, item: dict[str, Any]) -> bool:
         """Whether another process has finished the case since this run began."""
         entry = self.records.reread(str(item["case"]))
-        if entry is None or entry["status"] != "ok" or entry.get("ended", "") < self.started or entry.get("process") == _process():
+        if entry is None or entry.get("ended", "") < self.started or entry.get("process") == _process():
+            return False
+        if entry["status"] == "failed" and self.share.size > 1:
+            # a scan that one process of a run could not do is not tried by each of them
+            self.failed_elsewhere.add(entry["case"])
+            self.finished.add(str(item["case"]))
+            return True
+        if entry["status"] != "ok":
             return False
         if self._why_again(item, overwrite=False) != "":
             return False
@@ -267,16 +300,13 @@ class RunRecord(CaseHandler):
             self.records.save({**made, "stamp": identity.stamp(found)})
         return why
 
-    def _is_past(self, entry: Entry) -> bool:
-        """Whether nothing is left of a case: its label map is gone, or it failed and its source is gone."""
-        if entry["status"] == "ok":
-            return not any((self.folder / name).is_file() for name in outputs.label_maps(entry["case"]))
-        return entry["status"] == "failed" and not entry.get("kept") and not os.path.lexists(entry["source"])
-
-    def _write_tables(self, finished: bool) -> None:
+    def _run(self, finished: bool) -> dict[str, Any]:
+        """What `run.json` says of this run."""
         settings = self.wanted.settings | {"ckpt_path": None if self.weights is None else files.spelled(self.weights)}
-        run = {"settings": settings, "started": self.started, "finished": _now() if finished else None}
-        self.tables.write(run, self.hidden, wait=30.0 if finished else 0.0)
+        return {"settings": settings, "started": self.started, "finished": _now() if finished else None}
+
+    def _write_tables(self, run: Mapping[str, Any]) -> None:
+        self.tables.write(run, self.hidden, wait=LOCKED if run["finished"] else 0.0)
 
 
 class _Shown:

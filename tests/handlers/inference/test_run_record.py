@@ -335,7 +335,7 @@ def test_without_room_for_a_claim_the_case_is_done(tmp_path: Path, monkeypatch) 
     def full(*arguments: object, **options: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("bundle.results.claims._make_new", full)
+    monkeypatch.setattr("bundle.results.claims.make_new", full)
     assert Claims(tmp_path).take("a") and list(tmp_path.iterdir()) == []
 
 
@@ -401,7 +401,7 @@ def test_tables_are_not_written_anew_after_every_case(tmp_path: Path, out: Path,
     sizes = []
     monkeypatch.setattr("bundle.handlers.inference.run_tables.PAUSE", 0.0)
     write = RunRecord._write_tables
-    monkeypatch.setattr(RunRecord, "_write_tables", lambda self, finished: sizes.append(finished) or write(self, finished))
+    monkeypatch.setattr(RunRecord, "_write_tables", lambda self, run: sizes.append(run["finished"] is not None) or write(self, run))
     done(tmp_path / "data", out)
     # at the start, after two of three new ones (a 50th of 121), at the end
     assert sizes == [False, False, True] and len(recorded(out)) == 123
