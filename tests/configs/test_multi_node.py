@@ -56,7 +56,8 @@ def trained(path: Path) -> dict[str, torch.Tensor]:
     ids=["plain", "gradient_averaging", "gates_first"],
 )
 def test_two_nodes_train_as_one_process_does(repository, data, tmp_path, overlays, changes) -> None:
-    changes = {**changes, "learning_rate": 0.01}
+    # Adam makes a whole step of a gradient that is nothing but rounding, such as a bias before a batch norm has: SGD does not
+    changes = {**changes, "learning_rate": 0.05, "optimizer#_target_": "torch.optim.SGD"}
     if "finetune" in overlays:
         torch.manual_seed(0)
         torch.save(AttentionUnet(3, 1, 4, channels=CHANNELS).state_dict(), tmp_path / "start.pt")
@@ -71,12 +72,11 @@ def test_two_nodes_train_as_one_process_does(repository, data, tmp_path, overlay
     same = [name for name in before[0] if name != "epoch" and not name.endswith("seconds") and before[0][name]]
     assert {"train_loss", "val_loss", "val_dice_pancreas", "val_dice_spleen", "val_dice_kidney"} <= set(same)
     for old, new in zip(before, after, strict=True):
-        assert [float(new[name]) for name in same] == pytest.approx([float(old[name]) for name in same], abs=2e-3)
-    # the first epoch has no rounding to add up yet
-    assert float(after[0]["train_loss"]) == pytest.approx(float(before[0]["train_loss"]), abs=2e-5)
+        assert [float(new[name]) for name in same] == pytest.approx([float(old[name]) for name in same], abs=2e-4)
     expected, found = trained(one / "last.pt"), trained(two / "last.pt")
     assert found.keys() == expected.keys()
-    assert max(float((found[name].float() - expected[name].float()).abs().max()) for name in found) < 5e-3
+    for name in found:
+        torch.testing.assert_close(found[name], expected[name], rtol=1e-3, atol=2e-4, msg=lambda text, name=name: f"{name}: {text}")
     if "finetune" in overlays:
         assert (one / "training.csv").is_file()
     # one process writes
