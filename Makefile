@@ -26,7 +26,7 @@ WEIGHTS = --dataset_dir data/weights --output_dir runs/weights --cache_dir runs/
 # measured with other programs running, an epoch of the quickstart took 120 s spinning and 15 s waiting
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: help train lint test test-cpus test-slow test-monai-label weights clean-quickstart
+.PHONY: help train lint test test-cpus test-slow test-monai-label test-container weights clean-quickstart
 
 help:
 	@echo "make train             synthetic data, training, evaluation, inference: about a quarter of an hour on 2 cores"
@@ -35,6 +35,7 @@ help:
 	@echo "make test-cpus         the numeric tests under each set of instructions that this CPU has: no AMX, no AVX512, no AVX2"
 	@echo "make test-slow         the tests that take longer: kills, two processes, a real CT"
 	@echo "make test-monai-label  the end-to-end test with a real MONAI Label server, in an environment of its own"
+	@echo "make test-container    the steps of Containerfile in a clean root file system, and inference in it; as root, needs debootstrap"
 	@echo "make weights           retrain models/model.pt: hours on 2 cores; resumes where it was interrupted (docs/weights.md)"
 	@echo "make clean-quickstart  forget the data and the training of make train"
 
@@ -72,6 +73,10 @@ test-slow: $(VENV)/.ready
 test-monai-label: $(VENV)/.ready
 	$(BUNDLE) monai-label-install $(LABEL_VENV)
 	MONAI_LABEL_PYTHON="$(abspath $(LABEL_VENV))/bin/python" $(VENV)/bin/python -m pytest tests/monai_label tests/test_telemetry.py --durations=0
+
+test-container: $(VENV)/.ready
+	$(BUNDLE) phantom runs/container/data --cases 2 --unlabelled 2
+	$(VENV)/bin/python tests/run_container.py runs/container/root --scans runs/container/data/imagesTs --out runs/container/out $(CONTAINER)
 
 SYNTHESISE = $(BUNDLE) synthesise data/weights --validation 5 \
 	$(if $(wildcard $(MAPS)),--maps $(MAPS)) $(if $(wildcard $(REAL)),--real $(REAL)) $(if $(wildcard $(PEOPLE)),--people $(PEOPLE))

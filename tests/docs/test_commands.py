@@ -26,7 +26,22 @@ from bundle.evaluation.experiment import experiment
 ROOT = Path(bundle.root())
 FOUND = [command for page in pages(ROOT) for command in commands(page.relative_to(ROOT).as_posix(), page.read_text(encoding="utf-8"))]
 # flags of other programs that the prose names
-OTHERS = {"--help", "--standalone", "--nproc_per_node", "--backend-store-uri", "--conf", "--version", "--repeats", "--tasks", "--gates"}
+OTHERS = {
+    "--help",
+    "--standalone",
+    "--nproc_per_node",
+    "--nnodes",
+    "--node_rank",
+    "--max_restarts",
+    "--array",
+    "--build-arg",
+    "--backend-store-uri",
+    "--conf",
+    "--version",
+    "--repeats",
+    "--tasks",
+    "--gates",
+}
 
 
 def wrong(command: Command) -> str | None:
