@@ -26,11 +26,11 @@ sys.path.insert(0, str(ROOT))
 # slices of 512x512, voxels of 0.75 mm: slice thickness in mm
 SIZES = {100: 3.0, 240: 1.5, 600: 1.0}
 # CPU seconds of a scan, with its table and pictures, by slices: measured by `measure` (docs/scale.md says where and when)
-CPU_SECONDS = {"bf16": {100: 4.0, 240: 7.0, 600: 14.0}, "fp32": {100: 8.0, 240: 13.0, 600: 25.0}}
+CPU_SECONDS = {"bf16": {100: 3.7, 240: 5.7, 600: 10.5}, "fp32": {100: 8.0, 240: 13.0, 600: 25.0}}
 # share of each size in the simulated data set
 MIX = {100: 0.4, 240: 0.4, 600: 0.2}
-START = 10.0  # CPU seconds until the first scan of a process
-WRITTEN_MB = 0.7  # of results for a scan
+START = 8.0  # CPU seconds until the first scan of a process
+WRITTEN_MB = 1.2  # of results for a scan
 TAKEN_OVER = 180.0  # seconds until the scan of a dead machine counts as free (bundle.results.claims.ABANDONED)
 
 
@@ -187,7 +187,7 @@ def measure(out: Path, sizes: list[int]) -> None:
         if not path.exists():
             base.SHAPE, base.SPACING = (512, 512, slices), (0.75, 0.75, SIZES[slices])
             base.write_scan(path, slices)
-    for precision in ("bf16", "fp32"):
+    for precision in CPU_SECONDS:
         command = [sys.executable, __file__, "one", "--out", str(out), "--precision", precision, "--sizes", ",".join(map(str, sizes))]
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
         said = subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout

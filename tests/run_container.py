@@ -90,7 +90,7 @@ class Image:
         user = "" if self.user == "0:0" else f"--userspec={self.user} "
         chroot = shutil.which("chroot", path=os.defpath + ":/usr/sbin:/sbin")  # the image's own PATH may lack it
         inner = " ".join(shlex.quote(word) for word in command)
-        lines.append(f"exec {shutil.which('chroot')} {user}{self.folder} sh -c {shlex.quote(f'cd {self.place} && exec {inner}')}")
+        lines.append(f"exec {chroot} {user}{self.folder} sh -c {shlex.quote(f'cd {self.place} && exec {inner}')}")
         unshare = ["unshare", "--mount", "--pid", "--fork", *([] if network else ["--net"])]
         code = subprocess.run([*unshare, "sh", "-c", "\n".join(lines)], env=environment).returncode
         if code and network:
