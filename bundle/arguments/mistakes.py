@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import re
 import sys
@@ -31,6 +32,20 @@ _NOT_A_FOLDER = {errno.ENOTDIR, errno.EEXIST}
 def install() -> None:
     """From now on an error that ends this process is one line where `one_line` knows it, and a traceback otherwise."""
     sys.excepthook = hook
+    for handler in [*logging.getLogger().handlers, *([logging.lastResort] if logging.lastResort else [])]:
+        if not any(isinstance(known, SaidOnce) for known in handler.filters):
+            handler.addFilter(SaidOnce())
+
+
+class SaidOnce(logging.Filter):
+    """Leaves out what Ignite's engines log, each in turn, about an error that is said in one line at the end."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the record is to be shown."""
+        if not record.name.startswith("ignite.") or "terminating due to exception" not in record.getMessage():
+            return True
+        error = sys.exc_info()[1]
+        return error is None or one_line(error) is None
 
 
 def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

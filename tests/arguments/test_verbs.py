@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import errno
 import io
+import logging
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from ignite.engine import Engine
 
 from bundle.__main__ import main
-from bundle.arguments.mistakes import INTERRUPTED, hook, one_line
+from bundle.arguments.mistakes import INTERRUPTED, SaidOnce, hook, one_line
 from bundle.arguments.verbs import call
 from bundle.errors import UserError
 
@@ -122,3 +124,24 @@ def test_the_hook_ends_with_the_code_of_its_line(monkeypatch: pytest.MonkeyPatch
     with pytest.raises(SystemExit) as ended:
         hook(UserError, UserError("key", "is wrong", "mend it"), None)
     assert ended.value.code == 2 and stream.getvalue() == "error: key: is wrong. Fix: mend it.\n"
+
+
+def test_an_engine_does_not_log_what_the_last_line_says() -> None:
+    seen: list[str] = []
+
+    class Seen(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            seen.append(record.getMessage())
+
+    for error, logged in ((UserError("a.nii.gz", "is damaged"), 0), (ZeroDivisionError("a slip of ours"), 2)):
+
+        def fail(engine: Engine, batch: object, error: Exception = error) -> None:
+            raise error
+
+        engine, handler = Engine(fail), Seen()
+        handler.addFilter(SaidOnce())
+        engine.logger.addHandler(handler)
+        with pytest.raises(type(error)):
+            engine.run([0])
+        engine.logger.removeHandler(handler)
+        assert len(seen) == logged
