@@ -16,7 +16,7 @@ from torch import Tensor
 from bundle.networks.fast.convolve import convolve, feature_type
 from bundle.networks.fast.switch import plain_wanted
 
-# features of a slab at one stage: half of what glibc recycles at most
+# features of a slab at one stage: half of glibc's 32 MiB, from which on memory comes from the system anew each time
 SLAB_BYTES = 16 * 2**20
 
 
