@@ -129,7 +129,7 @@ def _linear(image: MetaTensor, planned: MetaTensor, affine: torch.Tensor) -> Met
 
 
 def resample_axes(image: torch.Tensor, grid: Sequence[np.ndarray]) -> torch.Tensor:
-    """Linear interpolation where the new grid's axes are those of the old; outside, the border's values go on.
+    """Linear interpolation where the new grid's axes are those of the old; outside, the border's values continue.
 
     Args:
         image: (C, X, Y, Z), any real type, on the CPU.

@@ -33,7 +33,7 @@ def check(
     seed: int = 0,
     num_workers: int | None = None,
 ) -> int:
-    """Look at every file of a data set; print a line a problem (file, problem, fix); write a summary and a picture.
+    """Look at every file of a data set; print one line per problem (file, problem, fix); write a summary and a picture.
 
     Args:
         dataset_dir: folder in MSD layout.
