@@ -1,4 +1,4 @@
-"""The verb `check`: a doctor for a data set before training, with a line a problem, a summary and a picture."""
+"""The verb `check`: a doctor for a data set before training, with one line per problem, a summary and a picture."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ class Wanted:
 
 
 def architecture(network: Any) -> dict[str, Any]:
-    """What a network is beside its weights: its class, and the plain values that it was made with."""
+    """What a network is besides its weights: its class, and the plain values that it was made with."""
     attributes = vars(network) if hasattr(network, "state_dict") else {}
     kinds = (bool, int, float, str, tuple, list)
     found = {name: value for name, value in sorted(attributes.items()) if name[0] != "_" and isinstance(value, kinds)}

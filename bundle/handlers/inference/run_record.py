@@ -45,7 +45,7 @@ class RunRecord(CaseHandler):
 
     Args:
         output_dir: folder of the results.
-        settings: what the results depend on, beside the weights: labels, spacing, ...
+        settings: what the results depend on, besides the weights: labels, spacing, ...
         weights: the file of the weights; its digest is among the settings.
         options: further files that were asked for, name to whether they are: a finished case that lacks one is done again.
         reference_ranges: file that volumes and positions are judged by; its digest is among the settings.

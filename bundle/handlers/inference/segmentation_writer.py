@@ -35,7 +35,7 @@ class SegmentationWriter(CaseHandler):
         output_dir: where to write.
         probabilities: also write `<case>_probabilities.nii.gz`: X, Y, Z, class, in steps of 1/255, on the network's grid.
         labels: the `labels` block, name to value: label maps carry the names, and `labels.txt` (ITK-SNAP) and `labels.ctbl` (3D Slicer)
-            are written beside them. None: no names.
+            are written next to them. None: no names.
         structures: what the user says of structures (`bundle.structures.describe`).
         format: of the label map, "nii.gz" or "seg.nrrd".
 
@@ -107,5 +107,5 @@ class SegmentationWriter(CaseHandler):
 
 
 def _forms(image: MetaTensor) -> Forms | None:
-    """qform and sform of the NIfTI that the scan came as, so that what is written lies on it in every tool."""
+    """qform and sform of the NIfTI that the scan came as, so that what is written is on it in every tool."""
     return Forms.from_numbers(image.meta.get("nifti_forms", ()))
