@@ -107,16 +107,9 @@ class DualGate(GridAttentionGate):
         return in_channels
 
     def __init__(
-        self,
-        spatial_dims: int,
-        in_channels: int,
-        gating_channels: int,
-        inter_channels: int | None = None,
-        *,
-        align_corners: bool = False,
-        dropout: float = 0.0,
+        self, spatial_dims: int, in_channels: int, gating_channels: int, inter_channels: int | None = None, **arguments: bool | float
     ) -> None:
-        super().__init__(spatial_dims, in_channels, gating_channels, inter_channels, align_corners=align_corners, dropout=dropout)
+        super().__init__(spatial_dims, in_channels, gating_channels, inter_channels, **arguments)
         self.psi = convolution(spatial_dims, 2 * self.phi.weight.shape[0], 1, 1)
         self.channels = convolution(spatial_dims, in_channels + gating_channels, in_channels, 1)
 
