@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from bundle.arguments.command_line import CommandLine
-from bundle.arguments.config import read
+from bundle.arguments.config import SEPARATOR, read
 from bundle.errors import UserError
 from bundle.files import named
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 # keys whose values are names of files or folders; those that may be None as well
 NEEDED = ("bundle_root", "dataset_dir", "output_dir", "ckpt_dir", "ckpt_path", "pretrained", "openvino_cache")
 OPTIONAL = ("cache_dir", "datalist", "reference_ranges")
+# keys of which several names can be given, as a list
+LISTS = ("ckpt_path",)
 # folders that a run writes to; those that are typed are looked at, as a run need not write to all of them
 WRITTEN = ("output_dir", "ckpt_dir", "cache_dir")
 # a value that begins with one of these means something to MONAI
@@ -41,6 +43,8 @@ def take(parser: ConfigParser, line: CommandLine) -> None:
             raw = unquoted(raw, shown)
         if key in OPTIONAL and (raw is None or raw in ("None", "null")):
             value = None
+        elif key in LISTS and isinstance(parser.config[key], list) and not (typed and os.path.lexists(raw)):
+            value = _several(key, parser, shown)
         elif isinstance(raw, str) and not _means_something(raw, parser, shown):
             value = expanded(raw, shown)
         else:
@@ -48,6 +52,19 @@ def take(parser: ConfigParser, line: CommandLine) -> None:
         if key in WRITTEN and typed and value is not None:
             _check_writable(value, shown)
         parser.ref_resolver.resolved_content[key] = value
+
+
+def _several(key: str, parser: ConfigParser, shown: str) -> list[str]:
+    """The names of a list, each as a single one would be."""
+    names = []
+    for place, raw in enumerate(parser.config[key]):
+        if isinstance(raw, str) and not _means_something(raw, parser, shown):
+            names.append(expanded(raw, shown))
+        else:
+            names.append(_evaluated(f"{key}{SEPARATOR}{place}", raw, parser, shown))
+    if not names:
+        raise UserError(shown, "the list is empty", "give one file or more")
+    return names
 
 
 def expanded(raw: str, shown: str) -> str:

@@ -19,6 +19,7 @@ from monai.inferers import Inferer
 from monai.networks.utils import eval_mode
 from monai.transforms import LoadImaged
 from monai.utils import ForwardMode
+from monai.utils.enums import CommonKeys as Keys
 
 from bundle import distributed
 from bundle.engines.case import Case, noting_failure
@@ -41,8 +42,8 @@ class ScanEvaluator(SupervisedEvaluator):
     network works, where the memory budget has room for both.
 
     An iteration is one scan, and one that cannot be loaded has none. `state.batch` and `state.output` are lists of one
-    dictionary (`image`, `pred`, and what the dataset's entry holds), as MONAI's engines have them when decollated; they are
-    let go after the iteration. `ScanEvents` are the events of a scan. Postprocessing runs at the same time as the next scan's network,
+    dictionary, as MONAI's engines have them when decollated: the preprocessed entry of the dataset; `image`, `label` where there
+    is one, and `pred`. They are let go after the iteration. `ScanEvents` are the events of a scan. Postprocessing runs beside the next scan's network,
     unless a handler or metric listens to `MODEL_COMPLETED` or `ITERATION_COMPLETED`: it finds the postprocessed `pred`.
 
     Args:
@@ -220,8 +221,13 @@ class ScanEvaluator(SupervisedEvaluator):
                 elif case.error is None:
                     self._beside = beside_the_network(case.scan) if overlap else 0.0
                     self._here.case = case
-                    yield [case.data]
-                    self._take_back(case)
+                    try:
+                        yield [dict(case.data)]
+                    finally:
+                        self._take_back(case)
+                        if self.should_terminate and case.error is None and "pred" in case.data:
+                            # a handler ended the run with this scan, which is as good as the others
+                            self._write(case)
                 if behind:
                     behind.result()
                 behind = writer.submit(self._write, case) if overlap else None
@@ -235,7 +241,7 @@ class ScanEvaluator(SupervisedEvaluator):
         """After the iteration: what handlers left as output is what is written; nothing else may hold on to the volumes."""
         output, self.state.output, self._here.case = self.state.output, None, None
         if case.restored and case.error is None and isinstance(output, list) and output and isinstance(output[0], dict):
-            case.data = output[0]
+            case.data |= output[0]
 
     def _load(self, item: dict[str, Any]) -> Case:
         case = Case(item)
@@ -266,15 +272,20 @@ class ScanEvaluator(SupervisedEvaluator):
         if case.error is None:
             with case.timed("network"), noting_failure(case), reserved(self._beside), self._ready_to_run() as network:
                 predict(case, network, self.inferer, self.state.device, flips=self.flips, attention=self.attention)
-                self.state.output = [case.data]
+                self._show(case)
                 self.fire_event(ScanEvents.SCAN_PREDICTED)
         self.fire_event(IterationEvents.FORWARD_COMPLETED)
         if self._watched and case.error is None:
             with noting_failure(case):
                 self._restore(case)
-                self.state.output = [case.data]
+                self._show(case)
         self.fire_event(IterationEvents.MODEL_COMPLETED)
         return [] if case.error is not None else self.state.output
+
+    def _show(self, case: Case) -> None:
+        """Put into `state.output` what MONAI's engines have there: image, label, prediction, and what is new beside the batch."""
+        batch, shown = self.state.batch[0], (Keys.IMAGE, Keys.LABEL, Keys.PRED)
+        self.state.output = [{key: value for key, value in case.data.items() if key in shown or key not in batch}]
 
     @contextmanager
     def _ready_to_run(self) -> Iterator[Callable[[torch.Tensor], torch.Tensor]]:

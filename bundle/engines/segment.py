@@ -28,6 +28,8 @@ from bundle.quality.ranges import load_ranges
 
 # networks with their options, the oldest first
 KEPT = 4
+# the network as the engine runs it
+FOLDED = "_folded"
 _parsers: dict[str, ConfigParser] = {}
 
 
@@ -95,7 +97,7 @@ def _segment_one(image: Any, affine: Any, details: bool, options: Mapping[str, A
         if loads and details:
             # later steps make new tensors: this one stays as it was loaded
             case.scan = case.data["image"]
-    predict(case, get("network"), get("inferer"), torch.device(get("device")), flips=get("flips"))
+    predict(case, get(FOLDED), get("inferer"), torch.device(get("device")), flips=get("flips"))
     case.data = get("postprocessing")(case.data)
     if not details:
         return np.asarray(case.label_map().as_tensor()[0])
@@ -111,7 +113,7 @@ def _parser(options: Mapping[str, Any]) -> ConfigParser:
         unknown = [name for name in options if name.split("#")[0] not in parser.config]
         if unknown:
             raise UserError(unknown[0], "this is not a key of configs/inference.json", "see docs/inference.md")
-        parser.update(pairs=dict(options))
+        parser.update(pairs={**options, FOLDED: "$bundle.networks.fold_batch_norm(@network)"})
         parser.parse(reset=True)
         while len(_parsers) >= KEPT:
             _parsers.pop(next(iter(_parsers)))

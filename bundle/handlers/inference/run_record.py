@@ -46,7 +46,7 @@ class RunRecord(CaseHandler):
     Args:
         output_dir: folder of the results.
         settings: what the results depend on, besides the weights: labels, spacing, ...
-        weights: the file of the weights; its digest is among the settings.
+        weights: the file of the weights, or several files; their digest is among the settings.
         options: further files that were asked for, name to whether they are: a finished case that lacks one is done again.
         reference_ranges: file that volumes and positions are judged by; its digest is among the settings.
         overwrite: do every case again.
@@ -58,7 +58,7 @@ class RunRecord(CaseHandler):
         self,
         output_dir: str | os.PathLike,
         settings: Mapping[str, Any] | None = None,
-        weights: str | os.PathLike | None = None,
+        weights: str | os.PathLike | Sequence[str | os.PathLike] | None = None,
         options: Mapping[str, bool] | None = None,
         reference_ranges: str | os.PathLike | None = None,
         overwrite: bool = False,
@@ -302,7 +302,9 @@ class RunRecord(CaseHandler):
 
     def _run(self, finished: bool) -> dict[str, Any]:
         """What `run.json` says of this run."""
-        settings = self.wanted.settings | {"ckpt_path": None if self.weights is None else files.spelled(self.weights)}
+        several = isinstance(self.weights, (list, tuple))
+        paths = [files.spelled(path) for path in (self.weights if several else [self.weights]) if path is not None]
+        settings = self.wanted.settings | {"ckpt_path": paths if several else next(iter(paths), None)}
         return {"settings": settings, "started": self.started, "finished": _now() if finished else None}
 
     def _write_tables(self, run: Mapping[str, Any]) -> None:
@@ -324,10 +326,12 @@ def _digest(path: str | os.PathLike | None) -> str | None:
     return identity.file_digest(path) if path is not None and os.path.isfile(path) else None
 
 
-def weights_digest(path: str | os.PathLike | None) -> str | None:
-    """Digest of the values in a checkpoint; of the file's bytes where it is another kind, as exported networks are."""
+def weights_digest(path: str | os.PathLike | Sequence[str | os.PathLike] | None) -> str | None:
+    """Digest of the values in a checkpoint, or in several; of the file's bytes where it is another kind, as exported networks are."""
     from bundle.networks.weights import file_digest
 
+    if isinstance(path, (list, tuple)):
+        return file_digest(path)
     try:
         return file_digest(path) if path is not None and os.path.isfile(path) else None
     except UserError:

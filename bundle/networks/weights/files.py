@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import errno
 import hashlib
 import os
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,10 @@ from torch import Tensor, nn
 
 from bundle.errors import UserError
 from bundle.files import written_aside
+from bundle.networks.ensemble import Ensemble
+
+# a checkpoint, or several whose networks' logits are averaged
+Paths = str | os.PathLike | Sequence[str | os.PathLike]
 
 # under which keys of a checkpoint its weights are, in this order: MONAI, this bundle and others
 KEYS = ("state_dict", "model", "network")
@@ -74,12 +79,18 @@ def read_state_dict(path: str | os.PathLike) -> dict[str, Tensor]:
     return state_dict
 
 
-def load_weights(network: nn.Module, path: str | os.PathLike) -> nn.Module:
-    """The network with the weights of a checkpoint file, in evaluation mode.
+def load_weights(network: nn.Module, path: Paths) -> nn.Module:
+    """The network with the weights of a checkpoint file, in evaluation mode; of several, the mean of their logits (`Ensemble`).
+
+    Args:
+        network: takes the weights of the (first) file; for each further one a copy is made.
+        path: a file or a list of files.
 
     Raises:
-        UserError: the file cannot be read, its weights are not finite, or of another network.
+        UserError: a file cannot be read, its weights are not finite, or of another network.
     """
+    if isinstance(path, (list, tuple)):
+        return _several(network, path)
     state_dict = read_state_dict(path)
     try:
         network.load_state_dict(state_dict, strict=True)
@@ -87,6 +98,14 @@ def load_weights(network: nn.Module, path: str | os.PathLike) -> nn.Module:
         reason = " ".join(str(error).split())[:300]
         raise UserError(path, f"these weights are of another network ({reason})", "set network_def as it was in training") from error
     return network.eval()
+
+
+def _several(network: nn.Module, paths: Sequence[str | os.PathLike]) -> nn.Module:
+    if not paths:
+        raise UserError("ckpt_path", "the list is empty", "give one checkpoint or more")
+    networks = [network, *(copy.deepcopy(network) for _ in paths[1:])]
+    loaded = [load_weights(one, path) for one, path in zip(networks, paths, strict=True)]
+    return Ensemble(loaded).eval() if len(loaded) > 1 else loaded[0]
 
 
 def refuse_not_finite(state_dict: Mapping[str, Tensor], where: str | os.PathLike) -> None:
@@ -156,8 +175,12 @@ def digest(weights: str | os.PathLike | Mapping[str, Tensor]) -> str:
     return result.hexdigest()
 
 
-def file_digest(path: str | os.PathLike) -> str:
-    """`digest` of the weights in a checkpoint file."""
+def file_digest(path: Paths) -> str:
+    """`digest` of the weights in a checkpoint file; of a list of files a digest of theirs, whatever their order."""
+    if isinstance(path, (list, tuple)) and len(path) == 1:
+        return digest(path[0])
+    if isinstance(path, (list, tuple)):
+        return hashlib.sha256("\n".join(sorted(map(digest, path))).encode()).hexdigest()
     return digest(path)
 
 
