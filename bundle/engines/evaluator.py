@@ -42,9 +42,10 @@ class ScanEvaluator(SupervisedEvaluator):
     network works, where the memory budget has room for both.
 
     An iteration is one scan, and one that cannot be loaded has none. `state.batch` and `state.output` are lists of one
-    dictionary, as MONAI's engines have them when decollated: the preprocessed entry of the dataset; `image`, `label` where there
-    is one, and `pred`. They are let go after the iteration. `ScanEvents` are the events of a scan. Postprocessing runs beside the next scan's network,
-    unless a handler or metric listens to `MODEL_COMPLETED` or `ITERATION_COMPLETED`: it finds the postprocessed `pred`.
+    dictionary, as MONAI's engines have them when decollated: the preprocessed entry of the dataset; `image`, `label` where
+    there is one, and `pred`. They are let go after the iteration. `ScanEvents` are the events of a scan. Postprocessing runs
+    beside the next scan's network, unless a handler or metric listens to `MODEL_COMPLETED` or `ITERATION_COMPLETED`: it finds
+    the postprocessed `pred`.
 
     Args:
         device: where the network runs.

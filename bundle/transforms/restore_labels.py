@@ -16,6 +16,8 @@ from bundle.transforms.interpolated_argmax import InterpolatedArgmax, interpolat
 
 # slices that one thread takes at a time
 SLAB = 16
+# what MONAI's SaveImage asks of a label map: where it came from, and which of its axes are spatial
+KEPT = ("filename_or_obj", "spatial_shape", "original_channel_dim")
 
 
 class RestoreLabelsd(Invertd):
@@ -52,8 +54,8 @@ class RestoreLabelsd(Invertd):
             labels = restore_labels(d[key], image, self.values)
             affine = torch.as_tensor(image.meta["original_affine"])
             restored = MetaTensor(torch.from_numpy(labels)[None], affine=affine)
-            name = image.meta.get("filename_or_obj")
-            restored.meta.update({"original_affine": affine, **({"filename_or_obj": name} if name else {})})
+            known = image.meta
+            restored.meta.update({"original_affine": affine, **{name: known[name] for name in KEPT if known.get(name) is not None}})
             d[key] = restored
         return d
 
