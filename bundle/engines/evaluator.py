@@ -228,6 +228,8 @@ class ScanEvaluator(SupervisedEvaluator):
                         self._take_back(case)
                         if self.should_terminate and case.error is None and "pred" in case.data:
                             # a handler ended the run with this scan, which is as good as the others
+                            if behind:
+                                behind.result()
                             self._write(case)
                 if behind:
                     behind.result()
