@@ -13,6 +13,8 @@ from bundle.engines.case import Case
 from bundle.errors import UserError
 from bundle.inferers.confidence import confidence, disagreement
 
+ATTENTION_FIX = "use the default network with one checkpoint, not an exported network, an ensemble or the plain U-Net"
+
 
 def predict(
     case: Case, network: Callable[[Tensor], Tensor], inferer: Inferer, device: torch.device, *, flips: bool = False, attention: bool = False
@@ -49,7 +51,7 @@ def predict(
 def _with_attention(case: Case, network: Callable[[Tensor], Tensor], inferer: Inferer, volume: Tensor) -> Tensor:
     """Logits, with the gates' coefficients as further channels, so that windows are blended for both alike."""
     if not getattr(network, "num_gates", 0) or not hasattr(network, "attention"):
-        raise UserError("attention", "this network has no gates to show", "use the default network, not an exported one or the plain U-Net")
+        raise UserError("attention", "this network has no gates to show", ATTENTION_FIX)
     levels: list[int] = []
 
     def both(x: Tensor) -> Tensor:

@@ -229,6 +229,10 @@ def test_dicom_collates_as_well(infer, tmp_path) -> None:
     assert len(labels_in(tmp_path / "zoo", "_trans.nii.gz")) == 1
 
 
+def _network_of(out: Path) -> dict[str, Any]:
+    return json.loads((out / "run.json").read_text())["settings"]["network"]
+
+
 def test_an_ensemble_is_the_mean_of_the_logits(infer, weights, data, tmp_path) -> None:
     workflow = infer({}, ckpt_path=list(weights), flips=True)
     networks = []
@@ -236,6 +240,8 @@ def test_an_ensemble_is_the_mean_of_the_logits(infer, weights, data, tmp_path) -
         networks.append(AttentionUnet(channels=CHANNELS))
         networks[-1].load_state_dict(torch.load(path))
     one = labels_in(tmp_path / "out")
+    assert [part["class"] for part in _network_of(tmp_path / "out")["networks"]] == ["AttentionUnet", "AttentionUnet"]
+    assert not {"bytes_per_voxel", "multiple", "training"} & set(_network_of(tmp_path / "out")), "what changes no result"
     record = json.loads((tmp_path / "out" / "run.json").read_text())
     assert record["settings"]["ckpt_path"] == weights
     assert {case["settings"]["weights"] for case in record["cases"]} == {file_digest(list(reversed(weights)))}

@@ -8,8 +8,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from bundle.networks.ensemble import Ensemble
 from bundle.results import identity, outputs
 from bundle.results.records import Entry, own_files
+
+# what an inferer asks a network for; results do not depend on it
+NOT_THE_RESULT = ("training", "bytes_per_voxel", "multiple")
 
 
 class Wanted:
@@ -55,11 +59,14 @@ class Wanted:
 
 
 def architecture(network: Any) -> dict[str, Any]:
-    """What a network is besides its weights: its class, and the plain values that it was made with."""
+    """What a network is besides its weights: its class, and the plain values that it was made with; of an ensemble also its parts."""
     attributes = vars(network) if hasattr(network, "state_dict") else {}
     kinds = (bool, int, float, str, tuple, list)
     found = {name: value for name, value in sorted(attributes.items()) if name[0] != "_" and isinstance(value, kinds)}
-    return plain({"class": type(network).__name__, **{name: value for name, value in found.items() if name != "training"}})
+    found = {name: value for name, value in found.items() if name not in NOT_THE_RESULT}
+    if isinstance(network, Ensemble):
+        found["networks"] = [architecture(one) for one in network.networks]
+    return plain({"class": type(network).__name__, **found})
 
 
 def plain(value: Any) -> Any:
