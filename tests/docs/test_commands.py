@@ -15,7 +15,7 @@ from monai.bundle import ConfigParser, ckpt_export, onnx_export, trt_export
 import bundle
 from bundle.__main__ import VERBS
 from bundle.arguments import keys, overlays, values, verbs
-from bundle.arguments.command_line import CommandLine, _parsed, split
+from bundle.arguments.command_line import TRACKING_KEYS, CommandLine, _parsed, split
 from bundle.arguments.config import shipped, shipped_names, shipped_path
 from bundle.arguments.front import CONFIGS
 from bundle.arguments.paths import NEEDED, OPTIONAL
@@ -187,7 +187,7 @@ def unknown_flags(text: str) -> list[str]:
         for flag in span.split()
     }
     known |= {name for verb in (ckpt_export, onnx_export, trt_export) for name in inspect.signature(verb).parameters}
-    known |= {"config_file", "logging_file", "meta_file", "args_file", "tracking", "labels"}
+    known |= {*TRACKING_KEYS, "config_file", "logging_file", "meta_file", "args_file", "tracking", "labels"}
     return sorted(flag for flag in flags - foreign if flag[2:].replace("-", "_") not in known)
 
 
