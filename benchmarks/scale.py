@@ -26,10 +26,10 @@ sys.path.insert(0, str(ROOT))
 # slices of 512x512, voxels of 0.75 mm: slice thickness in mm
 SIZES = {100: 3.0, 240: 1.5, 600: 1.0}
 # CPU seconds of a scan, with its table and pictures, by slices: measured by `measure` (docs/scale.md says where and when)
-CPU_SECONDS = {"bf16": {100: 3.7, 240: 5.7, 600: 10.5}, "fp32": {100: 8.0, 240: 13.0, 600: 25.0}}
+CPU_SECONDS = {"bf16": {100: 3.7, 240: 5.7, 600: 10.5}, "fp32": {100: 6.8, 240: 8.4, 600: 15.1}}
 # share of each size in the simulated data set
 MIX = {100: 0.4, 240: 0.4, 600: 0.2}
-START = 8.0  # CPU seconds until the first scan of a process
+START = 4.0  # CPU seconds until the first scan of a process
 WRITTEN_MB = 1.2  # of results for a scan
 TAKEN_OVER = 180.0  # seconds until the scan of a dead machine counts as free (bundle.results.claims.ABANDONED)
 
@@ -226,6 +226,10 @@ def mean_seconds(seconds: dict[int, float]) -> float:
     return sum(MIX[size] * seconds[size] for size in MIX)
 
 
+def _both(values: list[float], factor: float = 1.0, unit: str = "") -> str:
+    return ", ".join(f"{value * factor:,.{0 if value * factor >= 10 else 1 if value * factor >= 1 else 2}f}{unit}" for value in values)
+
+
 def main() -> None:
     """Measure, simulate, or print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -259,9 +263,8 @@ def main() -> None:
     print(f"| {' | '.join(heads)} |\n|{' ---: |' * len(heads)}")
     for count in (1000, 10_000, 100_000, 1_000_000):
         hours = [count * mean_seconds(cpu[name]) / 3600 for name in ("bf16", "fp32")]
-        days = ["{:.1f}, {:.1f} days".format(*(one / 16 / machines / 24 for one in hours)) for machines in (1, 64)]
-        price = "{:.0f}, {:.0f}".format(*(one * options.price for one in hours))
-        print(f"| {count:,} | {hours[0]:.0f}, {hours[1]:.0f} | {days[0]} | {days[1]} | {price} | {count * WRITTEN_MB / 1000:.1f} GB |")
+        columns = [_both(hours), _both(hours, 1 / 16, " h"), _both(hours, 1 / 16 / 64, " h"), _both(hours, options.price)]
+        print(f"| {count:,} | {' | '.join(columns)} | {count * WRITTEN_MB / 1000:,.0f} GB |")
     return None
 
 

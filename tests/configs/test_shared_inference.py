@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -74,7 +74,7 @@ def test_torchrun_on_two_nodes_makes_what_one_process_makes(repository, data, al
 def test_a_killed_process_costs_nothing_that_was_finished(repository, data, alone, tmp_path) -> None:
     agents = nodes.start(repository, run(repository, data, tmp_path), processes=2, restarts=1)
     deadline = time.monotonic() + 300
-    while len(list(tmp_path.glob("*_seg.nii.gz"))) < 2 and time.monotonic() < deadline:
+    while len(list((tmp_path / ".records").glob("scan*.json"))) < 3 and time.monotonic() < deadline:
         time.sleep(0.01)
     nodes.workers(agents[0])[1].kill()
     time.sleep(0.2)  # what is being written takes its place
@@ -89,7 +89,7 @@ def test_a_killed_process_costs_nothing_that_was_finished(repository, data, alon
 def test_a_bad_scan_ends_all_with_one_message_and_the_others_are_written(repository, data, tmp_path) -> None:
     (tmp_path / "scans").mkdir()
     for path in (data / "scans").iterdir():
-        os.link(path, tmp_path / "scans" / path.name)
+        shutil.copy2(path, tmp_path / "scans" / path.name)
     (tmp_path / "scans" / "bad.nii.gz").write_text("no image")
     words = run(repository, data, tmp_path / "out", dataset_dir=tmp_path / "scans")
     agents = nodes.start(repository, words, processes=2)
