@@ -105,6 +105,7 @@ TRAINING: dict[str, Callable[[ConfigParser], Any]] = {
     "unet_10m": lambda p: _plain(p).num_gates == 0 and _first_weight(_plain(p)).shape[0] == 21,
     "unetr": _network("UNETR"),
     "vnet": _network("VNet"),
+    "wandb": lambda p: "@wandb_training" in p["train#handlers"],
     "weights": lambda p: "GrowingData" in _targets(p, "train#handlers") and len(p.get_parsed_content("train#random_transforms")) == 6,
 }
 # pairs that must combine; the test would be empty if all were refused
@@ -143,6 +144,8 @@ def _tiny(parser: ConfigParser, cases: list[dict], folder: Path) -> None:
     """Data without files and folders of the test; what the overlays say stays."""
     for section in ("train", "validate", "test"):
         parser[section]["dataset"]["data"] = cases
+    if "wandb" in parser.config:
+        parser["wandb"] = None  # it would ask for an account
     network = parser["network_def"]
     network |= SMALL.get(network["_target_"].split(".")[-1], {})
     parser.config |= {"device": "cpu", "output_dir": str(folder), "ckpt_dir": str(folder), "cache_dir": str(folder)}
