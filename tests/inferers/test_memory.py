@@ -42,3 +42,13 @@ def test_the_reader_beside_counts():
     assert 1e6 < reader_process.resident_bytes() < 1e9
     assert memory._taken() > psutil.Process().memory_info().rss
     reader_process.close()
+
+
+def test_processes_of_torchrun_share_the_memory(monkeypatch):
+    monkeypatch.setattr(memory, "_taken", lambda: 0)
+    monkeypatch.setattr(memory, "memory_limit", lambda: 8e9)
+    monkeypatch.setattr(memory, "memory_available", lambda: 8e9)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
+    assert memory.free_bytes(3.5, CPU) == pytest.approx(0.95 * 2e9 - 0.15e9)
+    assert memory.free_bytes(1.0, CPU) == pytest.approx(0.95 * 1e9 - 0.15e9)
+    assert memory.free_bytes(None, CPU) == 1e9

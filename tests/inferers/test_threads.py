@@ -36,3 +36,26 @@ def test_without_a_quota_they_stay_as_pytorch_finds_them(threads, monkeypatch):
 def test_no_number_of_threads(threads, wrong):
     with pytest.raises(UserError, match="threads"):
         setup.start(wrong)
+
+
+@pytest.mark.parametrize(
+    ("found", "processes", "expected"),
+    # torchrun sets 1 thread for each process where nobody set a number; a larger one is a person's, but no more than the share
+    [(1, 4, [4]), (16, 4, [4]), (2, 4, []), (1, 16, []), (1, 40, [])],
+)
+def test_processes_of_torchrun_share_the_processors(threads, monkeypatch, found, processes, expected):
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", str(processes))
+    monkeypatch.setattr(torch, "get_num_threads", lambda: found)
+    monkeypatch.setattr(setup, "cpu_limit", lambda: 16)
+    setup.start(0)
+    assert threads == expected
+
+
+def test_processes_of_torchrun_share_the_gpus(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    found = []
+    for rank in ("0", "3", "5"):
+        monkeypatch.setenv("LOCAL_RANK", rank)
+        found.append(setup.pick_device())
+    assert found == ["cuda:0", "cuda:3", "cuda:1"]
