@@ -19,6 +19,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+# not shown under its own name, where the image's package of certificates puts its file
+CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 SYSTEM = ("proc", "sys", "dev")
 
 
@@ -42,6 +44,8 @@ class Image:
     def build(self, text: str, shown: list[Path]) -> None:
         """Run every step; `shown` are files and folders of the host that pip takes packages from."""
         pip = {name: value for name, value in os.environ.items() if name.startswith("PIP_")}
+        if CERTIFICATES.is_file():
+            pip["PIP_CERT"] = "/run/certificates.crt"
         for name, rest in steps(text):
             print(f"{name} {rest}", flush=True)
             if name == "ARG":
@@ -60,7 +64,12 @@ class Image:
             elif name == "ENTRYPOINT":
                 self.entry = json.loads(rest)
             elif name == "RUN":
-                self.run(["sh", "-ec", rest], self.environment | pip, [*shown, Path("/etc/resolv.conf")], network=True)
+                self.run(
+                    ["sh", "-ec", rest],
+                    self.environment | pip,
+                    [*shown, (CERTIFICATES, "/run/certificates.crt"), Path("/etc/resolv.conf")],
+                    network=True,
+                )
             elif name != "FROM":
                 sys.exit(f"error: Containerfile: {name} is not understood here. Fix: extend tests/run_container.py")
 
@@ -100,7 +109,7 @@ class Image:
 
 def sources_of_pip() -> list[Path]:
     """Files and folders of this machine that pip reads its settings and packages from."""
-    settings = [Path("/etc/pip.conf"), Path("/etc/xdg/pip"), Path("/etc/ssl/certs/ca-certificates.crt")]
+    settings = [Path("/etc/pip.conf"), Path("/etc/xdg/pip")]
     told = subprocess.run([sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True).stdout
     named = re.findall(r"(?:file://)?(/[^\s'\",]+)", told)
     folders = [Path(name.removesuffix("/simple")) for name in named if Path(name).is_dir()]
