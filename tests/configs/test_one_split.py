@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from monai.bundle import ConfigParser
 
+from bundle.arguments.config import shipped_names, shipped_path
 from bundle.data.datalist import datalist
 from bundle.data.splits import Split
 from bundle.errors import UserError
@@ -17,7 +18,7 @@ from bundle.evaluation import experiment as module
 from bundle.evaluation.experiment import experiment
 
 NOT_OVER_TRAINING = ("train", "inference", "evaluate", "metadata", "before_finetuning")
-CONFIGS = sorted(Path(__file__).parents[2].joinpath("configs").rglob("*.json"))
+CONFIGS = [shipped_path(name) for name in shipped_names()]
 OVERLAYS = [str(path) for path in CONFIGS if path.stem not in NOT_OVER_TRAINING and "inference" not in (*path.parts, path.stem[:9])]
 
 

@@ -65,7 +65,7 @@ def test_what_may_not_be_read_is_a_case_that_fails(tmp_path: Path) -> None:
     (tmp_path / "closed").chmod(0)
     (tmp_path / "listed").chmod(0o444)
     (tmp_path / "locked.nii.gz").chmod(0)
-    for folder in (tmp_path, *list(tmp_path.parents)[:2]):
+    for folder in (tmp_path, *list(tmp_path.parents)[:3]):
         folder.chmod(0o755)
     os.seteuid(65534)
     try:
