@@ -31,7 +31,9 @@ def join(device: torch.device | str) -> None:
     Args:
         device: the device of this process.
     """
-    import torch
+    # what is imported once there is a group keeps it as the default of its functions, and leave() could not end it
+    import ignite.distributed  # noqa: F401
+    import torch.distributed.nn.functional
 
     device = torch.device(device)
     if device.type == "cuda":
@@ -40,11 +42,21 @@ def join(device: torch.device | str) -> None:
         torch.distributed.init_process_group(backend="nccl" if device.type == "cuda" else "gloo")
 
 
-def leave() -> None:
-    """Leave the processes that `join` joined."""
+def leave(network: Any = None) -> None:
+    """Leave the processes that `join` joined.
+
+    Gloo's threads end with the last reference to the group. One that still runs when Python ends, and then wants to free a tensor,
+    aborts a process whose work is done; so what DistributedDataParallel holds of the group goes first.
+
+    Args:
+        network: as trained; it can't be trained further afterwards if it is wrapped in DistributedDataParallel.
+    """
     import ignite.distributed as idist
     import torch.distributed
 
+    for held in ("logger", "reducer", "process_group"):
+        if isinstance(network, torch.nn.parallel.DistributedDataParallel) and hasattr(network, held):
+            delattr(network, held)
     idist.finalize()  # Ignite would go on asking the group that is left
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
