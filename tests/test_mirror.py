@@ -1,0 +1,134 @@
+"""Tests mirror the modules: what tests `bundle/a/b.py` is in `tests/a/test_b.py`, and few modules are without."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import bundle
+
+ROOT = Path(bundle.root())
+PACKAGE, TESTS = ROOT / "bundle", ROOT / "tests"
+
+# module -> why it has no test file of its name
+WITHOUT = {
+    "__main__.py": "tests/test_main.py: the same name without its underscores",
+}
+# modules whose tests are still elsewhere or missing
+TO_DO = {
+    "arguments/command_line.py",
+    "arguments/config.py",
+    "arguments/front.py",
+    "arguments/keys.py",
+    "arguments/mistakes.py",
+    "arguments/overlays.py",
+    "arguments/paths.py",
+    "arguments/values.py",
+    "data/checks/check_report.py",
+    "data/checks/fact_cache.py",
+    "data/checks/hounsfield.py",
+    "data/checks/rules.py",
+    "data/label_maps.py",
+    "data/list_file.py",
+    "data/listing.py",
+    "data/own_folder.py",
+    "data/prepare/amos.py",
+    "data/prepare/btcv.py",
+    "data/prepare/dicom.py",
+    "data/prepare/files.py",
+    "data/prepare/flare.py",
+    "data/prepare/msd.py",
+    "data/prepare/plan.py",
+    "data/scans/header_start.py",
+    "data/synthetic/anatomy.py",
+    "data/synthetic/gut.py",
+    "data/synthetic/organs.py",
+    "data/synthetic/physique.py",
+    "data/synthetic/recipes.py",
+    "data/synthetic/tissues.py",
+    "data/synthetic/transplant.py",
+    "data/synthetic/trunk.py",
+    "data/synthetic/viscera.py",
+    "data/training.py",
+    "dicom/contours.py",
+    "dicom/elements.py",
+    "dicom/headers.py",
+    "dicom/kinds.py",
+    "dicom/maker.py",
+    "dicom/pixels.py",
+    "dicom/segmentation.py",
+    "dicom/series.py",
+    "dicom/source.py",
+    "dicom/stack.py",
+    "dicom/structure_set.py",
+    "drawing/drawing.py",
+    "drawing/figures.py",
+    "drawing/layout.py",
+    "engines/case.py",
+    "engines/case_handler.py",
+    "engines/entries.py",
+    "engines/prediction.py",
+    "engines/segmentation.py",
+    "errors.py",
+    "evaluation/compare_figure.py",
+    "evaluation/experiment_plan.py",
+    "handlers/ignite_logger.py",
+    "handlers/inference/case_names.py",
+    "handlers/inference/finished.py",
+    "handlers/inference/merge.py",
+    "handlers/inference/run_tables.py",
+    "handlers/inference/segmentation_writer.py",
+    "images/forms.py",
+    "images/reading.py",
+    "images/streams.py",
+    "images/voxels.py",
+    "inferers/begin.py",
+    "inferers/precision.py",
+    "json_input.py",
+    "moved.py",
+    "networks/authors.py",
+    "networks/blocks.py",
+    "networks/ensemble.py",
+    "networks/fast/convolve.py",
+    "networks/heads.py",
+    "networks/skips.py",
+    "networks/small_convolutions.py",
+    "networks/unetr.py",
+    "own_code.py",
+    "pictures/attention_figure.py",
+    "pictures/attention_preview.py",
+    "pictures/comparison.py",
+    "pictures/page_data.py",
+    "quality/learn_ranges.py",
+    "reader_child.py",
+    "results/claims.py",
+    "results/identity.py",
+    "results/outputs.py",
+    "results/parts.py",
+    "results/records.py",
+    "serving/app.py",
+    "serving/checked.py",
+    "serving/served_copy.py",
+    "serving/torchvision_cure.py",
+    "transforms/interpolated_argmax.py",
+}
+
+
+def modules() -> list[Path]:
+    """Every module below `bundle`; an `__init__.py` names what its package offers and is tested through it."""
+    return [path.relative_to(PACKAGE) for path in sorted(PACKAGE.rglob("*.py")) if path.name != "__init__.py"]
+
+
+def mirrored(module: Path) -> Path:
+    """The test file of a module."""
+    return TESTS / module.parent / f"test_{module.stem}.py"
+
+
+def test_every_module_has_its_test_file() -> None:
+    missing = {module.as_posix() for module in modules() if not mirrored(module).is_file()}
+    assert not missing - {*WITHOUT, *TO_DO}, "put the tests of bundle/a/b.py into tests/a/test_b.py"
+
+
+def test_the_exceptions_are_modules_that_need_one() -> None:
+    known = {module.as_posix(): module for module in modules()}
+    assert not {name for name in (*WITHOUT, *TO_DO) if name not in known}, "there is no such module any more"
+    assert not {name for name in WITHOUT if mirrored(known[name]).is_file()}, "it has its test file: take it out of the list"
