@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 KINDS = ("binary", "labelmap")
 SERIES_NUMBER = 9001
+CT_SLICE = "1.2.840.10008.5.1.4.1.1.2"
 LITTLE, RLE = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.5"
 
 
@@ -61,7 +62,7 @@ def write_segmentation(
     numbers = [value for value, _ in ordered] if kind == "labelmap" else list(range(1, len(ordered) + 1))
     with unchecked_values():
         try:
-            images, planes = _images(source, _numbered(labels, [value for value, _ in ordered], numbers))
+            images, planes, aliases = _images(source, _numbered(labels, [value for value, _ in ordered], numbers))
             made = highdicom.seg.Segmentation(
                 source_images=images,
                 pixel_array=planes,
@@ -80,6 +81,7 @@ def write_segmentation(
                 series_description="Segmentation (automatic)",
                 transfer_syntax_uid=RLE if kind == "labelmap" else LITTLE,
             )
+            _refer_to_frames(made, source, aliases)
             made.save_as(path)
         except (ValueError, TypeError, AttributeError, KeyError, IndexError) as error:
             raise impossible(source, "DICOM SEG", "dicom_seg", error) from error
@@ -127,23 +129,50 @@ def _concept(code: Code) -> Any:
     return highdicom.sr.CodedConcept(value=code.value, scheme_designator=code.scheme, meaning=code.meaning)
 
 
-def _images(source: Source, planes: np.ndarray) -> tuple[list[Dataset], np.ndarray]:
-    """The images as highdicom wants them, without pixels, and the planes in their order.
+def _images(source: Source, planes: np.ndarray) -> tuple[list[Dataset], np.ndarray, dict[str, Plane]]:
+    """The images as highdicom wants them, without pixels, the planes in their order, and planes by the UID that stands for them.
 
-    highdicom takes slices, or one file of many frames; of each only what it needs is given, from headers that were read already.
+    highdicom takes slices, or one file of many frames; of each only what it needs is given, from headers that were read already. Frames
+    of several files are given as CT slices, each with a UID of its own in place of its file's and its number in it.
     """
+    import highdicom
+
     shared = _image(source)
     if not source.files_of_many_frames:
-        return [_slice(shared, source, plane) for plane in source.planes], planes
+        return [_slice(shared, source, plane) for plane in source.planes], planes, {}
     if len(source.instances) > 1:
-        raise ValueError(f"it is {len(source.instances)} files of many frames, highdicom takes one")
+        aliases = {str(highdicom.UID()): plane for plane in source.planes}
+        images = [_slice(shared, source, plane) for plane in source.planes]
+        for image, uid in zip(images, aliases, strict=True):
+            image.SOPClassUID, image.SOPInstanceUID = CT_SLICE, uid
+        return images, planes, aliases
     header = source.planes[0].header
     order = [plane.index for plane in source.planes]
     if order != list(range(len(header.frames))):
         arranged = np.zeros((len(header.frames), *planes.shape[1:]), planes.dtype)
         arranged[order] = planes
         planes = arranged
-    return [_with_frames(_of_file(shared, source, header.file), [frame.position for frame in header.frames])], planes
+    return [_with_frames(_of_file(shared, source, header.file), [frame.position for frame in header.frames])], planes, {}
+
+
+def _refer_to_frames(made: Dataset, source: Source, aliases: Mapping[str, Plane]) -> None:
+    """Put file and frame number in place of the UIDs that stand for planes in a DICOM SEG."""
+    if not aliases:
+        return
+    for group in (*made.SharedFunctionalGroupsSequence, *made.PerFrameFunctionalGroupsSequence):
+        for derived in group.get("DerivationImageSequence", []):
+            for image in derived.SourceImageSequence:
+                plane = aliases.get(image.ReferencedSOPInstanceUID)
+                if plane is None:  # segments of one plane share the item
+                    continue
+                image.ReferencedSOPClassUID, image.ReferencedSOPInstanceUID = source.instances[plane.header.file]
+                if len(plane.header.frames) > 1:
+                    image.ReferencedFrameNumber = plane.index + 1
+    for series in made.ReferencedSeriesSequence:
+        once = {source.instances[aliases[item.ReferencedSOPInstanceUID].header.file]: item for item in series.ReferencedInstanceSequence}
+        for instance, item in once.items():
+            item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = instance
+        series.ReferencedInstanceSequence = list(once.values())
 
 
 def _image(source: Source) -> Dataset:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import dicom_files
@@ -17,7 +18,6 @@ from bundle.dicom.contours import polygons
 from bundle.dicom.maker import Maker
 from bundle.dicom.source import Source, read_source
 from bundle.dicom.structure_set import write_structure_set
-from bundle.errors import UserError
 from bundle.structures import describe
 
 MAKER = Maker("0.1.0", "0123456789ab")
@@ -68,19 +68,40 @@ def test_a_file_of_many_frames_is_referred_to_by_frame(tmp_path: Path) -> None:
     assert (image.ReferencedSOPInstanceUID, image.ReferencedFrameNumber) == ("1.2.6.1", order.index(2) + 1)
 
 
-def test_several_files_of_many_frames_are_refused_in_one_line(tmp_path: Path) -> None:
-    def half(start: int):
-        def change(ds: pydicom.Dataset) -> None:
-            ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = f"1.2.6.{start}"
+def half(start: int) -> Callable[[pydicom.Dataset], None]:
+    """A change that gives a file its own UID."""
 
-        return change
+    def change(ds: pydicom.Dataset) -> None:
+        ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = f"1.2.6.{start}"
 
-    files = [dicom_files.enhanced(tmp_path / f"{order[0]}.dcm", order, half(order[0] + 1)) for order in ([0, 1, 2], [3, 4, 5])]
-    source, affine = source_of(files, made.tiny_labels())
-    with pytest.raises(UserError, match="highdicom takes one"):
-        write_seg(tmp_path / "seg.dcm", source, made.tiny_labels())
-    write_structure_set(tmp_path / "rt.dcm", source, made.tiny_labels(), NAMED, MAKER)
-    assert np.array_equal(made.regions(tmp_path / "rt.dcm", affine, made.tiny_labels().shape)[0]["kidney left"], made.tiny_labels() == 1)
+    return change
+
+
+def test_several_files_of_many_frames_are_referred_to_by_file_and_frame(tmp_path: Path) -> None:
+    halves = ([2, 0, 1], [3, 5, 4])
+    files = [dicom_files.enhanced(tmp_path / f"{order[0]}.dcm", order, half(order[0])) for order in halves]
+    labels = made.tiny_labels()
+    source, affine = source_of(files, labels)
+    for kind in ("binary", "labelmap"):
+        found, ds = made.segments(write_seg(tmp_path / f"{kind}.dcm", source, labels, kind=kind), affine, labels.shape)
+        assert np.array_equal(found, labels)
+        items = ds.ReferencedSeriesSequence[0].ReferencedInstanceSequence
+        assert sorted(item.ReferencedSOPInstanceUID for item in items) == ["1.2.6.2", "1.2.6.3"]
+        for group in ds.PerFrameFunctionalGroupsSequence:
+            image = group.DerivationImageSequence[0].SourceImageSequence[0]
+            order = halves[("1.2.6.2", "1.2.6.3").index(image.ReferencedSOPInstanceUID)]
+            assert image.ReferencedSOPClassUID == source.instances[str(files[0])][0] != "1.2.840.10008.5.1.4.1.1.2"
+            slice_ = round(made.index_of(affine, group.PlanePositionSequence[0].ImagePositionPatient)[2])
+            assert order[image.ReferencedFrameNumber - 1] == slice_
+    write_structure_set(tmp_path / "rt.dcm", source, labels, NAMED, MAKER)
+    assert np.array_equal(made.regions(tmp_path / "rt.dcm", affine, labels.shape)[0]["kidney left"], labels == 1)
+
+
+@needs_validator
+def test_the_validator_finds_no_error_in_frames_of_several_files(tmp_path: Path) -> None:
+    files = [dicom_files.enhanced(tmp_path / f"{order[0]}.dcm", order, half(order[0])) for order in ([2, 0, 1], [3, 5, 4])]
+    source, _ = source_of(files, made.tiny_labels())
+    assert made.validated(write_seg(tmp_path / "seg.dcm", source, made.tiny_labels())) == []
 
 
 def test_segments_say_what_they_are_and_whose(tmp_path: Path) -> None:
