@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +20,6 @@ from bundle.handlers.inference.run_record import RunRecord
 from bundle.inferers import CaseHandler
 from bundle.quality.cases import read_cases_csv
 from bundle.results import records
-from bundle.results.claims import Claims
 
 
 @pytest.fixture
@@ -228,15 +225,6 @@ def test_a_case_without_a_picture_that_was_asked_for_is_done_again(tmp_path: Pat
     assert done(path.parent, out, options={"previews": True}) == []
 
 
-def test_a_record_that_was_tampered_with_names_no_file_outside(tmp_path: Path) -> None:
-    entry = {"case": "ct", "files": ["../../x", "/etc/passwd", "other_seg.nii.gz", "ct_seg.nii.gz", "ct_/../../x"]}
-    assert records.own_files(entry) == ["ct_seg.nii.gz"]
-    (tmp_path / "run.json").write_text(json.dumps({"cases": [{"case": "../x", "source": "s", "status": "ok"}, 3, {"case": 4}]}))
-    held = records.Records(tmp_path)
-    held.open()
-    assert list(held) == [] and not (tmp_path.parent / "x.json").exists()
-
-
 @pytest.mark.parametrize("content", ["", "null", "[]", '{"cases": 3}', '{"cases": {"a": 1}}', "[" * 5000, "\x00"])
 def test_a_broken_run_json_is_no_record(tmp_path: Path, out: Path, content: str) -> None:
     out.mkdir()
@@ -315,28 +303,6 @@ def test_a_case_that_another_process_lets_go_of_is_done_at_the_end(tmp_path: Pat
     engine = evaluator(tmp_path / "data", out, Killed())
     assert [(case.name, case.skipped) for case in engine.run()] == [("b", False), ("a", False)]
     assert not engine.failed and list(recorded(out)) == ["a", "b"]
-
-
-def test_a_claim_shows_that_its_process_lives(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr("bundle.results.claims.BEAT", 0.01)
-    claims = Claims(tmp_path)
-    assert claims.take("a") and claims.take("a") and not claims.others("a")
-    os.utime(tmp_path / "a.claim", (0, 0))
-    deadline = time.monotonic() + 20
-    while os.stat(tmp_path / "a.claim").st_mtime == 0 and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert os.stat(tmp_path / "a.claim").st_mtime > 0
-    assert Claims(tmp_path).others("a") and not Claims(tmp_path).take("a")
-    claims.give_all_back()
-    assert list(tmp_path.iterdir()) == [] and Claims(tmp_path).take("a")
-
-
-def test_without_room_for_a_claim_the_case_is_done(tmp_path: Path, monkeypatch) -> None:
-    def full(*arguments: object, **options: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr("bundle.results.claims.make_new", full)
-    assert Claims(tmp_path).take("a") and list(tmp_path.iterdir()) == []
 
 
 def test_a_case_that_another_process_finished_meanwhile_is_not_done_twice(tmp_path: Path, out: Path) -> None:
