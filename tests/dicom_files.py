@@ -7,8 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pydicom
+import pytest
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
+
+from bundle.dicom import read_series
+from bundle.errors import UserError
 
 STORAGE = "1.2.840.10008.5.1.4.1.1."
 CT, ENHANCED, CAPTURE, SEG = (STORAGE + end for end in ("2", "2.1", "7", "66.4"))
@@ -87,3 +91,21 @@ def enhanced(path: Path, order: list[int], change: Callable[[FileDataset], objec
     if change is not None:
         change(ds)
     return save(ds, path)
+
+
+def check(files: list[Path], values: np.ndarray = VALUES, affine: np.ndarray = AFFINE) -> np.ndarray:
+    """Read a series: it must have these values on this grid."""
+    found, grid = read_series(files)
+    assert found.shape == values.shape and np.array_equal(found, values)
+    assert np.allclose(grid, affine, atol=1e-9)
+    return found
+
+
+def refused(files: list[Path], *words: str) -> str:
+    """The one line, with these words in it, by which reading a series is refused."""
+    with pytest.raises(UserError) as error:
+        read_series(files)
+    text = str(error.value)
+    assert all(word in text for word in words), text
+    assert "Fix:" in text and "\n" not in text
+    return text

@@ -10,8 +10,19 @@ from pathlib import Path
 import dicom_files
 import numpy as np
 import pydicom
+import pytest
 from matplotlib.path import Path as Outline
+from scipy import ndimage
 
+from bundle.dicom import read_series, series_in
+from bundle.dicom.maker import Maker
+from bundle.dicom.source import Source, read_source
+from bundle.structures import describe
+
+MAKER = Maker("0.1.0", "0123456789ab")
+NAMES = ["kidney left", "pancreas tumour"]
+NAMED = list(zip((1, 2), describe(NAMES), strict=True))
+needs_validator = pytest.mark.skipif(shutil.which("dciodvfy") is None, reason="dicom3tools are not installed")
 TURN = np.deg2rad(20)
 # rows and columns of the planes, LPS; the step from one slice to the next
 PLACES: dict[str, tuple[list[float], list[float]]] = {
@@ -99,3 +110,41 @@ def validated(path: Path) -> list[str]:
     """The errors that `dciodvfy` of dicom3tools finds."""
     done = subprocess.run([shutil.which("dciodvfy") or "dciodvfy", str(path)], capture_output=True, text=True, timeout=120)
     return [line for line in (done.stdout + done.stderr).splitlines() if line.startswith("Error")]
+
+
+def source_of(files: list, labels: np.ndarray) -> tuple[Source, np.ndarray]:
+    """A series as what is made for its label map refers to it, and its affine."""
+    return read_source(files, labels.shape), read_series(files)[1]
+
+
+def write_seg(path: Path, source: Source, labels: np.ndarray, named: list = NAMED, kind: str = "binary") -> Path:
+    """Write a DICOM SEG; skips the test where highdicom is not installed."""
+    pytest.importorskip("highdicom")
+    from bundle.dicom.segmentation import write_segmentation
+
+    write_segmentation(path, source, labels, named, MAKER, kind)
+    return path
+
+
+HALVES = ([2, 0, 1], [3, 5, 4])
+
+
+def halves(folder: Path) -> list[Path]:
+    """The tiny series as two files of three frames, `1.2.6.2` and `1.2.6.3`, with their slices in the order of `HALVES`."""
+    files = []
+    for order in HALVES:
+
+        def change(ds: pydicom.Dataset, uid: str = f"1.2.6.{order[0]}") -> None:
+            ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = uid
+
+        files.append(dicom_files.enhanced(folder / f"{order[0]}.dcm", order, change))
+    return files
+
+
+def real_series(folder: Path) -> tuple[Source, np.ndarray, np.ndarray]:
+    """A real series, its affine, and a label map of it: the body 1, what is denser than 150 HU in it 2."""
+    files = series_in(folder)[0]
+    values, affine = read_series(files)
+    labels = ndimage.binary_opening(values > -300, iterations=2).astype(np.uint8)
+    labels[ndimage.binary_opening(values > 150, iterations=1)] = 2
+    return read_source(files, labels.shape), affine, labels
