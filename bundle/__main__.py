@@ -13,6 +13,7 @@ from bundle.errors import UserError
 VERBS: dict[str, tuple[str, str]] = {
     "run": ("bundle.arguments.front:run", "train or infer: monai.bundle run with this bundle's configs"),
     "phantom": ("bundle.data.synthetic.phantom:phantom", "write a data set of synthetic abdominal CT with labels"),
+    "phantom-classes": ("bundle.data.synthetic.classes:phantom_classes", "write synthetic CT whose contrast phase or body region is known"),
     "check": ("bundle.data.checks.doctor:check", "check a data set: problems with their fixes, summary, picture"),
     "prepare": ("bundle.data.prepare.run:prepare", "bring a public data set, as downloaded, into the layout that training reads"),
     "synthesise": ("bundle.data.synthetic.synthesis:synthesise", "write CT synthesised from label maps: the training set of the weights"),

@@ -12,6 +12,8 @@ from bundle.networks.fast.convolve import conv_same
 
 AGGREGATIONS = ("concat", "mean", "deep_supervision", "fine_tuned")
 NORMALISATIONS = ("mean_flow", "sigmoid", "softmax", "range")
+# of the losses of the outputs while training, as in the authors' configurations: alike, or the deciding one above the three others
+LOSS_WEIGHTS = {"mean": (1.0, 1.0, 1.0), "deep_supervision": (1.0, 0.1, 0.1, 0.1)}
 
 
 class PoolingGate(nn.Module):
@@ -115,8 +117,9 @@ class AttentionSononet(nn.Module):
     def forward(self, x: Tensor) -> Tensor | list[Tensor]:
         """Image (B, in_channels, *spatial), every spatial size at least 16, to logits (B, num_classes).
 
-        While training, "mean" and "deep_supervision" give a list of logits, each of which has a loss
-        (`bundle.losses.EachOutputLoss`). In evaluation "mean" gives the logarithm of the averaged probabilities.
+        While training, "mean" and "deep_supervision" give a list of logits, each of which has a loss: MONAI's
+        `DeepSupervisionLoss` with the weights of `loss_weights`. In evaluation "mean" gives the logarithm of the averaged
+        probabilities.
         """
         return self._aggregate(self._pooled(x)[0])
 
@@ -147,6 +150,11 @@ class AttentionSononet(nn.Module):
             return each if self.training else torch.stack([one.softmax(1) for one in each]).mean(0).log()
         whole = self.classifier(torch.cat(pooled, dim=1))
         return [whole, *each] if self.training else whole
+
+
+def loss_weights(aggregation: str) -> list[float]:
+    """The weight of each output's loss, for MONAI's `DeepSupervisionLoss`; of aggregations with one output, 1."""
+    return list(LOSS_WEIGHTS.get(aggregation, (1.0,)))
 
 
 def _check(

@@ -122,3 +122,68 @@ class AuthorsNetwork(nn.Module):
         up1 = self.up_concat1(conv1, up2)
         heads = [self.dsv1(up1), self.dsv2.dsv(up2), self.dsv3.dsv(up3), self.dsv4.dsv(up4)]
         return self.final(torch.cat(heads, dim=1))
+
+
+class ConvsInARow(nn.Module):
+    def __init__(self, dims: int, before: int, after: int, count: int) -> None:
+        super().__init__()
+        conv, norm = (nn.Conv2d, nn.BatchNorm2d) if dims == 2 else (nn.Conv3d, nn.BatchNorm3d)
+        for i in range(1, count + 1):
+            self.add_module(f"conv{i}", nn.Sequential(conv(before if i == 1 else after, after, 3, 1, 1), norm(after), nn.ReLU()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        for part in self.children():
+            x = part(x)
+        return x
+
+
+class PoolingAttention(nn.Module):
+    """Sum of x times alpha, alpha = (q - min q) / sum(q - min q), q = psi(relu(theta x + phi g))."""
+
+    def __init__(self, dims: int, width: int, gating: int) -> None:
+        super().__init__()
+        conv = nn.Conv2d if dims == 2 else nn.Conv3d
+        self.mode = "bilinear" if dims == 2 else "trilinear"
+        self.theta, self.phi, self.psi = conv(width, gating, 1, bias=False), conv(gating, gating, 1, bias=False), conv(gating, 1, 1)
+
+    def forward(self, x: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
+        q = self.theta(x)
+        q = self.psi(F.relu(q + F.interpolate(self.phi(g), size=q.shape[2:], mode=self.mode)))
+        flat = q.reshape(len(q), -1)
+        flat = flat - flat.min(1, keepdim=True).values
+        alpha = (flat / flat.sum(1, keepdim=True)).reshape(q.shape)
+        return (alpha * x).reshape(len(x), x.shape[1], -1).sum(-1), alpha
+
+
+class GridAttentionSononet(nn.Module):
+    """`sononet_grid_attention` with `concatenation_mean_flow`, feature scale 8; in 3-D the same with 3-D layers.
+
+    The outputs are what theirs computes: a list for "mean" and "deep_supervision", one tensor otherwise.
+    """
+
+    def __init__(self, dims: int, in_channels: int, classes: int, aggregation: str) -> None:
+        super().__init__()
+        self.aggregation, widths = aggregation, (8, 16, 32, 64, 64)
+        self.pool = nn.MaxPool2d(2) if dims == 2 else nn.MaxPool3d(2)
+        for i, (before, after, count) in enumerate(zip((in_channels, *widths), widths, (3, 3, 3, 2, 2), strict=False), 1):
+            self.add_module(f"conv{i}", ConvsInARow(dims, before, after, count))
+        self.compatibility_score1 = PoolingAttention(dims, 32, 64)
+        self.compatibility_score2 = PoolingAttention(dims, 64, 64)
+        if aggregation != "concat":
+            self.classifier1, self.classifier2, self.classifier3 = (nn.Linear(width, classes) for width in (32, 64, 64))
+        if aggregation != "mean":
+            self.classifier = nn.Linear(3 * classes if aggregation == "fine_tuned" else 160, classes)
+
+    def forward(self, x: Tensor) -> Tensor | list[Tensor]:
+        third = self.conv3(self.pool(self.conv2(self.pool(self.conv1(x)))))
+        fourth = self.conv4(self.pool(third))
+        last = self.conv5(self.pool(fourth))
+        vectors = [self.compatibility_score1(third, last)[0], self.compatibility_score2(fourth, last)[0], last.flatten(2).mean(-1)]
+        if self.aggregation == "concat":
+            return self.classifier(torch.cat(vectors, 1))
+        each = [head(v) for head, v in zip((self.classifier1, self.classifier2, self.classifier3), vectors, strict=True)]
+        if self.aggregation == "mean":
+            return each
+        if self.aggregation == "fine_tuned":
+            return self.classifier(torch.cat(each, 1))
+        return [self.classifier(torch.cat(vectors, 1)), *each]

@@ -1,8 +1,11 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from monai.losses import DeepSupervisionLoss
+from reference_networks import GridAttentionSononet
+from torch import nn
 
-from bundle.networks.attention_sononet import AttentionSononet, PoolingGate, normalise
+from bundle.networks.attention_sononet import AGGREGATIONS, AttentionSononet, PoolingGate, loss_weights, normalise
 
 
 def test_coefficients_by_hand() -> None:
@@ -28,42 +31,62 @@ def test_a_gate_pools_by_its_coefficients() -> None:
     assert torch.allclose(vector[0], by_loops, atol=1e-6)
 
 
-def reference(network: AttentionSononet, x: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
-    """The authors' `sononet_grid_attention` in plain calls: three feature vectors, and alpha of the two gates."""
-    conv, pool, mode = (F.conv2d, F.max_pool2d, "bilinear") if x.dim() == 4 else (F.conv3d, F.max_pool3d, "trilinear")
-    maps = []
-    for i, level in enumerate(network.levels):
-        x = pool(x, 2) if i else x
-        for block in level:
-            x = conv(x, block.conv.weight, block.conv.bias, padding=1)
-            n = block.norm
-            x = F.relu(F.batch_norm(x, n.running_mean, n.running_var, n.weight, n.bias))
-        maps.append(x)
-    vectors, alphas = [], []
-    for gate, features in zip(network.gates, maps[2:4], strict=True):
-        theta = conv(features, gate.theta.weight)
-        phi = F.interpolate(conv(maps[4], gate.phi.weight), size=theta.shape[2:], mode=mode)
-        q = conv(F.relu(theta + phi), gate.psi.weight, gate.psi.bias).flatten(2)
-        q = q - q.min(2, keepdim=True)[0]
-        alpha = (q / q.sum(2, keepdim=True)).reshape(len(x), 1, *theta.shape[2:])
-        alphas.append(alpha)
-        vectors.append((alpha * features).flatten(2).sum(-1))
-    return [*vectors, maps[4].flatten(2).mean(2)], alphas
-
-
-@pytest.mark.parametrize("dims", [2, 3])
-def test_output_is_that_of_the_authors_network(dims: int) -> None:
+def theirs_and_ours(dims: int, aggregation: str, classes: int = 5) -> tuple[GridAttentionSononet, AttentionSononet]:
+    """A plain network as the authors describe it, and ours with its weights, by what each of its parts is called there."""
     torch.manual_seed(dims)
-    network = AttentionSononet(dims, 1, 5, aggregation="mean").eval()
-    x = torch.rand(2, 1, *[32] * dims)
-    vectors, alphas = reference(network, x)
-    each = [F.linear(v, head.weight, head.bias) for v, head in zip(vectors, network.each, strict=True)]
-    mean = sum(one.softmax(1) for one in each) / 3
-    output, maps = network.attention(x)
-    assert torch.allclose(output.exp(), mean, atol=1e-5)
-    assert torch.allclose(maps[3], alphas[0], atol=1e-6) and torch.allclose(maps[4], alphas[1], atol=1e-6)
-    network.train()
-    assert [tuple(one.shape) for one in network(x)] == [(2, 5)] * 3
+    theirs, ours = GridAttentionSononet(dims, 1, classes, aggregation), AttentionSononet(dims, 1, classes, aggregation=aggregation)
+    for module in theirs.modules():
+        if isinstance(module, (nn.BatchNorm2d, nn.BatchNorm3d)):  # or their order would not show
+            module.running_mean.normal_(0, 0.3), module.running_var.uniform_(0.5, 2.0)
+            nn.init.uniform_(module.weight, 0.5, 1.5), nn.init.normal_(module.bias)
+    state = {}
+    for name, value in theirs.state_dict().items():
+        parts = name.split(".")
+        if parts[0].startswith("conv"):
+            kind = ("conv", "norm")[int(parts[2])]
+            state[f"levels.{int(parts[0][4:]) - 1}.{int(parts[1][4:]) - 1}.{kind}.{parts[3]}"] = value
+        elif parts[0].startswith("compatibility_score"):
+            state[f"gates.{int(parts[0][-1]) - 1}.{parts[1]}.{parts[2]}"] = value
+        else:
+            number = parts[0].removeprefix("classifier")
+            state[f"each.{int(number) - 1}.{parts[1]}" if number else name] = value
+    ours.load_state_dict(state, strict=True)
+    return theirs, ours
+
+
+def as_list(outputs: torch.Tensor | list[torch.Tensor]) -> list[torch.Tensor]:
+    return outputs if isinstance(outputs, list) else [outputs]
+
+
+@pytest.mark.parametrize("aggregation", AGGREGATIONS)
+@pytest.mark.parametrize("dims", [2, 3])
+def test_outputs_and_gradients_are_those_of_the_authors_network(dims: int, aggregation: str) -> None:
+    theirs, ours = theirs_and_ours(dims, aggregation)
+    assert sum(p.numel() for p in theirs.parameters()) == sum(p.numel() for p in ours.parameters())
+    x, label = torch.rand(2, 1, *([32, 48] if dims == 2 else [16, 32, 16])), torch.tensor([3, 1])
+    theirs.eval(), ours.eval()
+    expected, (output, maps) = as_list(theirs(x)), ours.attention(x)
+    if aggregation == "mean":
+        assert torch.allclose(output.exp(), sum(one.softmax(1) for one in expected) / 3, atol=1e-5)
+    else:  # of several the first decides
+        assert torch.allclose(output, expected[0], atol=1e-5)
+    third = theirs.conv3(theirs.pool(theirs.conv2(theirs.pool(theirs.conv1(x)))))
+    fourth = theirs.conv4(theirs.pool(third))
+    last = theirs.conv5(theirs.pool(fourth))
+    assert torch.allclose(maps[3], theirs.compatibility_score1(third, last)[1], atol=1e-6)
+    assert torch.allclose(maps[4], theirs.compatibility_score2(fourth, last)[1], atol=1e-6)
+    # while training: the same list, the same loss, the same gradients
+    theirs.train(), ours.train()
+    weights = {"mean": [1, 1, 1], "deep_supervision": [1, 0.1, 0.1, 0.1]}.get(aggregation, [1])
+    expected = as_list(theirs(x))
+    sum(w * F.cross_entropy(one, label) for w, one in zip(weights, expected, strict=True)).backward()
+    output = ours(x)
+    assert isinstance(output, list) == (aggregation in ("mean", "deep_supervision"))
+    assert all(torch.allclose(a, b, atol=1e-4) for a, b in zip(as_list(output), expected, strict=True))
+    DeepSupervisionLoss(nn.CrossEntropyLoss(), weights=loss_weights(aggregation))(output, label).backward()
+    scale = theirs.conv1.conv1[0].weight.grad.abs().max()
+    assert torch.allclose(ours.levels[0][0].conv.weight.grad, theirs.conv1.conv1[0].weight.grad, atol=float(1e-3 * scale))
+    assert torch.allclose(ours.gates[1].psi.weight.grad, theirs.compatibility_score2.psi.weight.grad, rtol=1e-3, atol=1e-5)
 
 
 def test_parameters_by_hand() -> None:
@@ -75,21 +98,6 @@ def test_parameters_by_hand() -> None:
     gates = (32 * 64 + 64 * 64 + 65) + (64 * 64 + 64 * 64 + 65)
     heads = 14 * (32 + 64 + 64) + 3 * 14
     assert sum(p.numel() for p in network.parameters()) == body + gates + heads
-
-
-@pytest.mark.parametrize("aggregation", ["concat", "deep_supervision", "fine_tuned"])
-def test_aggregations(aggregation: str) -> None:
-    torch.manual_seed(0)
-    network = AttentionSononet(2, 1, 3, aggregation=aggregation).eval()
-    x = torch.rand(1, 1, 32, 32)
-    vectors, _ = reference(network, x)
-    if aggregation == "fine_tuned":
-        inputs = torch.cat([F.linear(v, head.weight, head.bias) for v, head in zip(vectors, network.each, strict=True)], 1)
-    else:
-        inputs = torch.cat(vectors, 1)
-    assert torch.allclose(network(x), F.linear(inputs, network.classifier.weight, network.classifier.bias), atol=1e-5)
-    network.train()
-    assert isinstance(network(x), list) == (aggregation == "deep_supervision")
 
 
 def test_wrong_arguments_are_named() -> None:

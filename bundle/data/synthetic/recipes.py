@@ -53,6 +53,17 @@ def from_nothing(rng: np.random.Generator, spacing: Spacing) -> tuple[np.ndarray
     return _scan(canvas, rng)
 
 
+def from_levels(
+    rng: np.random.Generator, spacing: Spacing, low: float, high: float, phase: float | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Image (HU) and labels of a made-up body between two levels (mm, 0 is the second lumbar vertebra); `phase` as in `draw_means`."""
+    body = Physique.draw(rng)
+    half = np.array([body.half_width * 1.06 + rng.uniform(2, 20), body.half_depth * 1.06 + rng.uniform(4, 18)])
+    canvas = _around(half, low, high, rng, spacing)
+    paint_abdomen(canvas, body)
+    return _scan(canvas, rng, phase)
+
+
 def from_real(scan: RealScan, rng: np.random.Generator, spacing: Spacing) -> tuple[np.ndarray, np.ndarray]:
     """Image (HU) and labels of a real scan, bent, cut and given another contrast."""
     extent = np.array(scan.image.shape) * scan.spacing
