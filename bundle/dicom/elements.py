@@ -14,7 +14,7 @@ import stat
 import struct
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, BinaryIO
 
@@ -112,10 +112,15 @@ def opened(file: str, most: int = MOST_HEADER_BYTES) -> Iterator[tuple[BinaryIO,
 
 
 class Elements:
-    """The elements of a data set, or of an item in one of its sequences, by keyword."""
+    """The elements of a data set, or of an item in one of its sequences, by keyword.
 
-    def __init__(self, dataset: Any) -> None:
-        self.dataset = dataset
+    Args:
+        dataset: of pydicom.
+        tags: keyword to tag, of the elements that are asked for.
+    """
+
+    def __init__(self, dataset: Any, tags: Mapping[str, int] = TAGS) -> None:
+        self.dataset, self.tags = dataset, tags
 
     def text(self, name: str) -> str:
         """The value as printable text; empty where the element is missing or empty."""
@@ -152,7 +157,7 @@ class Elements:
         """
         value = self._value(name)
         if isinstance(value, bytes) and len(value) == 2:
-            little = getattr(self.dataset.get_item(TAGS[name]), "is_little_endian", True)
+            little = getattr(self.dataset.get_item(self.tags[name]), "is_little_endian", True)
             return int.from_bytes(value, "little" if little else "big")
         if isinstance(value, int):
             return value
@@ -162,13 +167,13 @@ class Elements:
 
     def items(self, name: str) -> list[Elements]:
         """The items of a sequence; none where it is missing."""
-        tag = TAGS[name]
-        return [Elements(item) for item in self.dataset[tag].value or ()] if tag in self.dataset else []
+        tag = self.tags[name]
+        return [Elements(item, self.tags) for item in self.dataset[tag].value or ()] if tag in self.dataset else []
 
     def has(self, name: str) -> bool:
         """Whether the element is there."""
-        return TAGS[name] in self.dataset
+        return self.tags[name] in self.dataset
 
     def _value(self, name: str) -> Any:
-        tag = TAGS[name]
+        tag = self.tags[name]
         return self.dataset.get_item(tag).value if tag in self.dataset else None

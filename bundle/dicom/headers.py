@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from bundle.dicom.elements import PIXEL_GROUP, TAGS, Elements, looks_like_dicom, opened
-from bundle.dicom.kinds import OTHER_UNITS, kind_of
+from bundle.dicom.kinds import OTHER_UNITS, kind_of, pet_kind
 from bundle.errors import UserError
 
 IMPLICIT, EXPLICIT, DEFLATED, BIG = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2"
@@ -88,8 +88,12 @@ class Header:
     problem: UserError | None = None
 
 
-def read_header(file: str | os.PathLike) -> Header:
+def read_header(file: str | os.PathLike, pet: bool = False) -> Header:
     """Read the header of a DICOM file, without its pixels.
+
+    Args:
+        file: the file.
+        pet: a PET image is wanted: its `kind` is None, and that of a CT is "CT".
 
     Raises:
         UserError: it is not DICOM, or too damaged to say what it is.
@@ -104,7 +108,7 @@ def read_header(file: str | os.PathLike) -> Header:
     if not looks_like_dicom(file):
         raise UserError(file, "this is not a DICOM file, in spite of its name", EXPORT_AGAIN)
     try:
-        return _read(file)
+        return _read(file, pet)
     except UserError:
         raise
     except Exception as error:  # pydicom raises of every kind for damaged files
@@ -112,7 +116,7 @@ def read_header(file: str | os.PathLike) -> Header:
         raise UserError(file, f"its DICOM header is damaged ({reason})", EXPORT_AGAIN) from error
 
 
-def _read(file: str) -> Header:
+def _read(file: str, pet: bool) -> Header:
     from pydicom.filereader import read_partial
 
     pixels: list[tuple[int, int, int]] = []
@@ -133,7 +137,7 @@ def _read(file: str) -> Header:
         "uid": header.text("SeriesInstanceUID"),
         "study": (header.text("PatientID"), header.text("StudyInstanceUID")),
         "instance": header.text("SOPInstanceUID"),
-        "kind": kind_of(header, sop_class, bool(pixels)),
+        "kind": pet_kind(header, sop_class, bool(pixels)) if pet else kind_of(header, sop_class, bool(pixels)),
         "marks": {name: text for name in MARKS if (text := header.text(name))},
     }
     if found["kind"] is not None:
@@ -142,7 +146,7 @@ def _read(file: str) -> Header:
         if not pixels:
             raise ValueError("it has no pixels: it is cut off, or its header is damaged")
         layout = _layout(header, str(meta.get("TransferSyntaxUID", "")), pixels[0], size)
-        return Header(**found, layout=layout, frames=_frames(header, layout.frames))
+        return Header(**found, layout=layout, frames=_frames(header, layout.frames, pet))
     except ValueError as error:
         return Header(**found, problem=UserError(file, str(error), EXPORT_AGAIN))
 
@@ -206,31 +210,32 @@ def _check_length(layout: Layout, length: int, size: int) -> None:
         raise ValueError(f"its pixels take {there} bytes, but {claimed} need {needed}")
 
 
-def _frames(header: Elements, count: int) -> tuple[Frame, ...]:
+def _frames(header: Elements, count: int, pet: bool) -> tuple[Frame, ...]:
     shared = (header.items("SharedFunctionalGroupsSequence") or [None])[0]
     each: Sequence[Elements | None] = header.items("PerFrameFunctionalGroupsSequence")
     if count > 1 and not each:
         raise ValueError(f"its {count} frames have no positions, so that voxels have no place or size in mm")
     if each and len(each) != count:
         raise ValueError(f"NumberOfFrames is {count}, but {len(each)} frames are described")
-    return tuple(_frame([one, shared, header]) for one in each or [None])
+    return tuple(_frame([one, shared, header], pet) for one in each or [None])
 
 
-def _frame(places: Sequence[Elements | None]) -> Frame:
+def _frame(places: Sequence[Elements | None], pet: bool) -> Frame:
     """A frame from the first of these that says each thing: its own groups, those that all share, the header itself."""
+    values = "activity" if pet else "HU"
     slope, intercept = (_numbers(places, "PixelValueTransformationSequence", name, 1) for name in ("RescaleSlope", "RescaleIntercept"))
     if (slope is None) != (intercept is None):
-        raise ValueError(f"it has no {'RescaleSlope' if slope is None else 'RescaleIntercept'}, so that its values cannot be made HU")
+        raise ValueError(f"it has no {'RescaleSlope' if slope is None else 'RescaleIntercept'}, so that its values cannot be made {values}")
     if slope is not None and not 0 < abs(slope[0]) <= MOST_SLOPE:
-        raise ValueError(f"RescaleSlope is {slope[0]:g}, so that its values cannot be HU")
+        raise ValueError(f"RescaleSlope is {slope[0]:g}, so that its values cannot be {values}")
     if intercept is not None and abs(intercept[0]) > MOST_INTERCEPT:
-        raise ValueError(f"RescaleIntercept is {intercept[0]:g}, so that its values cannot be HU")
+        raise ValueError(f"RescaleIntercept is {intercept[0]:g}, so that its values cannot be {values}")
     holders = [holder for place in places for holder in _holders(place, "PixelValueTransformationSequence")]
     unit = next((text for holder in holders if (text := holder.text("RescaleType").upper())), "")
-    if unit in OTHER_UNITS:
+    if unit in OTHER_UNITS and not pet:
         raise ValueError(f"RescaleType is {unit}: its values are not HU")
     if slope is None and any(holder.has("ModalityLUTSequence") for holder in holders):
-        raise ValueError("its values become HU by a table (ModalityLUTSequence), which is not understood")
+        raise ValueError(f"its values become {values} by a table (ModalityLUTSequence), which is not understood")
     return Frame(
         _numbers(places, "PlanePositionSequence", "ImagePositionPatient", 3),
         _numbers(places, "PlaneOrientationSequence", "ImageOrientationPatient", 6),

@@ -75,6 +75,12 @@ def kind_of(header: Elements, sop_class: str, pixels: bool) -> str | None:
     return MODALITIES.get(modality, f"DICOM of modality {modality[:16]}")
 
 
+def pet_kind(header: Elements, sop_class: str, pixels: bool) -> str | None:
+    """What an object is that is not a PET image; None for a PET image, whole or damaged. Arguments as `kind_of`."""
+    kind = kind_of(header, sop_class, pixels) or "CT"
+    return None if kind == "PET" else kind
+
+
 def _capture(header: Elements, types: list[str]) -> str | None:
     """A picture of a screen; None where it may be a scan: it has a place, or is a stack of grey pictures."""
     colour = header.text("PhotometricInterpretation") not in ("MONOCHROME1", "MONOCHROME2")

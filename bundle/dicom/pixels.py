@@ -23,8 +23,12 @@ LIBRARIES_GB = 1.0
 MULTI_FRAME_CAPTURE = "1.2.840.10008.5.1.4.1.1.7.3"
 
 
-def read_series(files: Sequence[str | os.PathLike]) -> tuple[np.ndarray, np.ndarray]:
+def read_series(files: Sequence[str | os.PathLike], pet: bool = False) -> tuple[np.ndarray, np.ndarray]:
     """Voxels and grid of a DICOM series, its files in any order.
+
+    Args:
+        files: of the series.
+        pet: it is a PET, whose values are in its own units (`bundle.dicom.suv`); a CT otherwise.
 
     Returns:
         values (X, Y, Z) in HU, int16 where that loses nothing, otherwise float32, Fortran order; and the affine (4, 4) from voxel
@@ -33,7 +37,7 @@ def read_series(files: Sequence[str | os.PathLike]) -> tuple[np.ndarray, np.ndar
     Raises:
         UserError: slices are missing, do not belong to one volume, do not say where their voxels are, or cannot be decoded.
     """
-    stack = one_stack(files)
+    stack = one_stack(files, pet)
     columns, rows, count = stack.shape
     whole = all(float(value).is_integer() for plane in stack.planes for value in (plane.frame.slope, plane.frame.intercept))
     volume = np.empty((count, rows, columns), dtype=np.int16 if whole else np.float32)
@@ -45,13 +49,13 @@ def read_series(files: Sequence[str | os.PathLike]) -> tuple[np.ndarray, np.ndar
     return volume.T, stack.affine
 
 
-def read_shape(files: Sequence[str | os.PathLike]) -> tuple[int, int, int]:
+def read_shape(files: Sequence[str | os.PathLike], pet: bool = False) -> tuple[int, int, int]:
     """Columns, rows and planes of a series, from its headers alone.
 
     Raises:
         UserError: as `read_series`, but for what only the pixels show.
     """
-    return one_stack(files).shape
+    return one_stack(files, pet).shape
 
 
 def _in_hu(stored: np.ndarray, slope: float, intercept: float) -> np.ndarray:
@@ -126,7 +130,7 @@ def _decoded(file: str, copy: str) -> np.ndarray:
 
     itk = load_itk()
 
-    layout = read_header(file).layout
+    layout = read_header(file).layout or read_header(file, pet=True).layout
     kind = itk.F if layout.stored > 16 else itk.SS if layout.signed else itk.US
     try:
         with open(copy, "wb") as stream:

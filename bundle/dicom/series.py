@@ -42,18 +42,22 @@ class LeftAlone:
     folder: str
 
 
-def find_series(files: Iterable[str | os.PathLike]) -> tuple[list[Series], list[LeftAlone]]:
+def find_series(files: Iterable[str | os.PathLike], pet: bool = False) -> tuple[list[Series], list[LeftAlone]]:
     """The scans among DICOM files of a whole tree, and what is left alone; never raises for what a file holds.
 
     One series instance UID is one scan, whatever folders its slices are in and whatever else their headers say, unless two
     folders hold the same slices: then each folder is a scan. Files that cannot be read are a `Series` with a problem each.
+
+    Args:
+        files: in any order.
+        pet: the scans are PET, and CT is left alone.
     """
     found: list[Series] = []
     left: dict[tuple[str, str], list[str]] = defaultdict(list)
     scans: dict[tuple[str, str], list[Header]] = defaultdict(list)
     for file in sorted({str(file) for file in files}):
         try:
-            header = read_header(file)
+            header = read_header(file, pet)
         except UserError as error:
             found.append(_refused("", [file], error))
             continue
@@ -72,34 +76,41 @@ def find_series(files: Iterable[str | os.PathLike]) -> tuple[list[Series], list[
     return sorted(found, key=lambda series: (series.folder, series.files)), alone
 
 
-def series_in(folder: str | os.PathLike, files: Sequence[Path] | None = None) -> list[list[str]]:
+def series_in(folder: str | os.PathLike, files: Sequence[Path] | None = None, pet: bool = False) -> list[list[str]]:
     """The series in one folder, each as its files in the order of the slices; those with a problem too.
 
     Args:
         folder: what to look in; subfolders are not searched.
         files: if given, only these count.
+        pet: PET series are wanted; CT otherwise.
 
     Raises:
-        UserError: the folder holds other DICOM objects and no CT.
+        UserError: the folder holds other DICOM objects and none that is wanted.
     """
     names = sorted(Path(folder).iterdir()) if files is None else files
-    found, left = find_series(name for name in names if looks_like_dicom(name))
+    found, left = find_series((name for name in names if looks_like_dicom(name)), pet)
     if files is None and left and not found:
         kinds = ", ".join(f"{len(alone.files)} {'file' if len(alone.files) == 1 else 'files'}: {alone.kind}" for alone in left)
-        raise UserError(folder, f"no CT is in this folder ({kinds})", "give the CT itself")
+        wanted = "PET" if pet else "CT"
+        raise UserError(folder, f"no {wanted} is in this folder ({kinds})", f"give the {wanted} itself")
     return [list(series.files) for series in found]
 
 
-def one_stack(files: Sequence[str | os.PathLike]) -> Stack:
+def one_stack(files: Sequence[str | os.PathLike], pet: bool = False) -> Stack:
     """The one volume that these files are, in whatever order they are given.
 
+    Args:
+        files: of one series.
+        pet: it is a PET; a CT otherwise.
+
     Raises:
-        UserError: they are not one volume, or not a CT.
+        UserError: they are not one volume, or not what is wanted.
     """
-    headers = [read_header(file) for file in files]
+    headers = [read_header(file, pet) for file in files]
     for header in headers:
         if header.kind is not None:
-            raise UserError(header.file, f"this is not a CT ({header.kind})", "give the CT itself")
+            wanted = "PET" if pet else "CT"
+            raise UserError(header.file, f"this is not a {wanted} ({header.kind})", f"give the {wanted} itself")
     groups = by_plane(checked_planes(headers))
     stack = _main_stack(groups)
     if len(groups) > 1:
