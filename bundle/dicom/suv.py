@@ -148,9 +148,7 @@ def _injection_time(injected: _Injected, header: Elements, start: datetime, wher
         return _date_time(text, header.text("TimezoneOffsetFromUTC"), where)
     text = injected.header.text("RadiopharmaceuticalStartTime")
     if not text:
-        problem = (
-            "neither RadiopharmaceuticalStartDateTime (0018,1078) nor RadiopharmaceuticalStartTime (0018,1072) says when it was injected"
-        )
+        problem = "RadiopharmaceuticalStartDateTime (0018,1078) and RadiopharmaceuticalStartTime (0018,1072) are missing"
         raise UserError(where, problem, EXPORT)
     if injected.half_life > SAME_DAY:
         problem = f"its half-life is {injected.half_life:g} s, and RadiopharmaceuticalStartTime (0018,1072) does not say on which day"
