@@ -103,11 +103,7 @@ def axes_onto(shape: Sequence[int], affine: np.ndarray, target_shape: Sequence[i
     axes = [(axis, -1 if across[axis, column] < 0 else 1) for column, axis in enumerate(largest)]
     if sorted(largest) != [0, 1, 2] or tuple(shape[axis] for axis in largest) != tuple(target_shape):
         return None
-    exact = np.zeros((4, 4))
-    exact[3, 3] = 1
-    for column, (axis, direction) in enumerate(axes):
-        exact[axis, column] = direction
-        exact[axis, 3] = 0 if direction > 0 else shape[axis] - 1
+    exact = index_map(axes, shape)
     return axes if np.abs(corners(target_shape) @ (across - exact).T).max() <= SAME_GRID_VOXELS else None
 
 
@@ -119,6 +115,44 @@ def same_grid(shape: Sequence[int], affine: np.ndarray, other_shape: Sequence[in
 def reorder(array: np.ndarray, axes: Axes) -> np.ndarray:
     """The array with its axes in the order and direction that `axes_onto` found (a view)."""
     return array.transpose([axis for axis, _ in axes])[tuple(slice(None, None, direction) for _, direction in axes)]
+
+
+def index_map(axes: Axes, shape: Sequence[int]) -> np.ndarray:
+    """Matrix (4, 4) from voxel indices of the array that `reorder` gives to those of the array it was given, whose sizes are `shape`."""
+    matrix = np.zeros((4, 4))
+    matrix[3, 3] = 1
+    for column, (axis, direction) in enumerate(axes):
+        matrix[axis, column] = direction
+        matrix[axis, 3] = 0 if direction > 0 else shape[axis] - 1
+    return matrix
+
+
+def axes_towards(affine: np.ndarray, codes: str = "RAS") -> Axes | None:
+    """Axes for `reorder` that bring an array nearest to an order of storage; None where an axis has no direction.
+
+    Args:
+        affine: (4, 4), voxel indices to mm, RAS+.
+        codes: where each axis is to lead, such as "RAS" or "LPS".
+    """
+    from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
+
+    stored = io_orientation(np.asarray(affine, dtype=np.float64))
+    if np.isnan(stored).any():
+        return None
+    moves = ornt_transform(stored, axcodes2ornt(codes)).astype(int)
+    return [(int(axis), int(moves[axis, 1])) for axis in np.argsort(moves[:, 0])]
+
+
+def turned(array: np.ndarray, affine: np.ndarray, codes: str = "RAS") -> tuple[np.ndarray, np.ndarray]:
+    """A view of the array (X, Y, Z) with its axes nearest to `codes`, and the affine with which every voxel keeps its place.
+
+    Raises:
+        ValueError: an axis has no direction.
+    """
+    axes = axes_towards(affine, codes)
+    if axes is None:
+        raise ValueError("the affine gives an axis no direction")
+    return reorder(array, axes), np.asarray(affine, dtype=np.float64) @ index_map(axes, array.shape)
 
 
 def box(mask: np.ndarray, margin: Sequence[int] | int = 0) -> tuple[slice, ...] | None:

@@ -3,6 +3,7 @@
 import nibabel
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 from bundle import grids
 
@@ -53,6 +54,35 @@ def test_the_same_voxels_in_another_order_of_axes(codes):
     axes = grids.axes_onto(turned.shape, turned.affine, SHAPE, AFFINE)
     assert np.array_equal(grids.reorder(np.asarray(turned.dataobj), axes), array)
     assert grids.same_grid(turned.shape, turned.affine, SHAPE, AFFINE) is (turned.shape == SHAPE and np.allclose(turned.affine, AFFINE))
+
+
+@pytest.mark.parametrize("codes", ["RAS", "LPS", "PIR"])
+def test_turned_as_nibabel_turns_it(codes):
+    oblique = AFFINE.copy()
+    oblique[:3, :3] = AFFINE[:3, :3] @ Rotation.from_euler("xyz", (9, -5, 12), degrees=True).as_matrix()
+    array = np.arange(np.prod(SHAPE), dtype=np.int32).reshape(SHAPE)
+    change = nibabel.orientations.ornt_transform(nibabel.io_orientation(oblique), nibabel.orientations.axcodes2ornt(codes))
+    expected = nibabel.Nifti1Image(array, oblique).as_reoriented(change)
+    turned, affine = grids.turned(array, oblique, codes)
+    assert np.array_equal(turned, expected.dataobj) and np.shares_memory(turned, array)
+    assert np.allclose(affine, expected.affine, atol=1e-12)
+
+
+def test_the_places_of_turned_voxels_by_hand():
+    # the first axis leads to the front, the second to the left: what is stored as (i, j) is found as (5 - j, i)
+    array = np.zeros(SHAPE)
+    array[1, 0, 2] = 1
+    assert grids.axes_towards(AFFINE) == [(1, -1), (0, 1), (2, 1)]
+    turned, affine = grids.turned(array, AFFINE)
+    assert np.argwhere(turned).tolist() == [[5, 1, 2]]
+    assert (affine @ [5, 1, 2, 1]).tolist() == (AFFINE @ [1, 0, 2, 1]).tolist() == [10, 22, 38, 1]
+
+
+def test_an_axis_without_a_direction_cannot_be_turned():
+    flat = np.diag([2.0, 0.0, 4.0, 1.0])
+    assert grids.axes_towards(flat) is None
+    with pytest.raises(ValueError, match="no direction"):
+        grids.turned(np.zeros(SHAPE), flat)
 
 
 def test_other_grids_are_none():

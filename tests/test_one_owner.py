@@ -17,11 +17,7 @@ PACKAGE = Path(bundle.root()) / "bundle"
 CALLS = {
     "torch.load": ({"networks/weights/files.py", "data/cache.py"}, "bundle.networks.weights"),
     "torch.save": ({"networks/weights/files.py", "data/cache.py"}, "bundle.networks.weights"),
-    "nibabel.load": (
-        # donors, people, contrast: anatomies as nibabel's closest canonical; nih: the labels of one public set
-        {"images/nifti.py", "data/synthetic/contrast.py", "data/synthetic/donors.py", "data/synthetic/people.py", "data/prepare/nih.py"},
-        "bundle.images.read",
-    ),
+    "nibabel.load": ({"images/nifti.py"}, "bundle.images.read"),
     "nibabel.save": (set(), "bundle.images.write_nifti"),
     "itk.imread": ({"images/itk_files.py", "dicom/pixels.py"}, "bundle.images.read"),
     "os.cpu_count": ({"limits.py", "reader_child.py"}, "bundle.limits.cpu_limit"),
@@ -29,6 +25,10 @@ CALLS = {
     "voxel_sizes": ({"grids.py"}, "bundle.grids.spacing"),
     "csv.writer": ({"tables.py"}, "bundle.tables.write_csv"),
     "csv.DictWriter": ({"tables.py"}, "bundle.tables.write_csv"),
+}
+# library -> modules that may import it, and what the others use
+LIBRARIES = {
+    "nibabel": ({"grids.py", "images/forms.py", "images/nifti.py", "images/writing.py"}, "bundle.images and bundle.grids"),
 }
 NAMES = {
     outputs.RECORD,
@@ -64,6 +64,24 @@ def test_only_the_owner_does_it(call: str) -> None:
     assert not others, f"{call} in {sorted(others)}: use {use}"
 
 
+def imported(tree: ast.Module) -> set[str]:
+    """The libraries that a module imports, at its top or within functions."""
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            found.add(str(node.module).split(".")[0])
+    return found
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_only_the_owner_imports_it(library: str) -> None:
+    allowed, use = LIBRARIES[library]
+    users = {name for name, tree in modules() if library in imported(tree)}
+    assert users == allowed, f"{library} in {sorted(users - allowed)}: use {use}"
+
+
 def test_only_grids_measures_affines() -> None:
     found = {
         f"{name}: {call}({argument})"
@@ -88,5 +106,6 @@ def test_only_outputs_names_the_files_of_a_run() -> None:
 
 
 def test_the_check_sees_what_it_forbids() -> None:
+    assert imported(ast.parse("def f():\n    from nibabel.affines import voxel_sizes\nimport os.path, itk")) == {"nibabel", "os", "itk"}
     tree = ast.parse("import nibabel as nib\nx = nib.load('a')\ny = np.linalg.norm(affine[:3, :3], axis=0)")
     assert ("nibabel.load", "'a'") in set(calls(tree)) and any(call == "np.linalg.norm" and "affine" in text for call, text in calls(tree))

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from nibabel.orientations import apply_orientation, io_orientation
 
 from bundle import grids
 
@@ -65,10 +64,11 @@ class Views:
 
     def __init__(self, affine: np.ndarray, shape: Sequence[int]) -> None:
         affine = np.asarray(affine, dtype=float)
-        orientation = io_orientation(affine)
         # a degenerate affine leaves axes without a direction: show the array as it is stored
-        self.orientation = np.array([[0, 1], [1, 1], [2, 1]]) if np.isnan(orientation).any() else orientation.astype(int)
-        self.source = source = np.argsort(self.orientation[:, 0])
+        self.axes = grids.axes_towards(affine) or [(0, 1), (1, 1), (2, 1)]
+        self.source = source = [axis for axis, _ in self.axes]
+        # axis of the array -> (RAS axis, direction)
+        self.orientation = {axis: (ras, direction) for ras, (axis, direction) in enumerate(self.axes)}
         self.shape = tuple(int(shape[axis]) for axis in source)
         spacing = grids.spacing(affine)[source]
         self.spacing = tuple(float(step) if np.isfinite(step) and step > 0 else 1.0 for step in spacing)
@@ -89,7 +89,7 @@ class Views:
         cut, down, along, _ = PLANES[plane]
         size = (0, self.shape[down]), (0, self.shape[along])
         # the file's own count, from 1, whichever way its axis runs: that is where a viewer finds the slice
-        backwards = self.orientation[self.source[cut], 1] < 0
+        backwards = self.axes[cut][1] < 0
         number = self.shape[cut] - int(centre[cut]) if backwards else int(centre[cut]) + 1
         caption = f"{plane}, slice {number} of {self.shape[cut]}"
         return Window(plane, int(centre[cut]), *size, (self.spacing[down], self.spacing[along]), caption)
@@ -127,7 +127,7 @@ class Views:
 
     def picture(self, volume: np.ndarray, window: Window) -> np.ndarray:
         """(rows, columns) of a volume (X, Y, Z): one slice, as it is shown."""
-        shown = as_shown(apply_orientation(volume, self.orientation), window.plane, window.index)
+        shown = as_shown(grids.reorder(volume, self.axes), window.plane, window.index)
         return shown[window.rows[0] : window.rows[1], window.columns[0] : window.columns[1]]
 
 

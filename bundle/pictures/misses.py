@@ -107,10 +107,10 @@ def _draw(
 def _worst_slice(expected: np.ndarray, predicted: np.ndarray, views: Views) -> list[int]:
     """Position along the RAS axes: the axial slice with most missed voxels, or with most of the structure if none is missed."""
     missed = expected & ~predicted
-    axis = int(np.flatnonzero(views.orientation[:, 0] == 2)[0])
+    axis, direction = views.axes[2]
     others = tuple(i for i in range(3) if i != axis)
     index = int((missed if missed.any() else expected).sum(axis=others).argmax())
-    return [0, 0, index if views.orientation[axis, 1] > 0 else expected.shape[axis] - 1 - index]
+    return [0, 0, index if direction > 0 else expected.shape[axis] - 1 - index]
 
 
 def _frame(mask: np.ndarray, pixel_mm: tuple[float, float]) -> tuple[slice, slice]:

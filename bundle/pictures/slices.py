@@ -58,9 +58,9 @@ def _windows(result: CaseResult, views: Views) -> list[Window]:
     low, high = 0, views.shape[2] - 1
     window = views.body(result.image, "axial", centre)
     if found:
-        axis = views.source[2]
+        axis, direction = views.axes[2]
         first, last = min(one.bounds[axis][0] for one in found), max(one.bounds[axis][1] for one in found) - 1
-        if views.orientation[axis, 1] < 0:
+        if direction < 0:
             first, last = high - last, high - first
         beyond = round(BEYOND_MM / views.spacing[2])
         low, high = max(low, first - beyond), min(high, last + beyond)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from nibabel.orientations import apply_orientation
 
+from bundle import grids
 from bundle.data.checks.hounsfield import AIR_HU, SIDES_A_GUESS, Values, air_level, not_hounsfield
 from bundle.drawing.planes import Views
 
@@ -34,7 +34,7 @@ def check_scan(image: np.ndarray, affine: np.ndarray, orientation_known: bool = 
         orientation_known: whether the file says which side is which.
     """
     views = Views(affine, image.shape)
-    upright = apply_orientation(image, views.orientation)
+    upright = grids.reorder(image, views.axes)
     steps = [max(1, round(n / COLUMNS**0.5)) for n in upright.shape[:2]]
     sample = upright[:: steps[0], :: steps[1]].astype(np.float32)
     finite = np.isfinite(sample)

@@ -46,10 +46,7 @@ def by_header(label: np.ndarray, image: np.ndarray, shape: tuple[int, ...]) -> F
 
 def turn(flip: Flip, shape: tuple[int, ...]) -> np.ndarray:
     """4x4 matrix from the voxels of a flipped array to those of the array."""
-    matrix = np.eye(4)
-    for axis in flip:
-        matrix[axis, axis], matrix[axis, 3] = -1, shape[axis] - 1
-    return matrix
+    return grids.index_map([(axis, -1 if axis in flip else 1) for axis in range(3)], shape)
 
 
 def _explained(image: np.ndarray, label: np.ndarray, spacing: tuple[float, ...]) -> float:

@@ -57,6 +57,6 @@ def plan(source: Path, *, official_split: bool = False) -> Plan:
         result.warnings.append(f"{resonance} scans are MRI (their number is {FIRST_MRI} or more) and are left out")
     if lonely:
         result.warnings.append(f"{len(lonely)} scans lack their label and become unlabelled cases: {', '.join(lonely[:5])}")
-    if not official_split and any(path.section == "training" and "imagesVa" in path.image.parts for path in result.cases):
+    if any(path.section == "training" and "imagesVa" in path.image.parts for path in result.cases):
         result.warnings.append("imagesVa joins the training cases, as AMOS gives no rule for it (--official_split keeps it apart)")
     return result

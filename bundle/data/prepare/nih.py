@@ -17,8 +17,8 @@ import numpy as np
 from bundle.data.checks.orientation import by_header, decide, fit
 from bundle.data.datalist import ENDINGS
 from bundle.data.prepare.plan import Plan, PlannedCase, Targets, not_found, number
-from bundle.grids import spacing
-from bundle.images import read, write_nifti
+from bundle.grids import spacing, turned
+from bundle.images import read, read_scan, write_nifti
 
 TWICE = {25: 2, 70: 2}  # cases that are case 2 again, cropped otherwise: TCIA took them out
 LAYOUT = "PANCREAS_0001, PANCREAS_0002, ... and TCIA_pancreas_labels-02-05-2017"
@@ -91,13 +91,9 @@ def _load(path: Path) -> tuple[np.ndarray, np.ndarray, list[str]]:
         from bundle.data.prepare.dicom import load_series
 
         return load_series(path)
-    import nibabel
-    from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
-
-    image = nibabel.load(files[0])
-    image = image.as_reoriented(ornt_transform(io_orientation(image.affine), axcodes2ornt("LPS")))
-    values = np.asarray(image.dataobj)
-    return (np.rint(values).astype(np.int16) if values.dtype.kind == "f" else values), image.affine, []
+    values, affine, _ = read_scan(files[0])
+    values, affine = turned(values, affine, "LPS")
+    return (np.rint(values).astype(np.int16) if values.dtype.kind == "f" else values), affine, []
 
 
 def _images(source: Path) -> list[Path]:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from scipy import ndimage
 
+from bundle import grids
 from bundle.data.synthetic.canvas import Canvas
 from bundle.data.synthetic.tissues import PHASES, Tissue, draw_means
 from bundle.errors import UserError
+from bundle.images import read
+from bundle.json_input import read_object
 
 # Beginnings of structure names (TotalSegmentator's) and the tissue that says how they take up contrast.
 _TISSUE_OF: tuple[tuple[str, Tissue], ...] = (
@@ -57,28 +59,20 @@ def read_real_scan(folder: Path) -> RealScan:
     Raises:
         UserError: a file is missing or cannot be read, or the grids differ.
     """
-    import nibabel as nib
-
-    loaded = {}
-    for name in ("ct", "structures", "labels"):
-        path = folder / f"{name}.nii.gz"
-        try:
-            loaded[name] = nib.as_closest_canonical(nib.load(path))
-        except Exception as error:
-            raise UserError(path, f"cannot be read ({error})", "give a folder with ct, structures and labels (.nii.gz)") from error
-    shapes = {name: image.shape for name, image in loaded.items()}
+    loaded = {name: grids.turned(*read(folder / f"{name}.nii.gz")[:2]) for name in ("ct", "structures", "labels")}
+    shapes = {name: array.shape for name, (array, _) in loaded.items()}
     if len(set(shapes.values())) > 1:
         raise UserError(folder, f"the grids differ: {shapes}", "resample structures and labels onto the CT")
-    image = loaded["ct"].get_fdata(dtype=np.float32)
-    structures = np.asarray(loaded["structures"].dataobj).astype(np.int16)
-    labels = np.asarray(loaded["labels"].dataobj).astype(np.uint8)
-    names = json.loads((folder / "structures.json").read_text(encoding="utf-8"))
+    image = loaded["ct"][0].astype(np.float32)
+    structures = loaded["structures"][0].astype(np.int16)
+    labels = loaded["labels"][0].astype(np.uint8)
+    names = read_object(folder / "structures.json", '{"liver": 5}: name of a structure to its value')
     tissues = np.zeros(image.shape, np.uint8)
     for name, value in names.items():
         tissue = next((t for start, t in _TISSUE_OF if name.startswith(start)), None)
         if tissue is not None:
             tissues[structures == value] = tissue
-    spacing = tuple(float(z) for z in loaded["ct"].header.get_zooms()[:3])
+    spacing = tuple(grids.spacing(loaded["ct"][1]).tolist())
     return RealScan(image, _refine(tissues, image, spacing), _grow_pancreas(labels, structures, image, spacing), spacing)
 
 

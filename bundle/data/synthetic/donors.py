@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
+from bundle import grids
 from bundle.errors import UserError
 from bundle.files import written_aside
+from bundle.images import read
 
 # Values of the reference segmentations of TCIA Pancreas-CT and BTCV cases ("multi-organ abdominal CT reference").
 MULTIORGAN: dict[str, int] = {
@@ -65,17 +67,12 @@ def read_donor(path: Path, organs: Mapping[str, int] = MULTIORGAN) -> Donor:
     Raises:
         UserError: the file cannot be read, or the spleen, the left kidney, the liver or the pancreas is missing.
     """
-    import nibabel as nib
-
-    try:
-        image = nib.as_closest_canonical(nib.load(path))
-        labels = np.asarray(image.dataobj).astype(np.uint8)
-    except Exception as error:
-        raise UserError(path, f"the label map cannot be read ({error})", "remove it from the folder, or repair it") from error
-    step = [max(1, round(_VOXEL_MM / zoom)) for zoom in image.header.get_zooms()[:3]]
-    labels = labels[tuple(slice(None, None, s) for s in step)]
-    spacing = np.array(image.header.get_zooms()[:3], float) * step
-    origin = image.affine[:3, 3]
+    labels, affine = grids.turned(*read(path)[:2])
+    spacing = grids.spacing(affine)
+    step = [max(1, round(_VOXEL_MM / edge)) for edge in spacing]
+    labels = labels[tuple(slice(None, None, s) for s in step)].astype(np.uint8)
+    spacing = spacing * step
+    origin = affine[:3, 3]
     found = {name: _organ(labels == value, origin, spacing) for name, value in organs.items() if (labels == value).sum() > 20}
     missing = [name for name in ("spleen", "pancreas", "kidney_left", "liver") if name not in found]
     if missing:

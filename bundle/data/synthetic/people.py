@@ -6,17 +6,19 @@ abdomen. Those are fitted around what is named.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from scipy import ndimage
 
+from bundle import grids
 from bundle.data.synthetic.canvas import Canvas
 from bundle.data.synthetic.tissues import Tissue
 from bundle.errors import UserError
 from bundle.files import written_aside
+from bundle.images import read
+from bundle.json_input import read_object
 
 # Beginnings of structure names and their tissue; the first that fits counts.
 TISSUE_OF: tuple[tuple[str, Tissue], ...] = (
@@ -101,21 +103,14 @@ def read_person(path: Path) -> Person:
     Raises:
         UserError: a file cannot be read, or one of `NEEDED` is missing.
     """
-    import nibabel as nib
-
     names_path = path.with_name(path.name.split(".")[0] + ".json")
-    try:
-        image = nib.as_closest_canonical(nib.load(path))
-        structures = np.asarray(image.dataobj).astype(np.int16)
-        names = json.loads(names_path.read_text(encoding="utf-8"))
-    except Exception as error:
-        raise UserError(
-            path, f"the label map or {names_path.name} cannot be read ({error})", "remove it from the folder, or repair it"
-        ) from error
+    names = read_object(names_path, '{"liver": 5}: name of a structure to its value')
+    structures, affine = grids.turned(*read(path)[:2])
+    structures = structures.astype(np.int16)
     missing = [name for name in NEEDED if not (structures == names.get(name, -1)).any()]
     if missing:
         raise UserError(path, f"the label map has no {', '.join(missing)}", "give maps of whole abdomens")
-    spacing = np.array(image.header.get_zooms()[:3], float)
+    spacing = grids.spacing(affine)
     step = [max(1, round(_VOXEL_MM / s)) for s in spacing]
     structures, spacing = structures[tuple(slice(None, None, s) for s in step)], spacing * step
     tissues = to_tissues(structures, names)

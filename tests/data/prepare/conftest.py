@@ -58,8 +58,27 @@ class Prepared:
     def json(self, name: str) -> dict:
         return json.loads((self.output / name).read_text(encoding="utf-8"))
 
+    def listed(self, section: str) -> list[str]:
+        """Images of a section of `dataset.json`, without the `./` in front."""
+        entries = self.json("dataset.json")[section]
+        return [(entry if isinstance(entry, str) else entry["image"]).removeprefix("./") for entry in entries]
+
 
 @pytest.fixture
 def prepared(tmp_path: Path) -> Prepared:
     """A download folder to fill, and `prepare` on it; every run asserts that no original changed."""
     return Prepared(tmp_path)
+
+
+@pytest.fixture
+def put(prepared: Prepared, save: Callable, scan: Callable) -> Callable:
+    """`put(image, label, values)` writes a scan and a label whose pancreas and spleen have those values."""
+
+    def write(image: str, label: str | None = None, values: tuple[int, int] = (1, 2), seed: int | None = None) -> None:
+        seed = sum(map(ord, image)) if seed is None else seed
+        voxels, organs = scan(seed)
+        save(prepared.source / image, voxels)
+        if label:
+            save(prepared.source / label, np.array([0, *values], np.uint8)[organs])
+
+    return write

