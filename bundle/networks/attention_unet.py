@@ -56,6 +56,9 @@ class AttentionUnet(nn.Module):
         deep_supervision: "fused", or "auxiliary" for losses on every scale: while training, `forward` then gives a list, the
             fused logits first and then those of each coarser level on its own grid, for MONAI's `DeepSupervisionLoss`. The
             weights are the same, and so is the output in evaluation.
+        classes: give the logits of these of the `out_channels` classes only, in this order; None: of all. The others are in no softmax
+            and their last weights have no gradient, while the weights stay those of all classes: how the paper fine-tunes a network
+            of several organs to the pancreas alone (its section on CT-82).
 
     Raises:
         UserError: an argument is none of these.
@@ -82,13 +85,17 @@ class AttentionUnet(nn.Module):
         encoder_maps: bool = False,
         deep_supervision: str = "fused",
         checkpointing: bool = False,
+        classes: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
         _check(spatial_dims, in_channels, out_channels, channels, num_gates, dropout)
         _check_choices(init=init, gate=gate, deep_supervision=deep_supervision, blocks=blocks)
         _check_gates(num_gates, gate_width, encoder_gates, decoder_gates, attention_features, encoder_maps)
+        _check_classes(classes, out_channels)
         *widths, centre = (int(width) for width in channels)
-        self.spatial_dims, self.in_channels, self.out_channels = spatial_dims, in_channels, out_channels
+        self.spatial_dims, self.in_channels = spatial_dims, in_channels
+        self.out_channels = out_channels if classes is None else len(classes)
+        self.classes = None if classes is None else [int(number) for number in classes]
         self.num_gates, self.align_corners = num_gates, align_corners
         self.multiple = 2 ** len(widths)
         # peak memory of a forward pass without gradients on a CPU; only plain blocks go through a slab at a time
@@ -124,7 +131,7 @@ class AttentionUnet(nn.Module):
             maps += self.encoder_gates[level].coefficients_per_voxel if encoder_maps else 0
             arguments = {"extra_channels": maps, "align_corners": align_corners, "dropout": dropout}
             self.decoder.append(up_block(blocks, spatial_dims, widths[level], coarse, **arguments))
-        self.heads = FusedHeads(spatial_dims, widths, out_channels, align_corners=align_corners)
+        self.heads = FusedHeads(spatial_dims, widths, out_channels, align_corners=align_corners, classes=classes)
         if checkpointing:
             for module in self.modules():
                 if hasattr(module, "checkpointing"):
@@ -217,6 +224,16 @@ def _check_choices(**chosen: str) -> None:
     for name, value in chosen.items():
         if value not in choices[name]:
             raise UserError("network_def", f"{name} is {value!r}, it must be one of {', '.join(choices[name])}")
+
+
+def _check_classes(classes: Sequence[int] | None, out_channels: int) -> None:
+    """Raise `UserError` where the chosen classes are not some of those there are, each once."""
+    if classes is None:
+        return
+    known = isinstance(classes, (list, tuple)) and all(isinstance(number, int) and not isinstance(number, bool) for number in classes)
+    if not known or not classes or len(set(classes)) != len(classes) or not all(0 <= number < out_channels for number in classes):
+        fix = f"it must be a list of different numbers from 0 to {out_channels - 1}, the background's first"
+        raise UserError("network_def", f"classes is {classes!r}, {fix}")
 
 
 def _check_gates(

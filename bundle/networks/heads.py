@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -24,17 +26,29 @@ class FusedHeads(nn.Module):
         channels: channels of the decoder's levels, the finest first.
         out_channels: number of classes.
         align_corners: how corners are treated when up-sampling.
+        classes: give the logits of these classes only, in this order; the rows of the others have no gradient. None: of all.
     """
 
-    def __init__(self, spatial_dims: int, channels: list[int], out_channels: int, *, align_corners: bool = False) -> None:
+    def __init__(
+        self,
+        spatial_dims: int,
+        channels: list[int],
+        out_channels: int,
+        *,
+        align_corners: bool = False,
+        classes: Sequence[int] | None = None,
+    ) -> None:
         super().__init__()
         self.align_corners = align_corners
         self.out_channels = out_channels
+        self.chosen = classes is not None
+        # follows the weights to their device, and is not one of them
+        self.register_buffer("rows", torch.tensor(classes if classes is not None else range(out_channels)), persistent=False)
         self.levels = nn.ModuleList(convolution(spatial_dims, width, out_channels, 1) for width in channels)
         self.final = convolution(spatial_dims, out_channels * len(channels), out_channels, 1)
 
     def forward(self, features: list[Tensor]) -> Tensor:
-        """Features (B, channels[i], *spatial / 2**i), the finest first, to logits (B, out_channels, *spatial).
+        """Features (B, channels[i], *spatial / 2**i), the finest first, to logits (B, out_channels or the chosen, *spatial).
 
         Empties `features` to free memory: the classes are all that is needed of them, and take far less.
         """
@@ -42,13 +56,17 @@ class FusedHeads(nn.Module):
             if switched_off():
                 return self._as_published(features)
         maps: list[Tensor] = []
-        total = not_none(self.final.bias)
+        fused, total = self.final.weight, not_none(self.final.bias)
+        if self.chosen:
+            fused, total = fused.index_select(0, self.rows), total.index_select(0, self.rows)
         for i, head in enumerate(self.levels):
-            final = self.final.weight.narrow(1, i * self.out_channels, self.out_channels).flatten(1)
+            final = fused.narrow(1, i * self.out_channels, self.out_channels).flatten(1)
             # products by sums: autocast would round those of matrices
             total = total + (final * not_none(head.bias)).sum(1)
             weight = (final.unsqueeze(2) * head.weight.flatten(1)).sum(1)
-            maps.append(to_classes(features[i], weight.reshape(head.weight.shape)))
+            shape = list(head.weight.shape)
+            shape[0] = len(weight)
+            maps.append(to_classes(features[i], weight.reshape(shape)))
         features.clear()
         # biases pass through up-sampling, so all are added where there are fewest voxels
         maps[-1] = maps[-1] + total.to(maps[-1].dtype).reshape([1, -1] + [1] * (maps[-1].dim() - 2))
@@ -58,12 +76,17 @@ class FusedHeads(nn.Module):
     def _as_published(self, features: list[Tensor]) -> Tensor:
         """The same step by step: classes of each level, up-sampled, concatenated, fused."""
         size = list(features[0].shape[2:])
-        maps = [resize(classes, size, self.align_corners) for classes in self.auxiliary(features)]
+        maps = [resize(classes, size, self.align_corners) for classes in self._of_levels(features)]
         features.clear()
-        return self.final(torch.cat(maps, dim=1))
+        logits = self.final(torch.cat(maps, dim=1))
+        return logits.index_select(1, self.rows) if self.chosen else logits
 
     def auxiliary(self, features: list[Tensor]) -> list[Tensor]:
         """Logits of each level on its own grid, the finest first, before they are fused."""
+        levels = self._of_levels(features)
+        return [logits.index_select(1, self.rows) for logits in levels] if self.chosen else levels
+
+    def _of_levels(self, features: list[Tensor]) -> list[Tensor]:
         return [conv_same(feature, head.weight, head.bias) for head, feature in zip(self.levels, features, strict=True)]
 
 

@@ -10,6 +10,7 @@ import torch
 from monai.bundle import ConfigParser
 
 from bundle.arguments.config import shipped_path
+from bundle.arguments.mistakes import users_mistake
 
 OVERLAYS = (
     *("unet", "unet_6m", "unet_10m", "split_120_30", "split_30_120", "ct82", "loss_dice_ce", "loss_dice_bce"),
@@ -62,17 +63,68 @@ def test_splits_and_structures_of_the_paper(repository: Path) -> None:
     assert _merged(repository, "ct82").get_parsed_content("network_def").out_channels == 2
 
 
-def test_before_fine_tuning_the_other_heads_are_left_out_of_the_softmax(repository: Path, tmp_path: Path) -> None:
-    """Weights of four structures in a network of two: the logits of background and pancreas, nothing else."""
+@pytest.fixture
+def of_four(tmp_path: Path) -> torch.nn.Module:
+    """A network of four classes, and its weights in `last.pt`."""
     from bundle.networks import AttentionUnet
 
     torch.manual_seed(0)
-    trained = AttentionUnet(3, 1, 4, channels=(2, 4, 8)).eval()
-    torch.save({"model": trained.state_dict(), "epoch": 3}, tmp_path / "last.pt")
-    files = [str(shipped_path(name)) for name in ("inference", "evaluate", "ct82", "before_finetuning")]
+    network = AttentionUnet(3, 1, 4, channels=(2, 4, 8))
+    torch.save({"model": network.state_dict(), "epoch": 3}, tmp_path / "last.pt")
+    return network
+
+
+def test_before_fine_tuning_the_other_organs_are_left_out_of_the_softmax(
+    repository: Path, of_four: torch.nn.Module, tmp_path: Path
+) -> None:
+    """Weights of four structures as they are: the logits of background and pancreas, nothing else."""
+    files = [str(shipped_path(name)) for name in ("inference", "evaluate", "ct82", "without_other_organs")]
     parser = ConfigParser(ConfigParser.load_config_files(files))
     parser["network_def#channels"], parser["ckpt_path"], parser["device"] = [2, 4, 8], str(tmp_path / "last.pt"), "cpu"
     image = torch.randn(1, 1, 16, 16, 16)
     with torch.no_grad():
-        torch.testing.assert_close(parser.get_parsed_content("network")(image), trained(image)[:, :2], rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(parser.get_parsed_content("network")(image), of_four.eval()(image)[:, :2], rtol=1e-4, atol=1e-5)
     assert [parser[key] for key in ("train_size", "test_size", "num_folds")] == [61, 21, 1]
+
+
+def test_one_step_of_fine_tuning_is_one_of_masked_training(repository: Path, of_four: torch.nn.Module, tmp_path: Path) -> None:
+    """The network, loss and optimizer of the configs, against all four classes with the others' logits at minus infinity.
+
+    Where a logit is minus infinity, its probability is 0 and so is its gradient; the Dice loss of the other two is written out. In double
+    precision: a bias before a batch norm has no gradient but rounding errors, which Adam would make steps of in single precision.
+    """
+    parser = _merged(repository, "ct82", "without_other_organs", "finetune")
+    parser["network_def#channels"], parser["pretrained"], parser["device"] = [2, 4, 8], str(tmp_path / "last.pt"), "cpu"
+    parser["pretrained_labels"] = ["background", "pancreas", "spleen", "kidney"]
+    random = torch.Generator().manual_seed(1)
+    image, label = torch.randn(2, 1, 16, 16, 16, generator=random).double(), torch.randint(0, 2, (2, 1, 16, 16, 16), generator=random)
+
+    network, optimizer = parser.get_parsed_content("network").double().train(), parser.get_parsed_content("optimizer")
+    parser.get_parsed_content("training_loss")(network(image), label).backward()
+    optimizer.step()
+
+    masked = of_four.double().train()
+    by_hand = torch.optim.Adam(masked.parameters(), lr=parser["learning_rate"], weight_decay=parser["weight_decay"])
+    logits = masked(image)
+    logits = torch.cat([logits[:, :2], torch.full_like(logits[:, 2:], -torch.inf)], dim=1)
+    probabilities, truth = logits.softmax(1)[:, :2], torch.cat([1 - label, label], dim=1)
+    both, sums = [part.sum(dim=(2, 3, 4)) for part in (probabilities * truth, probabilities + truth)]
+    (1 - (2 * both + 1e-5) / (sums + 1e-5)).mean().backward()
+    by_hand.step()
+
+    assert not network.heads.final.weight.grad[2:].any() and network.heads.final.weight.grad[:2].all()
+    before, after = torch.load(tmp_path / "last.pt", weights_only=True)["model"], dict(network.state_dict())
+    changed = [name for name, value in after.items() if not torch.equal(value, before[name])]
+    assert len(changed) > 0.9 * len(after)
+    for name, value in masked.state_dict().items():
+        torch.testing.assert_close(after[name], value, rtol=1e-9, atol=1e-9, msg=name)
+
+
+def test_the_organs_that_stay_are_checked_by_name(repository: Path, of_four: torch.nn.Module, tmp_path: Path) -> None:
+    parser = _merged(repository, "without_other_organs", "finetune")
+    parser["network_def#channels"], parser["pretrained"] = [2, 4, 8], str(tmp_path / "last.pt")
+    parser["pretrained_labels"] = ["background", "spleen", "pancreas", "kidney"]
+    with pytest.raises(RuntimeError) as raised:
+        parser.get_parsed_content("initial_network")
+    said = str(users_mistake(raised.value))
+    assert "classes [0, 1] of the weights are background, spleen, but the labels are background, pancreas" in said

@@ -17,7 +17,7 @@ from bundle.errors import UserError
 from bundle.evaluation import experiment as module
 from bundle.evaluation.experiment import experiment
 
-NOT_OVER_TRAINING = ("train", "inference", "evaluate", "metadata", "before_finetuning")
+NOT_OVER_TRAINING = ("train", "inference", "evaluate", "metadata")
 CONFIGS = [shipped_path(name) for name in shipped_names()]
 OVERLAYS = [str(path) for path in CONFIGS if path.stem not in NOT_OVER_TRAINING and "inference" not in (*path.parts, path.stem[:9])]
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import pytest
 import torch
 from monai.losses import DeepSupervisionLoss, DiceLoss
 from reference_networks import AuthorsNetwork
 
 from bundle.networks import AttentionUnet
+from bundle.networks.fast import plain_layers
 
 SMALL = (3, 4, 5, 6, 7)
 
@@ -124,6 +127,10 @@ def test_dropout_reaches_every_block():
         ({"decoder_gates": True, "num_gates": 0}, "decoder_gates needs gates"),
         ({"encoder_maps": True}, "encoder_maps needs encoder_gates"),
         ({"gate_width": 0}, "gate_width is 0"),
+        ({"classes": [0, 3]}, r"classes is \[0, 3\], it must be a list of different numbers from 0 to 2"),
+        ({"classes": [1, 1]}, r"classes is \[1, 1\]"),
+        ({"classes": []}, r"classes is \[\]"),
+        ({"classes": 2}, "classes is 2"),
         ({"blocks": "recurrent"}, "blocks is 'recurrent', it must be one of plain, residual, dense"),
     ],
 )
@@ -194,6 +201,24 @@ def test_auxiliary_losses_by_monai_reach_every_head():
     assert total > alone  # weights 1, 1/2, 1/4, 1/8
     total.backward()
     assert all(parameter.grad is not None for parameter in network.parameters())
+
+
+@pytest.mark.parametrize("plain", [False, True])
+def test_some_of_the_classes(plain):
+    """The same weights, and of the logits those of classes 2 and 0, on every scale; the others' last weights have no gradient."""
+    with plain_layers() if plain else nullcontext():
+        whole, some = (small(deep_supervision="auxiliary", classes=classes).eval() for classes in (None, [2, 0]))
+        some.load_state_dict(whole.state_dict(), strict=True)
+        x = torch.randn(1, 1, 32, 33, 32)
+        with torch.no_grad():
+            torch.testing.assert_close(some(x), whole(x)[:, [2, 0]], rtol=1e-5, atol=1e-5)
+            torch.testing.assert_close(some.attention(x)[0], whole(x)[:, [2, 0]], rtol=1e-5, atol=1e-5)
+        assert some.out_channels == 2
+        x = torch.randn(2, 1, 32, 32, 32)
+        for ours, all_of_them in zip(some.train()(x), whole.train()(x), strict=True):
+            torch.testing.assert_close(ours, all_of_them[:, [2, 0]], rtol=1e-5, atol=1e-5)
+        some(x)[0].square().mean().backward()
+    assert some.heads.final.weight.grad[[2, 0]].all() and not some.heads.final.weight.grad[1].any()
 
 
 def test_no_gates_leave_no_traces():

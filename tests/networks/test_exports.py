@@ -18,7 +18,10 @@ def network_and_image(**arguments):
     return network.eval(), torch.randn(1, 1, *[40, 33, 48][: network.spatial_dims])
 
 
-@pytest.mark.parametrize(("arguments", "folded"), [({}, False), ({}, True), ({"num_gates": 0, "spatial_dims": 2, "dropout": 0.1}, False)])
+@pytest.mark.parametrize(
+    ("arguments", "folded"),
+    [({}, False), ({}, True), ({"num_gates": 0, "spatial_dims": 2, "dropout": 0.1}, False), ({"classes": [2, 0]}, True)],
+)
 def test_torchscript(arguments, folded, tmp_path):
     network, x = network_and_image(**arguments)
     network = fold_batch_norm(network) if folded else network

@@ -36,6 +36,7 @@ def transfer(
     - Heads are given over by the names of structures: those of the same name start with the logits that the weights give,
       new ones with their initialisation. Without names, heads are taken where the number of classes is the same.
     - Weights of the authors' code are converted on the way.
+    - A network that gives some of its classes only (`AttentionUnet(classes=...)`) takes over the heads of all of them.
 
     Args:
         network: to fill.
@@ -47,7 +48,7 @@ def transfer(
         The network.
 
     Raises:
-        UserError: the weights fit no part of the encoder, or number of names and classes differ.
+        UserError: the weights fit no part of the encoder, number of names and classes differ, or `classes` chooses other names.
     """
     where = "weights" if isinstance(weights, Mapping) else str(weights)
     state_dict = dict(weights) if isinstance(weights, Mapping) else read_state_dict(weights)
@@ -61,6 +62,9 @@ def transfer(
         raise UserError(where, "fits no layer of this network", "give network_def the channels that the weights were trained with")
     names = list(labels) if labels is not None else None
     other_names = list(weights_labels) if weights_labels is not None else names
+    if getattr(network, "classes", None) is not None:
+        _check_chosen(network, state_dict, names, other_names, where)
+        names = other_names
     same_heads = names == other_names and all(name in fitting for name in own if name.startswith("heads."))
     heads = {} if same_heads else _heads(network, state_dict, names, other_names, where)
     if not same_heads:
@@ -80,6 +84,22 @@ def gates_only(network: AttentionUnet, only: bool = True) -> AttentionUnet:
     for name, parameter in network.named_parameters():
         parameter.requires_grad_(not only or name.startswith(GATES))
     return network
+
+
+def _check_chosen(
+    network: AttentionUnet, state_dict: Mapping[str, Tensor], names: list[str] | None, other_names: list[str] | None, where: str
+) -> None:
+    """Raise `UserError` where the classes that the network gives are not the labels, by name and in their order."""
+    bias = state_dict.get("heads.final.bias")
+    if bias is None or len(bias) != len(network.heads.final.bias):
+        problem = f"has {0 if bias is None else len(bias)} classes, but network_def chooses from {len(network.heads.final.bias)}"
+        raise UserError(where, problem, "give network_def the out_channels of these weights")
+    if names is None or other_names is None or names == other_names:
+        return
+    chosen = [other_names[number] for number in network.classes or [] if number < len(other_names)]
+    if chosen != names:
+        problem = f"classes {network.classes} of the weights are {', '.join(chosen) or 'nothing'}, but the labels are {', '.join(names)}"
+        raise UserError("network_def", problem, "choose the classes of the labels, in their order")
 
 
 @torch.no_grad()
