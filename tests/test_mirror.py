@@ -15,14 +15,6 @@ WITHOUT = {
 }
 # modules whose tests are still elsewhere or missing
 TO_DO = {
-    "arguments/command_line.py",
-    "arguments/config.py",
-    "arguments/front.py",
-    "arguments/keys.py",
-    "arguments/mistakes.py",
-    "arguments/overlays.py",
-    "arguments/paths.py",
-    "arguments/values.py",
     "data/checks/check_report.py",
     "data/checks/fact_cache.py",
     "data/checks/hounsfield.py",

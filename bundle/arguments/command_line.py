@@ -35,7 +35,9 @@ class CommandLine:
         """The config files, in their order."""
         typed = self.values.get("config_file")
         found = self.arguments.get("config_file") if typed is None else _parsed(typed)
-        return [found] if isinstance(found, str) else [str(item) for item in found or ()]
+        if isinstance(found, (list, tuple)):
+            return [str(item) for item in found]
+        return [] if found is None else [str(found if typed is None else typed)]
 
     def shown(self, key: str) -> str:
         """A key as a person knows it: with its dashes where it was typed."""

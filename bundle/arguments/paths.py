@@ -44,7 +44,7 @@ def take(parser: ConfigParser, line: CommandLine) -> None:
         if key in OPTIONAL and (raw is None or raw in ("None", "null")):
             value = None
         elif key in LISTS and isinstance(parser.config[key], list) and not (typed and os.path.lexists(raw)):
-            value = _several(key, parser, shown)
+            value = _several(key, raw if isinstance(raw, list) else parser.config[key], parser, shown)
         elif isinstance(raw, str) and not _means_something(raw, parser, shown):
             value = expanded(raw, shown)
         else:
@@ -54,10 +54,10 @@ def take(parser: ConfigParser, line: CommandLine) -> None:
         parser.ref_resolver.resolved_content[key] = value
 
 
-def _several(key: str, parser: ConfigParser, shown: str) -> list[str]:
+def _several(key: str, listed: list[Any], parser: ConfigParser, shown: str) -> list[str]:
     """The names of a list, each as a single one would be."""
     names = []
-    for place, raw in enumerate(parser.config[key]):
+    for place, raw in enumerate(listed):
         if isinstance(raw, str) and not _means_something(raw, parser, shown):
             names.append(expanded(raw, shown))
         else:
@@ -135,6 +135,10 @@ def _written(line: CommandLine) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for content in (*(read(file) for file in line.files), line.arguments):
         if isinstance(content, Mapping):
-            found.update({key: content[key] for key in (*NEEDED, *OPTIONAL) if isinstance(content.get(key), str)})
-            found = {key: value for key, value in found.items() if key not in content or isinstance(content[key], str)}
+            found = {key: value for key, value in found.items() if key not in content}
+            found.update({key: content[key] for key in (*NEEDED, *OPTIONAL) if _is_written(key, content.get(key))})
     return found
+
+
+def _is_written(key: str, value: Any) -> bool:
+    return isinstance(value, str) or (key in LISTS and isinstance(value, list))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from itertools import permutations
 from pathlib import Path
@@ -10,13 +9,13 @@ from typing import Any
 
 import pytest
 import torch
+from command_lines import merged
 from monai.bundle import ConfigParser
 from torch.nn.parallel import DistributedDataParallel
 
 import bundle.distributed
 from bundle.arguments import overlays
-from bundle.arguments.command_line import CommandLine
-from bundle.arguments.config import shipped, shipped_names, shipped_path
+from bundle.arguments.config import shipped, shipped_names
 from bundle.arguments.mistakes import users_mistake
 from bundle.errors import UserError
 
@@ -25,13 +24,6 @@ NAMES = [name for name in shipped_names() if "+overlays" in shipped(name)]
 
 def _of(base: str) -> list[str]:
     return [name for name in NAMES if base in shipped(name)["+overlays"][name]]
-
-
-def _merged(repository: Path, *names: str) -> ConfigParser:
-    files = [str(shipped_path(name)) for name in names]
-    parser = ConfigParser(ConfigParser.load_config_files(files))
-    overlays.check(parser, CommandLine({"config_file": json.dumps(files)}))
-    return parser
 
 
 def _targets(parser: ConfigParser, key: str) -> list[str]:
@@ -170,7 +162,7 @@ def test_every_overlay_says_what_it_lies_on() -> None:
         assert known <= {*NAMES, *bases} and known
 
 
-def test_pairs_of_training(repository: Path, one_process: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pairs_of_training(one_process: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("kaiming_normal_", "kaiming_uniform_"):  # no pair depends on the numbers of new weights, which take most of the time
         monkeypatch.setattr(torch.nn.init, name, lambda tensor, *arguments, **more: tensor)
     together = set()
@@ -178,9 +170,9 @@ def test_pairs_of_training(repository: Path, one_process: None, tmp_path: Path, 
     assert set(TRAINING) == set(over_train)
     for first, second in permutations(over_train, 2):
         try:
-            parser = _merged(repository, "train", first, second)
+            parser = merged("train", first, second)
             if (second, first) in together:
-                other = _merged(repository, "train", second, first)
+                other = merged("train", second, first)
                 assert _unordered(parser.config) == _unordered(other.config), f"the order of {first} and {second} matters"
                 together.add((first, second))
                 continue
@@ -199,12 +191,12 @@ def test_pairs_of_training(repository: Path, one_process: None, tmp_path: Path, 
     assert ("loss_dice_bce", "loss_dice_ce") not in together and ("attention_figures", "unet") not in together
 
 
-def test_pairs_of_inference(repository: Path) -> None:
+def test_pairs_of_inference() -> None:
     """Either order, on inference.json: both keep every key that they set, or the pair is refused."""
     together = set()
     for first, second in permutations(_of("inference"), 2):
         try:
-            parser = _merged(repository, "inference", first, second)
+            parser = merged("inference", first, second)
         except UserError:
             continue
         over = shipped(second)["+overlays"][second]
@@ -216,26 +208,6 @@ def test_pairs_of_inference(repository: Path) -> None:
     assert ("inference_openvino", "inference_trt") not in together
     assert {("evaluate", "ct82"), ("evaluate", "without_other_organs"), ("evaluate", "quickstart")} <= together
     assert ("ct82", "evaluate") not in together, "evaluate.json would put its own split back"
-
-
-def test_an_overlay_needs_what_it_lies_on(repository: Path) -> None:
-    with pytest.raises(UserError, match=r"weights_real.json.* Fix: give weights.json before it"):
-        _merged(repository, "train", "weights_real")
-    assert _merged(repository, "train", "weights", "weights_real")["max_epochs"] == 45
-    # what an overlay lies on may be changed by it, and not the other way round
-    assert _merged(repository, "train", "phantom_study", "finetune")["lr_step"] == 100
-    with pytest.raises(UserError, match=r"finetune.json and phantom_study.json: both set max_epochs"):
-        _merged(repository, "train", "finetune", "phantom_study")
-
-
-def test_a_key_that_another_overlay_leaves_without_effect_is_named(repository: Path, tmp_path: Path) -> None:
-    """The schedule of quickstart.json knows no steps."""
-    content = {"+overlays": {"steps": ["train"]}, "lr_step": 7}
-    files = [str(shipped_path(name)) for name in ("train", "quickstart")] + [str(tmp_path / "steps.json")]
-    (tmp_path / "steps.json").write_text(json.dumps(content))
-    parser = ConfigParser(ConfigParser.load_config_files(files))
-    with pytest.raises(UserError, match=r"its key lr_step would have no effect together with quickstart.json"):
-        overlays.check(parser, CommandLine({"config_file": json.dumps(files)}))
 
 
 def _unordered(config: dict) -> dict:

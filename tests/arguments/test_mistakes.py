@@ -1,0 +1,64 @@
+"""Errors as one line with an exit code, or as a traceback where the code is at fault."""
+
+from __future__ import annotations
+
+import errno
+import io
+import logging
+
+import pytest
+import torch
+from ignite.engine import Engine
+
+from bundle.arguments.mistakes import INTERRUPTED, SaidOnce, hook, one_line
+from bundle.errors import UserError
+
+
+def test_disks_extras_and_interrupts_have_a_line() -> None:
+    full = one_line(OSError(errno.ENOSPC, "No space left on device", "/out/a_seg.nii.gz"))
+    assert full is not None and full[1] == 2 and full[0].startswith("error: /out/a_seg.nii.gz: the disk is full")
+    read_only = one_line(OSError(errno.EROFS, "Read-only file system", "/out"))
+    assert read_only is not None and "Read-only file system" in read_only[0] and "--output_dir" in read_only[0]
+    absent = one_line(ModuleNotFoundError("No module named 'onnxscript'", name="onnxscript"))
+    assert absent == ("error: onnxscript: this package is not installed. Fix: pip install -e '.[onnx]'.", 2)
+    assert one_line(KeyboardInterrupt())[1] == INTERRUPTED == 130
+    assert one_line(ZeroDivisionError()) is None and one_line(FileNotFoundError(errno.ENOENT, "gone", "x")) is None
+    wrapped = RuntimeError("Failed to evaluate")
+    wrapped.__cause__ = UserError("a\nb", "wrong\n  twice", "mend")
+    assert one_line(wrapped) == ("error: a b: wrong twice. Fix: mend.", 2)
+
+
+def test_a_full_disk_under_torch_has_a_line() -> None:
+    """torch.save raises RuntimeError for it."""
+    with pytest.raises((RuntimeError, OSError)) as caught, open("/dev/full", "wb") as stream:
+        torch.save({"a": torch.zeros(1 << 20)}, stream)
+    assert one_line(caught.value)[1] == 2
+
+
+def test_the_hook_ends_with_the_code_of_its_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.StringIO()
+    monkeypatch.setattr("sys.stderr", stream)
+    with pytest.raises(SystemExit) as ended:
+        hook(UserError, UserError("key", "is wrong", "mend it"), None)
+    assert ended.value.code == 2 and stream.getvalue() == "error: key: is wrong. Fix: mend it.\n"
+
+
+def test_an_engine_does_not_log_what_the_last_line_says() -> None:
+    seen: list[str] = []
+
+    class Seen(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            seen.append(record.getMessage())
+
+    for error, logged in ((UserError("a.nii.gz", "is damaged"), 0), (ZeroDivisionError("a slip of ours"), 2)):
+
+        def fail(engine: Engine, batch: object, error: Exception = error) -> None:
+            raise error
+
+        engine, handler = Engine(fail), Seen()
+        handler.addFilter(SaidOnce())
+        engine.logger.addHandler(handler)
+        with pytest.raises(type(error)):
+            engine.run([0])
+        engine.logger.removeHandler(handler)
+        assert len(seen) == logged

@@ -1,0 +1,122 @@
+"""What each key may be: type and range, and values in the form that the key needs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import monai.bundle
+import pytest
+from command_lines import INFER, TRAIN, argv, shown
+
+from bundle.arguments.values import Wrong, device, mixed_precision, number, one_of, part, pieces, rising, several, switch, whole
+
+
+@pytest.mark.parametrize(
+    ("words", "key", "said"),
+    [
+        ([*TRAIN, "--max_epochs", "many"], "--max_epochs", "'many'"),
+        ([*TRAIN, "--max_epochs", "-3"], "--max_epochs", "a whole number from 1 up"),
+        ([*TRAIN, "--max_epochs", "None"], "--max_epochs", "None does not fit"),
+        ([*TRAIN, "--max_epochs"], "--max_epochs", "no value after this key"),
+        ([*TRAIN, "--learning_rate", "x"], "--learning_rate", "'x'"),
+        ([*TRAIN, "--learning_rate", "1e999"], "--learning_rate", "a number above 0"),
+        ([*TRAIN, "--patch_size", "5"], "--patch_size", "three whole numbers"),
+        ([*TRAIN, "--unlisted_labels", "what"], "--unlisted_labels", "background, error"),
+        ([*TRAIN, "--fold", "5"], "--fold", "use 0 to 4"),
+        ([*TRAIN, "--labels", "nonsense"], "--labels", "a block such as"),
+        ([*TRAIN, "--labels", "{liver: 1, background: 0}"], "labels", "put 'background' first"),
+        ([*TRAIN, "--amp", "half"], "--amp", "auto, true or false"),
+        ([*TRAIN, "--resume", "yes"], "--resume", "true or false"),
+        ([*INFER, "--precision", "fp8"], "--precision", "auto, fp32, bf16, fp16"),
+        ([*INFER, "--precision", "fp16", "--device", "cpu"], "--precision", "needs a GPU"),
+        ([*INFER, "--overlap", "2"], "--overlap", "a number from 0 below 1"),
+        ([*INFER, "--hu_range", "300,-200"], "--hu_range", "the lower one first"),
+        ([*INFER, "--device", "gpu"], "--device", "cpu, cuda"),
+        ([*INFER, "--device", "cuda:99"], "--device", "give c"),
+        ([*INFER, "--threads", "$1 / 0"], "--threads", "division by zero"),
+    ],
+    ids=shown,
+)
+def test_a_value_that_a_key_cannot_have_is_named_with_what_it_can(typed: Any, words: list[str], key: str, said: str) -> None:
+    line = typed(*words)
+    assert line.startswith(f"{key}: ") and said in line and ("Fix: " in line)
+
+
+def test_switches_given_as_words_are_switches(monkeypatch: pytest.MonkeyPatch, repository: Path) -> None:
+    """fire gives `false` as a word, which would be true."""
+    monkeypatch.chdir(repository)
+    words = ["inference", "--config_file", "configs/inference.json", "--previews", "false", "--overwrite", "TRUE", "--spacing", "3,3,3"]
+    monkeypatch.setattr("sys.argv", argv(*words))
+    workflow = monai.bundle.ConfigWorkflow("configs/inference.json", previews="false", overwrite="TRUE", spacing=(3, 3, 3))
+    workflow.initialize()
+    values = [workflow.parser.get_parsed_content(key) for key in ("previews", "overwrite", "spacing", "probabilities")]
+    assert values == [False, True, [3, 3, 3], False]
+
+
+def test_none_takes_back_what_an_overlay_sets(monkeypatch: pytest.MonkeyPatch, repository: Path) -> None:
+    """MONAI drops keys whose value is None: the overlay's 61 and 21 cases would stay, in a training that says otherwise."""
+    monkeypatch.chdir(repository)
+    configs = ["configs/train.json", "configs/overlays/experiments/ct82.json"]
+    words = ["training", "--config_file", str(configs), "--num_folds", "5", "--train_size", "None", "--test_size", "None"]
+    monkeypatch.setattr("sys.argv", argv(*words))
+    workflow = monai.bundle.ConfigWorkflow(configs, num_folds=5)
+    workflow.initialize()
+    split = workflow.parser.get_parsed_content("split")
+    assert [split[key] for key in ("num_folds", "train_size", "test_size")] == [5, None, None]
+
+
+@pytest.mark.parametrize(
+    ("kind", "good", "bad"),
+    [
+        (whole(1), {3: 3, 1: 1}, [0, -1, 1.0, True, "3", None]),
+        (whole(0, optional=True), {0: 0, None: None}, [-1, "None"]),
+        (whole(), {-5: -5}, [0.5]),
+        (number(above=0), {0.5: 0.5, 3: 3}, [0, -1, math.inf, math.nan, True, "1"]),
+        (number(least=0, below=1), {0: 0, 0.99: 0.99}, [1, -0.1]),
+        (number(least=0, most=1, optional=True), {1: 1, None: None}, [1.01]),
+        (several(whole(1), 3, "three"), {(1, 2, 3): [1, 2, 3]}, [(1, 2), 5, "1,2,3", (1, 2, 0)]),
+        (several(whole(1), None, "some"), {(7,): [7]}, [()]),
+        (one_of("a", "b"), {"a": "a"}, ["c", None]),
+        (switch, {True: True, "false": False, "TRUE": True, "0": False}, ["yes", None, 2, ""]),
+        (mixed_precision, {"auto": "auto", "true": True, False: False}, ["bf16"]),
+        (rising, {(-200, 300): [-200, 300]}, [(300, -200), (1, 1), (1,), 5]),
+        (part, {None: None, "3/8": "3/8"}, ["0/8", "3", 0.375]),
+        (pieces, {None: None, 2: 2, 0.1: 0.1, 3.0: 3.0}, [0, -1, 1.5, True, "2"]),
+        (device, {"cpu": "cpu"}, ["gpu", "cuda:99", 1.5]),
+    ],
+)
+def test_each_kind_takes_what_it_says_and_nothing_else(kind: Callable[[Any], Any], good: dict, bad: list) -> None:
+    for value, expected in good.items():
+        found = kind(value)
+        assert found == expected and type(found) is type(expected)
+    for value in bad:
+        with pytest.raises(Wrong):
+            kind(value)
+
+
+def test_what_would_be_right_is_said_with_its_bounds() -> None:
+    for kind, said in (
+        (number(above=0, below=1), "a number above 0 below 1"),
+        (number(least=0, most=1, optional=True), "a number from 0 up to 1, or None"),
+        (whole(2), "a whole number from 2 up"),
+        (one_of("a", 3), "one of a, 3"),
+    ):
+        with pytest.raises(Wrong) as wrong:
+            kind("x")
+        assert str(wrong.value) == said
+
+
+def test_pieces_may_differ_from_structure_to_structure() -> None:
+    assert pieces({"kidney": 2, "spleen": 0.5}) == {"kidney": 2, "spleen": 0.5}
+    with pytest.raises(Wrong):
+        pieces({"kidney": 2, "spleen": -1})
+
+
+def test_a_value_of_a_mistake_is_shown_in_brief(typed: Any) -> None:
+    line = typed(*TRAIN, "--precision_of_patches", "3", "--patch_size", "x" * 500)
+    assert line.startswith("--precision_of_patches")
+    line = typed(*TRAIN, "--patch_size", "x" * 500)
+    assert len(line) < 200 and "xxx... does not fit this key" in line
