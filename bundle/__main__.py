@@ -12,7 +12,7 @@ from bundle.errors import UserError
 # verb -> ("module:function", what it does in one line)
 VERBS: dict[str, tuple[str, str]] = {
     "run": ("bundle.arguments.front:run", "train or infer: monai.bundle run with this bundle's configs"),
-    "phantom": ("bundle.data.synthetic.phantom:phantom", "write a data set of synthetic abdominal CT with labels"),
+    "phantom": ("bundle.data.synthetic.phantom:write_phantom", "write a data set of synthetic abdominal CT with labels"),
     "phantom-classes": ("bundle.data.synthetic.classes:phantom_classes", "write synthetic CT whose contrast phase or body region is known"),
     "check": ("bundle.data.checks.doctor:check", "check a data set: problems with their fixes, summary, picture"),
     "prepare": ("bundle.data.prepare.run:prepare", "bring a public data set, as downloaded, into the layout that training reads"),

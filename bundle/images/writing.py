@@ -5,7 +5,9 @@ from __future__ import annotations
 import gzip
 import os
 import struct
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
+from pathlib import Path
 
 import numpy as np
 
@@ -30,26 +32,12 @@ def write_nifti(
     forms: Forms | None = None,
     scaled: bool = False,
     table: bytes = b"",
+    aside: Callable[[Path], AbstractContextManager[Path]] = written_aside,
 ) -> None:
-    """Write one compressed NIfTI-1 file aside and move it into place; the arguments are those of `save_nifti`."""
-    with written_aside(path) as aside:
-        save_nifti(aside, volumes, affine, count=count, forms=forms, scaled=scaled, table=table)
-
-
-def save_nifti(
-    path: str | os.PathLike,
-    volumes: np.ndarray | Iterable[np.ndarray],
-    affine: np.ndarray,
-    *,
-    count: int = 1,
-    forms: Forms | None = None,
-    scaled: bool = False,
-    table: bytes = b"",
-) -> None:
-    """Write one compressed NIfTI-1 file; no time stamp or name enters the gzip header.
+    """Write one compressed NIfTI-1 file, whole or not at all; no time stamp or name enters the gzip header.
 
     Args:
-        path: the file, which readers may see before it is whole: `write_nifti` does better where nobody else takes care.
+        path: the file.
         volumes: an array (X, Y, Z), stored with its own type, or `count` of them one after the other, of which only one need be
             in memory at a time.
         affine: (4, 4), voxel indices to mm, RAS+.
@@ -59,13 +47,15 @@ def save_nifti(
             qform cannot shear.
         scaled: the values are multiples of 1/255.
         table: names of the values (`bundle.images.label_names.nifti_table`), an extension of the header that every reader passes over.
+        aside: gives the path to write to, and moves it into place; `bundle.files.Staged.written` where several files take their places
+            together.
     """
     volumes = iter([volumes] if isinstance(volumes, np.ndarray) else volumes)
     volume = next(volumes)
     header = _header(volume, np.asarray(affine, dtype=np.float64), count, forms, scaled)
     extension = _extension(table)
     header["vox_offset"] = 348 + len(extension)
-    with open(path, "wb") as raw, gzip.GzipFile("", "wb", COMPRESSION, raw, mtime=0) as file:
+    with aside(Path(path)) as hidden, open(hidden, "wb") as raw, gzip.GzipFile("", "wb", COMPRESSION, raw, mtime=0) as file:
         file.write(header.binaryblock + extension)
         while volume is not None:
             for slab in np.array_split(volume.T, max(1, volume.shape[2] // SLICES)):

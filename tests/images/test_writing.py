@@ -13,7 +13,6 @@ from awkward import AFFINE, SHAPE, body
 
 from bundle.images import read_scan, write_nifti
 from bundle.images.forms import Forms
-from bundle.images.writing import save_nifti
 
 
 def corners_in_itk(path: Path) -> np.ndarray:
@@ -90,8 +89,8 @@ def test_without_forms_both_are_the_affine_and_no_quaternion_shears(tmp_path: Pa
 
 def test_several_volumes_one_at_a_time_and_the_same_bytes_each_time(tmp_path: Path):
     parts = [np.full(SHAPE, value, dtype=np.uint8) for value in (0, 51, 255)]
-    save_nifti(tmp_path / "a.nii.gz", (part for part in parts), AFFINE, count=3, scaled=True)
-    save_nifti(tmp_path / "b.nii.gz", parts, AFFINE, count=3, scaled=True)
+    write_nifti(tmp_path / "a.nii.gz", (part for part in parts), AFFINE, count=3, scaled=True)
+    write_nifti(tmp_path / "b.nii.gz", parts, AFFINE, count=3, scaled=True)
     image = nibabel.load(tmp_path / "a.nii.gz")
     assert image.shape == (*SHAPE, 3) and np.allclose(image.get_fdata()[0, 0, 0], [0, 0.2, 1])
     assert (tmp_path / "a.nii.gz").read_bytes() == (tmp_path / "b.nii.gz").read_bytes()

@@ -9,13 +9,7 @@ from bundle.data.synthetic.physique import Physique
 
 def paint_abdomen(canvas: Canvas, body: Physique, *, arms: bool = False) -> None:
     """Paint a whole abdomen into `canvas.tissues`; later structures push earlier ones aside where they may."""
-    cavity = trunk.paint_trunk(canvas, body)
-    abdomen = trunk.paint_lungs_and_heart(canvas, body, cavity)
-    trunk.paint_back(canvas, body)
-    trunk.paint_ribs(canvas, body)
-    trunk.paint_pelvis(canvas, body)
-    if arms:
-        trunk.paint_arms(canvas, body)
+    abdomen = trunk.paint_frame(canvas, body, arms=arms)
     organs.paint_liver(canvas, body, abdomen)
     gut.paint_stomach(canvas, body, abdomen)
     gut.paint_small_bowel(canvas, body, abdomen)

@@ -22,7 +22,6 @@ LABELS = {"0": "background", "1": "pancreas", "2": "spleen", "3": "kidney"}
 
 def write_phantom(
     out: str | os.PathLike,
-    *,
     cases: int = 20,
     seed: int = 0,
     unlabelled: int = 0,
@@ -31,20 +30,21 @@ def write_phantom(
     max_voxels: float = 8e6,
     progress: bool = True,
 ) -> Path:
-    """Write a data set of synthetic abdominal CT: `imagesTr/`, `labelsTr/`, `imagesTs/`, `dataset.json`.
+    """Write a data set of synthetic abdominal CT to the folder OUT: `python -m bundle phantom OUT --cases 20 --seed 0`.
 
-    The same seed gives the same bytes on one machine, whatever the number of processes. Existing cases are
-    kept, so an interrupted run resumes with the same command; a case is written whole or not at all.
+    It is in the layout of the Medical Segmentation Decathlon: `imagesTr/`, `labelsTr/`, `imagesTs/`, `dataset.json`. The same seed
+    gives the same bytes on one machine, whatever the number of processes. Existing cases are kept, so an interrupted run resumes
+    with the same command; a case is written whole or not at all.
 
     Args:
         out: folder of the data set; made if needed.
-        cases: scans with labels.
+        cases: scans with labels, in `imagesTr/` and `labelsTr/`.
         seed: whole number from 0; scan i of seed s is the same scan in every data set of that seed.
         unlabelled: scans without labels, in `imagesTs/`.
-        jobs: processes; None takes one per core.
+        jobs: processes; one per core by default.
         overwrite: write again what is there already; scans of another seed are removed first.
         max_voxels: upper bound of one image's size; finer scans get thicker slices or coarser voxels.
-        progress: show a bar on standard error.
+        progress: show a bar on standard error, and say at the end what there is.
 
     Returns:
         The folder.
@@ -55,39 +55,16 @@ def write_phantom(
     for name, value in (("cases", cases), ("seed", seed), ("unlabelled", unlabelled)):
         if isinstance(value, bool) or not isinstance(value, int) or value < 0:
             raise UserError(f"--{name}", f"{value!r} is not a whole number from 0", f"for example --{name} 20")
-    folder = Path(out)
+    folder, max_voxels = Path(out), float(max_voxels)
     own = {"seed": seed, "version": VERSION, "max_voxels": max_voxels}
     claim(folder, "phantom", own, parts=PARTS, overwrite=overwrite)
     _describe(folder, cases, unlabelled, own)
     wanted = [(i, True) for i in range(cases)] + [(i, False) for i in range(unlabelled)]
     todo = [case for case in wanted if overwrite or not all(path.exists() for path in _paths(folder, *case))]
     run_parallel(partial(_write_case, folder, seed, max_voxels), todo, jobs=jobs, title="phantom", progress=progress)
+    if progress:
+        print(f"{cases} scans with labels and {unlabelled} without in {folder}")
     return folder
-
-
-def phantom(
-    out: str,
-    cases: int = 20,
-    seed: int = 0,
-    unlabelled: int = 0,
-    jobs: int | None = None,
-    overwrite: bool = False,
-    max_voxels: float = 8e6,
-) -> None:
-    """Write a data set of synthetic abdominal CT to the folder OUT: `python -m bundle phantom OUT --cases 20 --seed 0`.
-
-    Args:
-        out: folder of the data set.
-        cases: scans with labels (imagesTr, labelsTr).
-        seed: the same seed gives the same bytes.
-        unlabelled: scans without labels (imagesTs).
-        jobs: processes; one per core by default.
-        overwrite: write again what is there already; scans of another seed are removed first.
-        max_voxels: upper bound of one image's size; coarser scans for studies on small machines.
-    """
-    settings = {"jobs": jobs, "overwrite": overwrite, "max_voxels": float(max_voxels)}
-    folder = write_phantom(out, cases=cases, seed=seed, unlabelled=unlabelled, **settings)
-    print(f"{cases} scans with labels and {unlabelled} without in {folder}")
 
 
 def _paths(folder: Path, index: int, labelled: bool) -> list[Path]:

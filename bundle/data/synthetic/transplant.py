@@ -69,13 +69,7 @@ def paint_transplant(canvas: Canvas, body: Physique, donor: Donor, origin: np.nd
         arms: paint the arms too.
     """
     shapes = _place_organs(canvas, donor, origin)
-    cavity = trunk.paint_trunk(canvas, body)
-    abdomen = trunk.paint_lungs_and_heart(canvas, body, cavity, _dome_over(canvas, shapes, body))
-    trunk.paint_back(canvas, body)
-    trunk.paint_ribs(canvas, body)
-    trunk.paint_pelvis(canvas, body)
-    if arms:
-        trunk.paint_arms(canvas, body)
+    abdomen = trunk.paint_frame(canvas, body, _dome_over(canvas, shapes, body), arms=arms)
     gut.paint_small_bowel(canvas, body, abdomen)
     gut.paint_colon(canvas, body, abdomen)
     gut.paint_mesentery(canvas, body)

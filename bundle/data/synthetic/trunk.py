@@ -14,6 +14,27 @@ from bundle.data.synthetic.tissues import Tissue
 _VERTEBRA_MM = 34.0  # height of a vertebra with its disc
 
 
+def paint_frame(canvas: Canvas, body: Physique, dome: np.ndarray | None = None, *, arms: bool = False) -> np.ndarray:
+    """Paint all that organs lie in: wall, lungs and heart, back, ribs, pelvis and, on request, arms.
+
+    Args:
+        canvas: what is painted on.
+        body: the patient's build.
+        dome: body z of the diaphragm, any shape that broadcasts to the grid; None draws two domes.
+        arms: paint the arms too.
+
+    Returns:
+        (X, Y, Z) bool: the abdomen, where organs belong.
+    """
+    abdomen = paint_lungs_and_heart(canvas, body, paint_trunk(canvas, body), dome)
+    paint_back(canvas, body)
+    paint_ribs(canvas, body)
+    paint_pelvis(canvas, body)
+    if arms:
+        paint_arms(canvas, body)
+    return abdomen
+
+
 def paint_trunk(canvas: Canvas, body: Physique) -> np.ndarray:
     """Paint skin, fat and the muscular wall.
 

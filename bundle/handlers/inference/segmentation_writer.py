@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from bundle.errors import UserError
 from bundle.files import write_text
 from bundle.images import label_names
 from bundle.images.forms import Forms
-from bundle.images.writing import save_nifti
+from bundle.images.writing import write_nifti
 from bundle.results import outputs
 from bundle.structures import describe
 from bundle.transforms.restore_labels import restore_bytes
@@ -76,34 +76,19 @@ class SegmentationWriter(CaseHandler):
         image = case.data["image"]
         for level, maps in case.attention.items():
             volumes = (restore_bytes(one, image) for one in maps)
-            name = outputs.attention_level(case.name, level)
-            self._write(case, name, volumes, image.meta["original_affine"], count=len(maps), forms=_forms(image), scaled=True)
+            path, affine = self.output_dir / outputs.attention_level(case.name, level), np.asarray(image.meta["original_affine"])
+            write_nifti(path, volumes, affine, count=len(maps), forms=_forms(image), scaled=True, aside=case.staged.written)
         if "probabilities" in case.extra:
-            volumes = case.extra["probabilities"]
-            self._write(case, outputs.probabilities(case.name), volumes, image.affine, count=len(volumes), scaled=True)
-        labels, name = case.label_map(), outputs.label_map(case.name, self.format)
-        values = np.asarray(labels.as_tensor()[0])
+            volumes, path = case.extra["probabilities"], self.output_dir / outputs.probabilities(case.name)
+            write_nifti(path, volumes, np.asarray(image.affine), count=len(volumes), scaled=True, aside=case.staged.written)
+        labels, path = case.label_map(), self.output_dir / outputs.label_map(case.name, self.format)
+        values, affine = np.asarray(labels.as_tensor()[0]), np.asarray(labels.affine, dtype=np.float64)
         if self.format == "seg.nrrd":
-            with case.staged.written(self.output_dir / name) as aside:
-                label_names.save_seg_nrrd(aside, values, np.asarray(labels.affine, dtype=np.float64), self.structures)
+            with case.staged.written(path) as aside:
+                label_names.save_seg_nrrd(aside, values, affine, self.structures)
         else:
             table = label_names.nifti_table(self.structures) if self.structures else b""
-            self._write(case, name, [values], labels.affine, forms=_forms(image), table=table)
-
-    def _write(
-        self,
-        case: Case,
-        name: str,
-        volumes: Iterable[np.ndarray],
-        affine: np.ndarray,
-        *,
-        count: int = 1,
-        forms: Forms | None = None,
-        scaled: bool = False,
-        table: bytes = b"",
-    ) -> None:
-        with case.staged.written(self.output_dir / name) as aside:
-            save_nifti(aside, volumes, np.asarray(affine, dtype=np.float64), count=count, forms=forms, scaled=scaled, table=table)
+            write_nifti(path, values, affine, forms=_forms(image), table=table, aside=case.staged.written)
 
 
 def _forms(image: MetaTensor) -> Forms | None:
