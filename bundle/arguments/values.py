@@ -151,6 +151,17 @@ def pieces(value: Any) -> Any:
     return value
 
 
+def class_names(value: Any) -> Any:
+    """Names of two classes or more, each once; None where the data or the weights name them."""
+    if value is None:
+        return None
+    names = [str(name) for name in value] if isinstance(value, (list, tuple)) else []
+    plain = all(isinstance(name, (str, int)) and not isinstance(name, bool) for name in value) if names else False
+    if len(names) < 2 or len(set(names)) < len(names) or not plain:
+        raise Wrong("two names or more, each once, such as \"['none','portal']\"; or None")
+    return names
+
+
 THREE_SIZES = several(whole(1), 3, "three whole numbers from 1 up, such as 160,160,96")
 COUNT, SHARE, POSITIVE = whole(1), number(least=0, most=1), number(above=0)
 
@@ -195,6 +206,11 @@ KINDS: dict[str, Kind] = {
     "lambda_dice": number(least=0),
     "lambda_ce": number(least=0),
     "lambda_bce": number(least=0),
+    # classifiers
+    "classes": class_names,
+    "spatial_dims": one_of(2, 3),
+    "aggregation": one_of("concat", "mean", "deep_supervision", "fine_tuned"),
+    "balanced": switch,
     # inference
     "part": part,
     "roi_size": THREE_SIZES,

@@ -1,6 +1,7 @@
 """What an engine writes while it runs: tables, previews, progress, checkpoints; and what makes a run repeatable."""
 
 from bundle.handlers.training.checkpoint import CheckpointSaver
+from bundle.handlers.training.confusion_table import ConfusionTable
 from bundle.handlers.training.epoch_seed import EpochSeed
 from bundle.handlers.training.epoch_table import EpochTable, dice_names
 from bundle.handlers.training.finite import FiniteNumbers
@@ -14,6 +15,7 @@ from bundle.handlers.training.validation import ValidationHandler
 
 __all__ = [
     "CheckpointSaver",
+    "ConfusionTable",
     "EpochSeed",
     "EpochTable",
     "FiniteNumbers",

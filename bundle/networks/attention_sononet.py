@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -98,7 +99,9 @@ class AttentionSononet(nn.Module):
     ) -> None:
         super().__init__()
         _check(spatial_dims, in_channels, num_classes, channels, convolutions, aggregation, normalisation)
-        self.aggregation = aggregation
+        self.spatial_dims, self.in_channels, self.num_classes = spatial_dims, in_channels, num_classes
+        self.channels, self.convolutions = tuple(channels), tuple(convolutions)
+        self.aggregation, self.normalisation = aggregation, normalisation
         widths = [*channels, channels[-1]]
         self.levels = nn.ModuleList(
             nn.Sequential(*(ConvNormAct(spatial_dims, before if not i else after, after) for i in range(count)))
@@ -127,6 +130,12 @@ class AttentionSononet(nn.Module):
         """Output as of `forward`, and the coefficients (B, 1, *grid of the level) of levels 3 and 4: weak localisation."""
         pooled, maps = self._pooled(x)
         return self._aggregate(pooled), maps
+
+    def arguments(self) -> dict[str, Any]:
+        """What it was made with, as plain values: `AttentionSononet(**arguments)` is of the same kind."""
+        names = ("spatial_dims", "in_channels", "num_classes", "channels", "convolutions", "aggregation", "normalisation")
+        found = {name: getattr(self, name) for name in names}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in found.items()}
 
     def _pooled(self, x: Tensor) -> tuple[list[Tensor], dict[int, Tensor]]:
         features: list[Tensor] = []

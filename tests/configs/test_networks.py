@@ -99,7 +99,7 @@ def test_every_overlay_of_a_network_is_here(repository: Path) -> None:
     """Overlays below configs/overlays/ that set network_def, and those of training that use more memory."""
     files = (repository / "configs" / "overlays").rglob("*.json")
     found = {file.stem for file in files if any(key.startswith("network_def") for key in json.loads(file.read_text()))}
-    assert found - {"unet", "unet_6m", "unet_10m", "phantom_study", "quickstart", "deep_supervision"} <= set(SMALL)
+    assert found - {"unet", "unet_6m", "unet_10m", "phantom_study", "quickstart", "deep_supervision", "classify"} <= set(SMALL)
 
 
 def test_folded_networks_of_monai_are_plain_copies() -> None:

@@ -62,6 +62,9 @@ def _starts_from_the_shipped_weights(parser: ConfigParser) -> bool:
 TRAINING: dict[str, Callable[[ConfigParser], Any]] = {
     "attention_everywhere": lambda p: _plain(p).has_encoder_gates and _plain(p).has_decoder_gates and _plain(p).encoder_maps,
     "attention_figures": lambda p: "AttentionFigures" in _targets(p, "train#handlers"),
+    "classify": lambda p: (
+        _network("AttentionSononet")(p) and type(p.get_parsed_content("train#dataloader").sampler).__name__ == "WeightedRandomSampler"
+    ),
     "ct82": lambda p: len(p.get_parsed_content("labels")) == 2 and p.get_parsed_content("split")["train_size"] == 61,
     "dense_blocks": lambda p: type(_plain(p).centre).__name__ == "DenseConvs",
     "dense_vnet": lambda p: _network("DenseVNet")(p) and type(p.get_parsed_content("loss")).__name__ == "DiceCELoss",
@@ -147,6 +150,8 @@ def _tiny(parser: ConfigParser, cases: list[dict], folder: Path) -> None:
         parser[section]["dataset"]["data"] = cases
     if "wandb" in parser.config:
         parser["wandb"] = None  # it would ask for an account
+    if "names" in parser.config:
+        parser["names"] = ["a", "b"]  # there is no list to read them in
     network = parser["network_def"]
     network |= SMALL.get(network["_target_"].split(".")[-1], {})
     parser.config |= {"device": "cpu", "output_dir": str(folder), "ckpt_dir": str(folder), "cache_dir": str(folder)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,17 +32,24 @@ class EpochTable:
         labels: the `labels` block.
         optimizer: its first group's learning rate is written.
         evaluators: prefix to engine whose metrics are `<prefix>_loss`, `<prefix>_dice` and `<prefix>_dice_<structure>`.
+        measures: other metrics in the place of these, named without the prefix, such as `loss`, `accuracy`; `labels` is then not needed.
     """
 
     def __init__(
-        self, path: str, labels: label_block.Labels, optimizer: Any = None, evaluators: Mapping[str, Engine] | None = None
+        self,
+        path: str,
+        labels: label_block.Labels | None = None,
+        optimizer: Any = None,
+        evaluators: Mapping[str, Engine] | None = None,
+        measures: Sequence[str] | None = None,
     ) -> None:
         self.path, self.optimizer = Path(path), optimizer
         # an evaluator without cases, as the test engine has by default, gets no columns
         self.evaluators = {prefix: engine for prefix, engine in (evaluators or {}).items() if engine.state.epoch_length != 0}
         self.columns = ["epoch", "train_loss"]
         for prefix in self.evaluators:
-            self.columns += [f"{prefix}_loss", f"{prefix}_dice", *dice_names(labels, prefix)]
+            found = ["loss", "dice", *(name.removeprefix("_") for name in dice_names(labels or {}, ""))] if measures is None else measures
+            self.columns += [f"{prefix}_{name}" for name in found]
         self.columns += ["learning_rate", "train_seconds", *(f"{prefix}_seconds" for prefix in self.evaluators), "seconds"]
         self._loss_of = from_engine(["loss"], first=True)
         self._losses: list[float] = []

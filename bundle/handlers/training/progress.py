@@ -27,6 +27,8 @@ class Progress:
         stream: where to write; None is standard error.
         output_dir: folder of the training's tables and pictures, named at the end.
         weights: the file of the best weights, named at the end.
+        measure: what the evaluators measure, as people call it: the metrics are `<prefix>_<measure>` in lower case with `_`, and
+            `<prefix>_<part>_<name>`, where the part is the last word of the measure.
     """
 
     def __init__(
@@ -35,7 +37,9 @@ class Progress:
         stream: Any = None,
         output_dir: str | os.PathLike | None = None,
         weights: str | os.PathLike | None = None,
+        measure: str = "Dice",
     ) -> None:
+        self.measure = measure
         self.evaluators, self.stream, self.output_dir, self.weights = dict(evaluators or {}), stream, output_dir, weights
         self._loss_of = from_engine(["loss"], first=True)
         self._bar: tqdm | None = None
@@ -78,7 +82,7 @@ class Progress:
             return
         loss = math.fsum(self._losses) / max(len(self._losses), 1)
         parts = [f"epoch {engine.state.epoch}/{engine.state.max_epochs}", f"loss {loss:.3f}"]
-        parts += [_dice(prefix, evaluator.state.metrics) for prefix, evaluator in validated.items()]
+        parts += [_measured(prefix, self.measure, evaluator.state.metrics) for prefix, evaluator in validated.items()]
         done = engine.state.epoch - self._begun_at
         left = (time.perf_counter() - self._started) / max(done, 1) * (engine.state.max_epochs - engine.state.epoch)
         parts.append(f"{duration(left)} left" if left > 0 else "done")
@@ -95,12 +99,16 @@ class Progress:
         )
         best = getattr(self.evaluators.get("val"), "state", None)
         epoch = getattr(best, "best_metric_epoch", -1)
-        said = f"best validation Dice {best.best_metric:.3f}, in epoch {epoch}" if best is not None and epoch != -1 else "not validated"
+        said = (
+            f"best validation {self.measure} {best.best_metric:.3f}, in epoch {epoch}"
+            if best is not None and epoch != -1
+            else "not validated"
+        )
         lines += [f"weights: {self.weights} ({said})"] if self.weights and Path(self.weights).is_file() else []
         if self.output_dir:
             folder = Path(self.output_dir)
             parts = {
-                "training.csv": "Dice, loss and learning rate of every epoch",
+                "training.csv": f"{self.measure}, loss and learning rate of every epoch",
                 "previews": "pictures of validation cases",
                 "last.pt": "state of the last epoch, for --resume True",
             }
@@ -124,11 +132,11 @@ def duration(seconds: float) -> str:
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
-def _dice(prefix: str, metrics: Mapping[str, Any]) -> str:
-    mean = metrics.get(f"{prefix}_dice")
+def _measured(prefix: str, measure: str, metrics: Mapping[str, Any]) -> str:
+    mean = metrics.get(f"{prefix}_{measure.lower().replace(' ', '_')}")
     if not isinstance(mean, float):
         return ""
-    start = f"{prefix}_dice_"
-    structures = {name.removeprefix(start): value for name, value in metrics.items() if name.startswith(start)}
-    each = [f"{name} {value:.2f}" for name, value in structures.items() if isinstance(value, float)]
-    return f"{prefix} Dice {mean:.3f} ({', '.join(each)})"
+    start = f"{prefix}_{measure.lower().split()[-1]}_"
+    each = {name.removeprefix(start): value for name, value in metrics.items() if name.startswith(start)}
+    shown = [f"{name} {value:.2f}" for name, value in each.items() if isinstance(value, float)]
+    return f"{prefix} {measure} {mean:.3f} ({', '.join(shown)})"

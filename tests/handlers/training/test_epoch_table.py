@@ -119,3 +119,15 @@ def test_no_table_yet(tmp_path):
 def test_empty_table(tmp_path, text):
     (tmp_path / "t.csv").write_text(text)
     assert read_table(tmp_path / "t.csv") == []
+
+
+def test_measures_of_another_task(tmp_path):
+    val, trainer = evaluator(), Engine(lambda engine, batch: [{"loss": batch}])
+    table = EpochTable(tmp_path / "t.csv", evaluators={"val": val}, measures=["loss", "macro_f1", "f1_portal"])
+    table.start(trainer)
+    trainer.state.epoch = val.state.epoch = 1
+    val.state.metrics = {"val_loss": 0.5, "val_macro_f1": 0.75, "val_f1_portal": 1.0, "val_f1_none": 0.5}
+    table.write(trainer)
+    (row,) = read_table(tmp_path / "t.csv")
+    assert list(row)[:5] == ["epoch", "train_loss", "val_loss", "val_macro_f1", "val_f1_portal"]
+    assert row["val_macro_f1"] == "0.75" and "val_f1_none" not in row and "val_dice" not in row

@@ -64,3 +64,12 @@ def test_the_end_names_what_was_written_and_where(tmp_path):
 @pytest.mark.parametrize(("seconds", "words"), [(45, "45 s"), (89.4, "89 s"), (150, "2 min"), (720, "12 min"), (12000, "3 h 20 min")])
 def test_durations(seconds, words):
     assert duration(seconds) == words
+
+
+def test_another_measure():
+    stream, val = io.StringIO(), Engine(lambda engine, batch: None)
+    val.state = State(epoch=1, metrics={"val_macro_f1": 0.75, "val_f1_none": 0.5, "val_f1_portal": 1.0, "val_loss": 3.0})
+    trainer = Engine(lambda engine, batch: [{"loss": batch}])
+    Progress({"val": val}, stream, measure="macro F1").attach(trainer)
+    trainer.run([0.5], max_epochs=1)
+    assert "val macro F1 0.750 (none 0.50, portal 1.00)" in stream.getvalue()

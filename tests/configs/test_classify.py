@@ -1,0 +1,98 @@
+"""Classifiers by overlays: one epoch in 2-D and 3-D, each aggregation, tables, the best weights, and a folder to a CSV."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from monai.bundle import create_workflow
+
+from bundle.arguments.config import shipped_path
+from bundle.arguments.mistakes import users_mistake
+from bundle.handlers.training.epoch_table import read_table
+from bundle.networks.weights.classifier import read_classifier
+from bundle.tables import read_csv
+
+CLASSES = ("dark", "bright")
+TINY = {"patch_size": [16, 16, 16], "spacing": [2.0, 2.0, 2.0], "network_def#channels": [2, 4, 4, 4], "amp": False, "num_workers": 0}
+
+
+def write_set(folder: Path, count: int = 2, shape: tuple[int, int, int] = (20, 20, 20)) -> Path:
+    """A set whose classes differ in the HU of a cube, `count` cases of each in each section; one more dark one for training."""
+    (folder / "images").mkdir(parents=True)
+    content: dict[str, Any] = {"classes": list(CLASSES)}
+    for number, section in enumerate(("training", "validation", "test")):
+        content[section] = []
+        for label, name in enumerate(CLASSES):
+            for case in range(count + (section == "training" and label == 0)):
+                image = np.random.default_rng([number, label, case]).normal(0, 10, shape)
+                image[5:15, 5:15, 5:15] += 100 * label
+                path = f"images/{section}_{name}_{case}.nii.gz"
+                nib.save(nib.Nifti1Image(image.astype(np.float32), np.diag([-2.0, -2, 2, 1])), folder / path)
+                content[section].append({"image": path, "class": name})
+    (folder / "dataset.json").write_text(json.dumps(content))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def cases(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_set(tmp_path_factory.mktemp("classes") / "data")
+
+
+def train(cases: Path, out: Path, **keys: Any) -> Path:
+    """Weights of a training of one epoch."""
+    folders = {"dataset_dir": str(cases), "output_dir": str(out), "cache_dir": str(cases.parent / "cache")}
+    files = [str(shipped_path(name)) for name in ("train", "classify")]
+    workflow = create_workflow(
+        config_file=files, workflow_type="train", logging_file=False, **{**folders, **TINY, "max_epochs": 1, "device": "cpu", **keys}
+    )
+    workflow.run()
+    workflow.finalize()
+    return out / "models" / "model.pt"
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_one_epoch_writes_tables_and_the_best_weights(dims: int, cases: Path, tmp_path: Path) -> None:
+    weights = train(cases, tmp_path / "run", spatial_dims=dims, with_test=True, max_epochs=2)
+    rows = read_table(tmp_path / "run" / "training.csv")
+    assert list(rows[0])[:7] == ["epoch", "train_loss", "val_loss", "val_accuracy", "val_macro_f1", "val_f1_dark", "val_f1_bright"]
+    confusion = list(read_csv(tmp_path / "run" / "confusion_val.csv"))
+    for row in rows:
+        counts = {one["class"]: [int(one[name]) for name in CLASSES] for one in confusion if one["epoch"] == row["epoch"]}
+        right = counts["dark"][0] + counts["bright"][1]
+        assert sum(map(sum, counts.values())) == 4 and float(row["val_accuracy"]) == pytest.approx(right / 4)
+        # F1 = 2 tp / (2 tp + fp + fn)
+        wrong = 4 - right
+        f1 = [2 * counts[name][label] / max(2 * counts[name][label] + wrong, 1) for label, name in enumerate(CLASSES)]
+        assert float(row["val_macro_f1"]) == pytest.approx(sum(f1) / 2, abs=1e-5)
+    assert len(list(read_csv(tmp_path / "run" / "confusion_test.csv"))) == 4 and "test_macro_f1" in rows[0]
+    network, learnt = read_classifier(weights)
+    assert learnt["classes"] == list(CLASSES) and learnt["spatial_dims"] == dims and network.spatial_dims == dims
+
+
+@pytest.mark.parametrize("aggregation", ["concat", "deep_supervision", "fine_tuned"])
+def test_other_aggregations(aggregation: str, cases: Path, tmp_path: Path) -> None:
+    assert read_classifier(train(cases, tmp_path, spatial_dims=2, aggregation=aggregation))[0].aggregation == aggregation
+
+
+def test_an_aggregation_is_fine_tuned_from_another(cases: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    first = train(cases, tmp_path / "mean", spatial_dims=2)
+    capsys.readouterr()
+    train(cases, tmp_path / "tuned", spatial_dims=2, aggregation="fine_tuned", start_from=str(first), learning_rate=1e-12)
+    assert "tensors taken over" in capsys.readouterr().out
+    before, after = (read_classifier(path)[0].levels[0][0].conv.weight for path in (first, tmp_path / "tuned" / "models" / "model.pt"))
+    assert torch.allclose(before, after, atol=1e-6)
+
+
+def test_mistakes_are_one_line(cases: Path, tmp_path: Path) -> None:
+    with pytest.raises(Exception) as caught:
+        train(cases, tmp_path, classes=["dark", "grey"])
+    assert "the class bright is none of dark, grey" in str(users_mistake(caught.value))
+    with pytest.raises(Exception) as caught:
+        train(cases, tmp_path, classes=["dark"])
+    assert "give two names or more" in str(users_mistake(caught.value))
