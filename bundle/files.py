@@ -49,7 +49,7 @@ def written_aside(path: str | os.PathLike, *, alone: bool = False) -> Iterator[P
 def aside_path(path: str | os.PathLike) -> Path:
     """A hidden path next to `path` that says which process on which machine writes it; it fits wherever `path` fits."""
     path = Path(path)
-    owner = f".{place()}.{os.getpid()}{ASIDE}"
+    owner = f".{process()}{ASIDE}"
     name = path.name
     if len(os.fsencode(name)) + len(owner) + 1 > NAME_MAX:
         name = hashlib.sha256(os.fsencode(name)).hexdigest()[:16]
@@ -173,6 +173,11 @@ def place() -> str:
     except OSError:
         namespace = ""
     return hashlib.sha256(f"{socket.gethostname()}\n{namespace}".encode()).hexdigest()[:8]
+
+
+def process() -> str:
+    """This process, among those of all machines: its place and its number."""
+    return f"{place()}.{os.getpid()}"
 
 
 @contextmanager

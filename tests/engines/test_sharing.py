@@ -141,8 +141,8 @@ def test_of_several_processes_the_first_writes_the_tables_and_has_the_exit_code(
     first = shared(data, out, None)
     # as if both had begun at once
     first.case_handlers[0].started = ""
-    monkeypatch.setattr("bundle.handlers.inference.run_record._process", lambda: "another")
-    monkeypatch.setattr("bundle.handlers.inference.run_record._now", lambda: "1999")
+    monkeypatch.setattr("bundle.files.process", lambda: "another")
+    monkeypatch.setattr("bundle.handlers.inference.case_entry.now", lambda: "1999")
     assert [case.name for case in first.run() if not case.skipped] == []
     assert (out / "cases.csv").is_file() and (out / "index.html").is_file()
     assert "1 case failed in the other processes" in capsys.readouterr().err

@@ -12,20 +12,20 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import bundle
 from bundle import files
 from bundle.engines.case import Case
 from bundle.engines.case_handler import CaseHandler
 from bundle.engines.evaluator import ScanEvaluator
 from bundle.engines.sharing import Share
-from bundle.errors import UserError, reason
+from bundle.errors import UserError
+from bundle.handlers.inference import case_entry
 from bundle.handlers.inference.case_names import named_apart
-from bundle.handlers.inference.finished import Wanted, architecture
-from bundle.handlers.inference.run_tables import RunTables, failed_rows, rows_by_case
+from bundle.handlers.inference.finished import Wanted, architecture, bytes_digest, weights_digest
+from bundle.handlers.inference.run_tables import RunTables, rows_by_case
 from bundle.results import identity, outputs
 from bundle.results.claims import Claims
 from bundle.results.parts import whole_run
-from bundle.results.records import Entry, Records, is_past, own_files
+from bundle.results.records import Entry, Records, is_past
 
 logger = logging.getLogger("bundle.inference")
 
@@ -33,7 +33,6 @@ logger = logging.getLogger("bundle.inference")
 WAIT, POLL = 600.0, 1.0
 # seconds to wait, at the end, for another process that is writing the tables
 LOCKED = 600.0
-NOT_KEPT = ("kept", "error", "case", "source", "status")
 
 
 class RunRecord(CaseHandler):
@@ -68,7 +67,7 @@ class RunRecord(CaseHandler):
         self.share = share or Share(output_dir, "1/1")
         self.folder = Path(output_dir).expanduser()
         self.weights, self.overwrite = weights, overwrite
-        digests = {"weights": weights_digest(weights), "reference_ranges": _digest(reference_ranges)}
+        digests = {"weights": weights_digest(weights), "reference_ranges": bytes_digest(reference_ranges)}
         asked = sorted(name for name, on in (options or {}).items() if on)
         self.wanted = Wanted(self.folder, {**(settings or {}), **digests}, asked, format)
         self.records = Records(self.folder)
@@ -109,7 +108,7 @@ class RunRecord(CaseHandler):
         self.wanted.settings["network"] = architecture(evaluator.network)
         # a handler such as MONAI's CheckpointLoader may have put others in the place of those of the file
         self.wanted.settings["weights"] = evaluator.loaded_weights() or self.wanted.settings["weights"]
-        self.started = _now()
+        self.started = case_entry.now()
         self.items = [str(item["case"]) for item in items]
         self.hidden -= set(self.items)
         again: Counter[str] = Counter()
@@ -176,11 +175,12 @@ class RunRecord(CaseHandler):
         try:
             if not case.skipped:
                 before = self.records.get(case.name)
-                entry = self._failed(case, before) if case.error is not None else self._entry(case)
+                failed = case.error is not None
+                entry = case_entry.failed(case, self.wanted, before) if failed else case_entry.written(case, self.wanted)
                 self.records.save(entry)
                 self.mine[case.name] = entry
-                if case.error is None and before is not None:
-                    self._clear(before, entry)
+                if not failed and before is not None:
+                    case_entry.clear(self.folder, before, entry)
         finally:
             self.claims.give_back(case.name)
         if not case.skipped and self.share.keeps_tables and self.tables.note():
@@ -224,7 +224,7 @@ class RunRecord(CaseHandler):
     def _done_meanwhile(self, item: dict[str, Any]) -> bool:
         """Whether another process has finished the case since this run began."""
         entry = self.records.reread(str(item["case"]))
-        if entry is None or entry.get("ended", "") < self.started or entry.get("process") == _process():
+        if entry is None or entry.get("ended", "") < self.started or entry.get("process") == files.process():
             return False
         if entry["status"] == "failed" and self.share.size > 1:
             # a scan that one process of a run could not do is not tried by each of them
@@ -242,62 +242,17 @@ class RunRecord(CaseHandler):
         problem = f"results cannot be written here ({error.strerror or error})"
         return UserError(self.folder, problem, "make room or the folder writable, or give another --output_dir")
 
-    def _entry(self, case: Case) -> Entry:
-        return {
-            "case": case.name,
-            "source": files.spelled(identity.source_of(case.item)),
-            "status": "ok",
-            "output": next((name for name in case.files if name in outputs.label_maps(case.name)), None),
-            "files": sorted(case.files),
-            **case.identity,
-            "settings": self.wanted.settings,
-            "options": [option for option in self.wanted.options if option not in case.lacking],
-            "seconds": {stage: round(value, 3) for stage, value in case.seconds.items()},
-            "ended": _now(),
-            "bundle": bundle.__version__,
-            "process": _process(),
-            "rows": case.rows,
-        }
-
-    def _failed(self, case: Case, before: Entry | None) -> Entry:
-        """The entry of a case that failed: the finished result that it had is kept, with everything that is known about it."""
-        before = before or {}
-        # where the files were just being replaced, some may be new: they are no result, and go with the next one
-        broken = before.get("status") == "replacing"
-        kept = None if broken else before if before.get("status") == "ok" else before.get("kept")
-        entry = {**self._entry(case), "status": "failed", "output": None, "error": files.spelled(reason(case.error))}
-        entry["files"] = sorted({*own_files(before), *case.files}) if broken else []
-        entry["rows"] = failed_rows(entry, kept)
-        if kept:
-            entry["kept"] = {name: value for name, value in kept.items() if name not in NOT_KEPT} | {"source": kept["source"]}
-        return entry
-
-    def _clear(self, before: Entry, entry: Entry) -> None:
-        """Remove the files of the earlier result that the new one does not have."""
-        old = own_files(before) + own_files({**(before.get("kept") or {}), "case": before["case"]})
-        for name in set(old) - set(entry["files"]):
-            with suppress(OSError):
-                (self.folder / name).unlink(missing_ok=True)
-
     def _why_again(self, item: Mapping[str, Any], overwrite: bool | None = None) -> str | None:
         """Why a case that has a result is done again: empty where it is finished, None where there is no result."""
-        name = str(item["case"])
-        entry = self.records.get(name)
-        kept = (entry or {}).get("kept")
-        made = {**kept, "case": name} if entry and entry["status"] == "failed" and kept else entry
-        if made is None or made.get("status", "ok") == "failed":
+        entry = self.records.get(str(item["case"]))
+        made = case_entry.result_in(entry)
+        if made is None:
             return None
         if self.overwrite if overwrite is None else overwrite:
             return "overwrite is asked for"
         why = self.wanted.why_not(item, made)
-        if why == "" and (kept or made["source"] != files.spelled(identity.source_of(item))):
-            # what failed in between is whole again, or the scan has moved
-            source = files.spelled(identity.source_of(item))
-            rows = [{**row, "source": source} for row in made.get("rows") or []]
-            made = {**made, "status": "ok", "source": source, "rows": rows}
-        found = identity.files_of(item)
-        if why == "" and (made is not entry or made.get("stamp") != identity.stamp(found)):
-            self.records.save({**made, "stamp": identity.stamp(found)})
+        if why == "" and (result := case_entry.current(made, item)) is not entry:
+            self.records.save(result)
         return why
 
     def _run(self, finished: bool) -> dict[str, Any]:
@@ -305,7 +260,7 @@ class RunRecord(CaseHandler):
         several = isinstance(self.weights, (list, tuple))
         paths = [files.spelled(path) for path in (self.weights if several else [self.weights]) if path is not None]
         settings = self.wanted.settings | {"ckpt_path": paths if several else next(iter(paths), None)}
-        return {"settings": settings, "started": self.started, "finished": _now() if finished else None}
+        return {"settings": settings, "started": self.started, "finished": case_entry.now() if finished else None}
 
     def _write_tables(self, run: Mapping[str, Any]) -> None:
         self.tables.write(run, self.hidden, wait=LOCKED if run["finished"] else 0.0)
@@ -320,27 +275,3 @@ class _Shown:
     def get(self, case: str) -> Entry | None:
         entry = self._records.get(case)
         return None if entry is None or entry["case"] in self._hidden else entry
-
-
-def _digest(path: str | os.PathLike | None) -> str | None:
-    return identity.file_digest(path) if path is not None and os.path.isfile(path) else None
-
-
-def weights_digest(path: str | os.PathLike | Sequence[str | os.PathLike] | None) -> str | None:
-    """Digest of the values in a checkpoint, or in several; of the file's bytes where it is another kind, as exported networks are."""
-    from bundle.networks.weights import file_digest
-
-    if isinstance(path, (list, tuple)):
-        return file_digest(path)
-    try:
-        return file_digest(path) if path is not None and os.path.isfile(path) else None
-    except UserError:
-        return _digest(path)
-
-
-def _process() -> str:
-    return f"{files.place()}.{os.getpid()}"
-
-
-def _now() -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%S+0000", time.gmtime())

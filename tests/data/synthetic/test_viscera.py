@@ -63,4 +63,8 @@ def test_vessels_by_the_pancreas_and_in_the_liver(person, around):
     assert not (changed & hard).any()
     assert (before[changed & (canvas.tissues == Tissue.HEPATIC_VEIN)] == Tissue.LIVER).all()
     # the superior mesenteric vein runs down from the portal vein
-    assert canvas.z[before == Tissue.PORTAL_VEIN].min() > 0 and canvas.z[canvas.tissues == Tissue.PORTAL_VEIN].min() == canvas.z.min()
+    portal = before == Tissue.PORTAL_VEIN
+    x, y = (field[portal & (canvas.z < 20)].mean() for field in (canvas.x, canvas.y))
+    lowest = (canvas.tissues == Tissue.PORTAL_VEIN) & (canvas.z < canvas.z.min() + 4)
+    assert canvas.z[portal].min() > 0
+    assert (np.hypot(canvas.x[lowest] - x + 4, canvas.y[lowest] - y - 10) < 12).sum() > 5
