@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from monai.bundle import ConfigParser
 
 # keys whose values are names of files or folders; those that may be None as well
-NEEDED = ("bundle_root", "dataset_dir", "output_dir", "ckpt_dir", "ckpt_path", "pretrained", "openvino_cache")
-OPTIONAL = ("cache_dir", "datalist", "reference_ranges", "start_from")
+NEEDED = ("bundle_root", "dataset_dir", "output_dir", "ckpt_dir", "ckpt_path", "coarse_ckpt_path", "pretrained", "openvino_cache")
+OPTIONAL = ("cache_dir", "datalist", "reference_ranges", "shape_prior", "start_from")
 # keys of which several names can be given, as a list
-LISTS = ("ckpt_path",)
+LISTS = ("ckpt_path", "coarse_ckpt_path")
 # folders that a run writes to; those that are typed are looked at, as a run need not write to all of them
 WRITTEN = ("output_dir", "ckpt_dir", "cache_dir")
 # a value that begins with one of these means something to MONAI

@@ -12,7 +12,9 @@ import numpy as np
 from bundle import labels as label_block
 from bundle.engines.case import Case
 from bundle.quality.cases import CaseResult
+from bundle.transforms.crop_organs import look_notes
 from bundle.transforms.keep_pieces import left_out
+from bundle.transforms.shape_prior import NOTES
 
 
 @dataclass(frozen=True)
@@ -95,11 +97,12 @@ def case_result(
     structures = dict(zip(names[1:], values[1:], strict=True))
     by_name = dict(zip(names, case.confidence, strict=False))
     found = case.label_map()
+    values_found = np.asarray(found.as_tensor()[0])
     return CaseResult(
         name=case.name,
         source=str(source),
         image=np.asarray(case.scan.as_tensor()),
-        labels=np.asarray(found.as_tensor()[0]),
+        labels=values_found,
         affine=np.asarray(found.affine, dtype=np.float64),
         structures=structures,
         confidence={name: by_name[name] for name in structures if by_name.get(name)},
@@ -108,6 +111,7 @@ def case_result(
         seconds=dict(case.seconds),
         reference_ranges=reference_ranges,
         orientation_known=bool(case.scan.meta.get("orientation_known", True)),
+        notes=[*look_notes(values_found, case.data["image"], structures), *found.meta.get(NOTES, [])],
     )
 
 

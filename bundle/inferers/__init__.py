@@ -5,11 +5,13 @@ from typing import Any
 
 from bundle.inferers.autocast import AutocastInferer, needs_scaler, validation_precision
 from bundle.inferers.begin import pick_device, start
+from bundle.inferers.coarse_look import CoarseLook
 from bundle.inferers.volume import VolumeInferer
 from bundle.networks.weights import load_weights
 
 __all__ = [
     "AutocastInferer",
+    "CoarseLook",
     "VolumeInferer",
     "load_weights",
     "needs_scaler",

@@ -67,6 +67,7 @@ class CaseResult:
         reference_ranges: what is usual for the structures (`bundle.quality.ranges.load_ranges`); None: the literature's.
         orientation_known: whether the scan's file says which side is which.
         colours: of the structures, by name; None: those of `bundle.structures`.
+        notes: (weight, words) for what was odd on the scan's way to its label map; reasons to review it.
     """
 
     name: str
@@ -83,6 +84,7 @@ class CaseResult:
     reference_ranges: Mapping[str, Any] | None = None
     orientation_known: bool = True
     colours: Mapping[str, tuple[int, int, int]] | None = None
+    notes: Sequence[tuple[float, str]] = ()
     _measured: dict[str, Structure] | None = field(default=None, init=False, repr=False)
     _judgement: Judgement | None = field(default=None, init=False, repr=False)
 
@@ -106,7 +108,7 @@ class CaseResult:
                     flip_disagreement=self.flip_disagreement,
                     left_out_ml={name: self.left_out_ml(name) for name in self.left_out},
                     ranges=self.reference_ranges,
-                    scan=() if self.image is None else check_scan(self.image, self.affine, self.orientation_known),
+                    scan=[*self.notes, *([] if self.image is None else check_scan(self.image, self.affine, self.orientation_known))],
                 )
         return self._judgement
 

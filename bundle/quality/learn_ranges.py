@@ -115,10 +115,10 @@ def _measure(maps: Mapping[str, Path], scans: Mapping[str, Path], block: label_b
         labels, affine = label_maps.read(path)
         scan = scans.get(_case(path))
         image = None if scan is None else _scan(scan, labels.shape, affine)
-        yield measure_structures(_merged(labels, block), affine, values, image=image)
+        yield measure_structures(merged(labels, block), affine, values, image=image)
 
 
-def _merged(labels: np.ndarray, block: label_block.Labels) -> np.ndarray:
+def merged(labels: np.ndarray, block: label_block.Labels) -> np.ndarray:
     """Each structure under the first of its values."""
     several = [channel for channel in label_block.values(block) if len(channel) > 1]
     if not several:

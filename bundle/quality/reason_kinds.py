@@ -11,8 +11,9 @@ KINDS = {
     "volume": r"[\d.]+ ml \(",
     "HU": r"mean -?\d+ HU \(",
     "pieces": r"(\d+|more) pieces, ",
-    "at the border": r"reaches the border of the scan",
-    "position": r"its centre (is|lies) ",  # lies: tables of version 0.1
+    "at the border": r"reaches the border of the (scan|box)",
+    "position": r"its (centre (is|lies)|place is unlike) ",  # lies: tables of version 0.1
+    "shape": r"its axes of ",
     "low confidence": r"(the network itself expects a Dice|mean confidence) ",
     "flips disagree": r"\d+% disagreement when the scan is flipped",
 }

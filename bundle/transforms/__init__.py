@@ -2,10 +2,25 @@
 
 from bundle.transforms.crop_affine import RandCropAffined
 from bundle.transforms.crop_body import CropBodyd
+from bundle.transforms.crop_organs import CropOrgansd
+from bundle.transforms.dense_crf import DenseCRFd
 from bundle.transforms.keep_pieces import KeepPiecesd
 from bundle.transforms.map_labels import MapLabels, MapLabelsd
 from bundle.transforms.normalize_body import NormalizeBodyd
 from bundle.transforms.resample import ResampleSpacingd
 from bundle.transforms.restore_labels import RestoreLabelsd
+from bundle.transforms.shape_prior import ShapePriord
 
-__all__ = ["CropBodyd", "KeepPiecesd", "MapLabels", "MapLabelsd", "NormalizeBodyd", "RandCropAffined", "ResampleSpacingd", "RestoreLabelsd"]
+__all__ = [
+    "CropBodyd",
+    "CropOrgansd",
+    "DenseCRFd",
+    "KeepPiecesd",
+    "MapLabels",
+    "MapLabelsd",
+    "NormalizeBodyd",
+    "RandCropAffined",
+    "ResampleSpacingd",
+    "RestoreLabelsd",
+    "ShapePriord",
+]

@@ -66,7 +66,7 @@ class KeepPiecesd(MapTransform):
                 given = d[key]
                 plain = given.as_tensor() if isinstance(given, MetaTensor) else torch.as_tensor(given)
                 cleaned = plain.clone()
-                removed = {value: _keep(cleaned[0].numpy(), value, number, self.background) for value, number in self.pieces.items()}
+                removed = {value: keep_largest(cleaned[0].numpy(), value, number, self.background) for value, number in self.pieces.items()}
                 if isinstance(given, MetaTensor):
                     cleaned = MetaTensor(cleaned).copy_meta_from(given)
                     cleaned.meta[LEFT_OUT] = dict(Counter(given.meta.get(LEFT_OUT, {})) + Counter(removed))
@@ -80,7 +80,7 @@ def left_out(labels: MetaTensor, structures: Mapping[str, int]) -> dict[str, int
     return {name: voxels.get(value, 0) for name, value in structures.items()}
 
 
-def _keep(labels: np.ndarray, value: int, number: float, background: int) -> int:
+def keep_largest(labels: np.ndarray, value: int, number: float, background: int) -> int:
     """Set to background, in place, all but the `number` largest pieces of `value`, or those below that share of the largest.
 
     Returns:

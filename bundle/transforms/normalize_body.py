@@ -11,13 +11,20 @@ from monai.transforms import MapTransform, Transform
 
 from bundle.errors import UserError
 
+# under this name the meta data of a cropped image may have a sample (1, x, y, z) in HU of what it was cropped from
+AROUND = "hu_around"
+# ... and a normalised one has the HU of one unit of its scale
+HU_SD = "hu_sd"
+
 
 class NormalizeBody(Transform):
     """Clip to a window of HU, then scale so that the body's voxels have mean 0 and standard deviation 1.
 
     MONAI's `NormalizeIntensity` can leave out zeros, not what is at the window's lower end. Here statistics come only from
     voxels above `hu_range[0]`, so the amount of air around the body does not change what the network sees. Voxels that are
-    no numbers count as air. A constant image, and one without any body, becomes zeros.
+    no numbers count as air. A constant image, and one without any body, becomes zeros. Of an image that was cropped further
+    than to the body (meta data `hu_around`), the statistics are those of the body that it was cropped from: they do not
+    depend on the crop. How many HU one unit of the result is, is in its meta data (`hu_sd`).
 
     Args:
         hu_range: lower and upper end of the window, in HU.
@@ -34,13 +41,24 @@ class NormalizeBody(Transform):
     def __call__(self, image: torch.Tensor) -> torch.Tensor:
         """Return a float32 image of the same shape; the one given stays as it is."""
         plain = image.as_tensor() if isinstance(image, MetaTensor) else torch.as_tensor(image)
-        clipped = torch.nan_to_num(plain.float(), nan=self.low).clamp_(self.low, self.high)
-        body = clipped[clipped > self.low]
+        clipped = self._clipped(plain)
+        around = image.meta.get(AROUND) if isinstance(image, MetaTensor) else None
+        whole = clipped if around is None else self._clipped(around)
+        body = whole[whole > self.low]
         # too many voxels for float32 sums of squares: the mean is taken off first, as `std` does
         sd = body.std(correction=0) if body.numel() else torch.zeros(())
         # a constant float32 image can have a tiny sd from rounding, hence not `> 0`
-        scaled = clipped.sub_(body.mean()).div_(sd) if float(sd) > 1e-4 else torch.zeros_like(clipped)
-        return MetaTensor(scaled).copy_meta_from(image) if isinstance(image, MetaTensor) else scaled
+        varied = float(sd) > 1e-4
+        scaled = clipped.sub_(body.mean()).div_(sd) if varied else torch.zeros_like(clipped)
+        if not isinstance(image, MetaTensor):
+            return scaled
+        done = MetaTensor(scaled).copy_meta_from(image)
+        done.meta.pop(AROUND, None)
+        done.meta[HU_SD] = float(sd) if varied else 1.0
+        return done
+
+    def _clipped(self, values: torch.Tensor) -> torch.Tensor:
+        return torch.nan_to_num(values.float(), nan=self.low).clamp_(self.low, self.high)
 
 
 class NormalizeBodyd(MapTransform):

@@ -149,6 +149,11 @@ def _source_grid(shape: Sequence[int], image: MetaTensor) -> np.ndarray:
     return np.zeros(source_shape[::-1], dtype=np.uint8).T
 
 
+def source_region(labels: np.ndarray, image: MetaTensor) -> np.ndarray:
+    """The part of a label map on the source's grid that was preprocessed to `image`, with the axes of the image: a view."""
+    return _region(labels, np.asarray(image.meta["original_affine"], dtype=np.float64), image)[0]
+
+
 def _target(labels: np.ndarray, image: MetaTensor) -> tuple[np.ndarray, np.ndarray, int]:
     """The part of the source to fill, the matrix from its indices to the image's, and its axis that is slowest in memory."""
     source_affine = np.asarray(image.meta["original_affine"], dtype=np.float64)

@@ -65,6 +65,9 @@ TRAINING: dict[str, Callable[[ConfigParser], Any]] = {
     "classify": lambda p: (
         _network("AttentionSononet")(p) and type(p.get_parsed_content("train#dataloader").sampler).__name__ == "WeightedRandomSampler"
     ),
+    "coarse": lambda p: (
+        p.get_parsed_content("spacing") == [5, 5, 5] and p.get_parsed_content("lr_scheduler").total_iters == p["max_epochs"]
+    ),
     "ct82": lambda p: len(p.get_parsed_content("labels")) == 2 and p.get_parsed_content("split")["train_size"] == 61,
     "dense_blocks": lambda p: type(_plain(p).centre).__name__ == "DenseConvs",
     "dense_vnet": lambda p: _network("DenseVNet")(p) and type(p.get_parsed_content("loss")).__name__ == "DiceCELoss",

@@ -93,7 +93,8 @@ def test_loss_is_dice_over_all_classes_with_softmax(repository):
 def test_preprocessing_is_that_of_inference(repository):
     """The same transforms with the same arguments, the label's aside."""
     ours = parsed(repository)["train#preprocessing_transforms"][:-1]
-    theirs = json.loads((repository / "configs" / "inference.json").read_text(encoding="utf-8"))["preprocessing"]["transforms"]
+    config = json.loads((repository / "configs" / "inference.json").read_text(encoding="utf-8"))
+    theirs = [config[step[1:]] if isinstance(step, str) else step for step in config["preprocessing"]["transforms"]]
     for trained, inferred in zip(ours, theirs, strict=True):
         for key, value in inferred.items():
             mine = trained[key]

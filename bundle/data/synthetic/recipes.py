@@ -30,9 +30,17 @@ def from_donor(donor: Donor, rng: np.random.Generator, spacing: Spacing, phase: 
     return _scan(canvas, rng, phase)
 
 
-def from_person(person: Person, rng: np.random.Generator, spacing: Spacing, donor: Donor | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Image (HU) and labels of a whole body from a label map; with a donor, that person's pancreas takes the place of its own."""
-    low, high = _levels(rng, person.extent[0] + 6, person.extent[1] - 6)
+def from_person(
+    person: Person, rng: np.random.Generator, spacing: Spacing, donor: Donor | None = None, *, whole: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
+    """Image (HU) and labels of a body from a label map; with a donor, that person's pancreas takes the place of its own.
+
+    The field of view is that of an abdominal scan; with `whole`, all of the body that the map has.
+    """
+    ends = person.extent[0] + 6, person.extent[1] - 6
+    low, high = _levels(rng, *ends)
+    if whole:
+        low, high = ends
     reach = np.quantile(person.outline, 0.98)
     half = np.array([reach * 1.05 + rng.uniform(15, 45), reach * 0.8 + rng.uniform(10, 40)])
     canvas = _around(half, low, high, rng, spacing)

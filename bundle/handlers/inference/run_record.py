@@ -48,6 +48,7 @@ class RunRecord(CaseHandler):
         weights: the file of the weights, or several files; their digest is among the settings.
         options: further files that were asked for, name to whether they are: a finished case that lacks one is done again.
         reference_ranges: file that volumes and positions are judged by; its digest is among the settings.
+        shape_prior: file that label maps are cleaned by; likewise.
         overwrite: do every case again.
         format: of the label maps, one of `outputs.LABEL_MAP_ENDINGS`.
         share: how the scans are shared out between processes; None: this process does all.
@@ -60,6 +61,7 @@ class RunRecord(CaseHandler):
         weights: str | os.PathLike | Sequence[str | os.PathLike] | None = None,
         options: Mapping[str, bool] | None = None,
         reference_ranges: str | os.PathLike | None = None,
+        shape_prior: str | os.PathLike | None = None,
         overwrite: bool = False,
         format: str = "nii.gz",
         share: Share | None = None,
@@ -68,6 +70,7 @@ class RunRecord(CaseHandler):
         self.folder = Path(output_dir).expanduser()
         self.weights, self.overwrite = weights, overwrite
         digests = {"weights": weights_digest(weights), "reference_ranges": bytes_digest(reference_ranges)}
+        digests["shape_prior"] = bytes_digest(shape_prior)
         asked = sorted(name for name, on in (options or {}).items() if on)
         self.wanted = Wanted(self.folder, {**(settings or {}), **digests}, asked, format)
         self.records = Records(self.folder)
