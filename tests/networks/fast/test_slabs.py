@@ -10,7 +10,6 @@ from torch import nn
 from bundle.networks import AttentionUnet, fold_batch_norm
 from bundle.networks.blocks import TwoConvs, UpBlock
 from bundle.networks.fast import slabs
-from bundle.networks.fast.convolve import convolve
 from bundle.networks.fast.slabs import by_slabs, conv_planes, slab_planes
 
 GRID = (20, 18, 14)
@@ -126,17 +125,3 @@ def test_when(monkeypatch):
     monkeypatch.setattr(TwoConvs, "_by_slabs", lambda *_: pytest.fail("slabs in training"))
     with torch.no_grad():
         block(features(2))
-
-
-@pytest.mark.parametrize(("padding", "stride", "kernel"), [([1, 1, 1], 1, 3), ([0, 1, 1], 1, 3), ([0, 0, 0], 2, 2)])
-def test_convolution_of_a_small_volume(padding, stride, kernel):
-    """What goes to oneDNN directly equals PyTorch's own convolution, and stays channels-last."""
-    x, weight, bias = features(5, (6, 8, 10)), torch.randn(7, 5, *[kernel] * 3), torch.randn(7)
-    expected = F.conv3d(x, weight, bias, padding=padding, stride=stride)
-    with torch.no_grad():
-        found = convolve(x, weight, bias, padding, stride)
-        with torch.backends.mkldnn.flags(enabled=False):
-            other = convolve(x, weight, bias, padding, stride)
-    assert torch.allclose(found, expected, atol=1e-5) and torch.allclose(other, expected, atol=1e-5)
-    if torch.backends.mkldnn.is_available():
-        assert found.is_contiguous(memory_format=torch.channels_last_3d)

@@ -1,5 +1,6 @@
-"""Threads that `start` sets: the container's quota bounds what PyTorch finds, not what the user asks for."""
+"""What a run needs before its first scan: threads (the quota bounds what PyTorch finds, not what the user asks for), GPU, quiet console."""
 
+import logging
 import sys
 
 import pytest
@@ -59,3 +60,15 @@ def test_processes_of_torchrun_share_the_gpus(monkeypatch):
         monkeypatch.setenv("LOCAL_RANK", rank)
         found.append(setup.pick_device())
     assert found == ["cuda:0", "cuda:3", "cuda:1"]
+
+
+def test_without_a_gpu_the_cpu(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert setup.pick_device() == "cpu"
+
+
+def test_libraries_say_nothing_below_an_error(threads, monkeypatch):
+    logger = logging.getLogger("monai.bundle.workflows")
+    monkeypatch.setattr(logger, "level", logging.INFO)
+    setup.start(1)
+    assert not logger.isEnabledFor(logging.WARNING) and logger.isEnabledFor(logging.ERROR)

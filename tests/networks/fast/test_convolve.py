@@ -1,0 +1,53 @@
+"""Convolutions by the fastest way equal PyTorch's own."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from bundle.networks.fast import plain_layers
+from bundle.networks.fast.convolve import conv_same, convolve, feature_type
+
+
+def features(channels: int, size=(6, 8, 10)) -> torch.Tensor:
+    torch.manual_seed(0)
+    return torch.randn(1, channels, *size).contiguous(memory_format=torch.channels_last_3d)
+
+
+@pytest.mark.parametrize(("padding", "stride", "kernel"), [([1, 1, 1], 1, 3), ([0, 1, 1], 1, 3), ([0, 0, 0], 2, 2)])
+def test_convolution_of_a_small_volume(padding, stride, kernel):
+    """What goes to oneDNN directly equals PyTorch's own convolution, and stays channels-last."""
+    x, weight, bias = features(5), torch.randn(7, 5, *[kernel] * 3), torch.randn(7)
+    expected = F.conv3d(x, weight, bias, padding=padding, stride=stride)
+    with torch.no_grad():
+        found = convolve(x, weight, bias, padding, stride)
+        with torch.backends.mkldnn.flags(enabled=False):
+            other = convolve(x, weight, bias, padding, stride)
+    assert torch.allclose(found, expected, atol=1e-5) and torch.allclose(other, expected, atol=1e-5)
+    if torch.backends.mkldnn.is_available():
+        assert found.is_contiguous(memory_format=torch.channels_last_3d)
+
+
+@pytest.mark.parametrize("kernel", [1, 3, 5])
+@pytest.mark.parametrize("dims", [2, 3])
+def test_the_size_stays(dims, kernel):
+    x, weight, bias = torch.randn(2, 5, *[7] * dims), torch.randn(4, 5, *[kernel] * dims), torch.randn(4)
+    expected = (F.conv2d if dims == 2 else F.conv3d)(x, weight, bias, padding=kernel // 2)
+    assert expected.shape[2:] == x.shape[2:]
+    for context in (torch.no_grad(), torch.enable_grad(), plain_layers()):
+        with context:
+            assert torch.allclose(conv_same(x, weight, bias), expected, atol=1e-4)
+
+
+def test_a_convolution_of_one_voxel_by_hand():
+    x = torch.tensor([1.0, 10.0]).reshape(1, 2, 1, 1, 1)
+    weight, bias = torch.tensor([[2.0, 3.0]]).reshape(1, 2, 1, 1, 1), torch.tensor([0.5])
+    assert conv_same(x, weight, bias).item() == 2 * 1 + 3 * 10 + 0.5
+
+
+def test_the_format_of_features_is_that_of_autocast():
+    x = torch.zeros(1)
+    assert feature_type(x) == torch.float32 and feature_type(x.half()) == torch.float16
+    with torch.autocast("cpu", torch.bfloat16):
+        assert feature_type(x) == torch.bfloat16

@@ -1,0 +1,57 @@
+"""Fused deep supervision against the way the authors describe it, and sums of resampled maps."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from bundle.networks.fast import plain_layers
+from bundle.networks.heads import FusedHeads, resize_matrix, sum_upsampled, to_classes
+
+
+def pyramid(dims: int) -> list[torch.Tensor]:
+    torch.manual_seed(1)
+    return [torch.randn(2, width, *[size] * dims) for width, size in ((3, 12), (5, 6), (4, 3))]
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+@pytest.mark.parametrize("align_corners", [False, True])
+@pytest.mark.parametrize("classes", [None, [2, 0]])
+def test_classes_of_each_level_upsampled_concatenated_and_fused(dims, align_corners, classes):
+    torch.manual_seed(0)
+    heads = FusedHeads(dims, [3, 5, 4], 3, align_corners=align_corners, classes=classes)
+    features, mode = pyramid(dims), "bilinear" if dims == 2 else "trilinear"
+    of_levels = [head(feature) for head, feature in zip(heads.levels, features, strict=True)]
+    maps = [of_levels[0], *(F.interpolate(x, size=features[0].shape[2:], mode=mode, align_corners=align_corners) for x in of_levels[1:])]
+    chosen = classes or [0, 1, 2]
+    expected = heads.final(torch.cat(maps, 1))[:, chosen]
+    given = list(features)
+    assert torch.allclose(heads(given), expected, atol=1e-4) and given == []
+    with plain_layers():
+        assert torch.allclose(heads(list(features)), expected, atol=1e-5)
+    for found, level in zip(heads.auxiliary(features), of_levels, strict=True):
+        assert torch.allclose(found, level[:, chosen], atol=1e-5)
+
+
+def test_which_classes_are_given_is_no_weight():
+    assert set(FusedHeads(3, [2], 2, classes=[1]).state_dict()) == {"levels.0.weight", "levels.0.bias", "final.weight", "final.bias"}
+
+
+@pytest.mark.parametrize("align_corners", [False, True])
+def test_the_sum_of_resampled_maps(align_corners):
+    maps = [torch.randn(1, 2, *size) for size in ((8, 10, 6), (4, 5, 3), (2, 3, 2))]
+    expected = maps[0] + sum(F.interpolate(x, size=(8, 10, 6), mode="trilinear", align_corners=align_corners) for x in maps[1:])
+    assert torch.allclose(sum_upsampled(list(maps), align_corners), expected, atol=1e-5)
+    assert torch.equal(sum_upsampled(maps[:1], align_corners), maps[0])
+
+
+def test_the_matrix_of_linear_resampling_by_hand():
+    x = torch.zeros(1, 1, 2)
+    assert resize_matrix(x, 2, 4, False).tolist() == [[1, 0], [0.75, 0.25], [0.25, 0.75], [0, 1]]
+    assert resize_matrix(x, 2, 3, True).tolist() == [[1, 0], [0.5, 0.5], [0, 1]]
+
+
+def test_few_classes_by_a_matrix_product():
+    x, weight = torch.randn(2, 5, 4, 3, 2), torch.randn(3, 5, 1, 1, 1)
+    assert torch.allclose(to_classes(x, weight), F.conv3d(x, weight), atol=1e-5)
