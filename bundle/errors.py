@@ -1,4 +1,4 @@
-"""The error that a user's own input can cause, and any error in one line."""
+"""The error that a user's own input can cause, and words for messages: any error in one line, numbers of things."""
 
 from __future__ import annotations
 
@@ -33,3 +33,8 @@ def reason(error: BaseException) -> str:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     text = " ".join(str(error).split())
     return text if isinstance(error, ValueError) and text else f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def counted(number: int, what: str) -> str:
+    """A number of things, such as "1 case" or "3 cases"; `what` has a plural in s."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"

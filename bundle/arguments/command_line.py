@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -23,6 +24,7 @@ class CommandLine:
     values: dict[str, str | None] = field(default_factory=dict)
     words: tuple[str, ...] = ()
     arguments: dict[str, Any] = field(default_factory=dict)  # of the file given as --args_file
+    again: tuple[tuple[str, str | None, str | None], ...] = ()  # keys typed twice, with both of their texts
 
     @property
     def keys(self) -> list[str]:
@@ -55,12 +57,18 @@ def given(argv: Sequence[str] | None = None) -> CommandLine:
     argv = list(sys.argv if argv is None else argv)
     if not of_monai(argv) or argv[1:2] != ["run"]:
         return CommandLine()
-    values, words = split(argv[2:])
-    return CommandLine(values, tuple(words), _arguments(values.get("args_file")))
+    again: list[tuple[str, str | None, str | None]] = []
+    values, words = split(argv[2:], again)
+    return CommandLine(values, tuple(words), _arguments(values.get("args_file")), tuple(again))
 
 
-def split(argv: Sequence[str]) -> tuple[dict[str, str | None], list[str]]:
-    """Keys with the text of their values (None without one), and the other words, as fire takes them apart."""
+def split(argv: Sequence[str], again: list[tuple[str, str | None, str | None]] | None = None) -> tuple[dict[str, str | None], list[str]]:
+    """Keys with the text of their values (None without one), and the other words, as fire takes them apart.
+
+    Args:
+        argv: what was typed.
+        again: gets the keys that are there more than once, with the value before and the one that counts, the last.
+    """
     values: dict[str, str | None] = {}
     words: list[str] = []
     rest = list(argv)
@@ -71,16 +79,21 @@ def split(argv: Sequence[str]) -> tuple[dict[str, str | None], list[str]]:
             continue
         name, equals, value = word.partition("=")
         key = normal(name.lstrip("-").replace("-", "_"))
-        if equals:
-            values[key] = value
-        else:
-            values[key] = rest.pop(0) if rest and not is_flag(rest[0]) else None
+        found = value if equals else rest.pop(0) if rest and not is_flag(rest[0]) else None
+        if again is not None and key in values:
+            again.append((key, values[key], found))
+        values[key] = found
     return values, words
 
 
 def is_flag(word: str) -> bool:
     """Whether fire takes a word for the name of an argument: `--x`, `-x`; negative numbers are values."""
     return word.startswith("--") or re.match(r"-[a-zA-Z]", word) is not None
+
+
+def file_like(key: str) -> str | None:
+    """The file or folder whose name begins with a dash, so that it was taken for this key; None where there is none."""
+    return next((name for name in (f"-{key}", f"-{key.replace('_', '-')}") if os.path.lexists(name)), None)
 
 
 def normal(key: str) -> str:

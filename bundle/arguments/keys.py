@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from monai.bundle.properties import InferProperties, MetaProperties, TrainProperties
 
-from bundle.arguments.command_line import MONAI_FLAGS, TRACKING_KEYS, CommandLine
+from bundle.arguments.command_line import MONAI_FLAGS, TRACKING_KEYS, CommandLine, file_like
 from bundle.arguments.config import ENTRIES, SEPARATOR, references, shipped, shipped_names, touches
 from bundle.errors import UserError
 
@@ -95,6 +95,8 @@ def _check_given(key: str, parser: ConfigParser, used: set[str], line: CommandLi
     if key in parser.config and key in shipped_keys():
         raise UserError(shown, "nothing in these configs uses this key, so it would have no effect", "leave it out")
     alike = nearest(key, [*_ids(parser.config, used), *MONAI_FLAGS] if SEPARATOR in key else [*_top(used, parser.config), *MONAI_FLAGS])
+    if file := file_like(key):
+        raise UserError(shown, "this config has no such key", f"for the file or folder of this name write ./{file}")
     fix = "correct the name" if alike else "the keys that can be set are at the top of the config file"
     raise UserError(shown, f"this config has no such key{alike}", fix)
 

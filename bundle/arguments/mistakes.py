@@ -24,6 +24,9 @@ EXTRAS = {
     **dict.fromkeys(("nvflare",), "federated"),
 }
 
+# what torch says about a batch norm in training
+ONE_VALUE = "Expected more than 1 value per channel when training"
+
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 _NOT_A_FOLDER = {errno.ENOTDIR, errno.EEXIST}
@@ -74,7 +77,7 @@ def one_line(error: BaseException) -> tuple[str, int] | None:
     if mistake is not None:
         return _line(mistake), MISTAKE
     for link in _chain(error):
-        said = _of_the_disk(link) or _of_monai(link) or _of_an_extra(link)
+        said = _of_the_disk(link) or _of_torch(link) or _of_monai(link) or _of_an_extra(link)
         if said is not None:
             return _line(said), MISTAKE
     return None
@@ -116,6 +119,20 @@ def _of_the_disk(error: BaseException) -> UserError | None:
     if error.errno in _NOT_A_FOLDER:
         return UserError(where, "there is a file where a folder is needed", "choose another name, or move that file")
     return None
+
+
+def _of_torch(error: BaseException) -> UserError | None:
+    """A batch norm that has nothing to normalise over."""
+    return one_value() if isinstance(error, ValueError) and ONE_VALUE in str(error) else None
+
+
+def one_value() -> UserError:
+    """The error of a training in which a batch norm gets a single value per channel."""
+    problem = (
+        "a batch norm of the network would get one value per channel: a batch of one case, whose patch is one voxel at the deepest level"
+    )
+    fix = "give a larger patch_size (such as twice the size along one axis), or a batch_size that leaves no single case for the last batch"
+    return UserError("patch_size, batch_size", problem, fix)
 
 
 def _of_monai(error: BaseException) -> UserError | None:

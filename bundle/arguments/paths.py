@@ -30,8 +30,10 @@ def take(parser: ConfigParser, line: CommandLine) -> None:
     """Give each key that names a file or folder the name as it was typed, or as it is in the config file.
 
     Raises:
-        UserError: a key without a value, a reference or expression that cannot be evaluated, a folder that cannot be written to.
+        UserError: a key without a value or with two, a reference or expression that cannot be evaluated, a folder that cannot be
+            written to.
     """
+    _check_once(line)
     written = _written(line)
     for key in (*NEEDED, *OPTIONAL):
         if key not in parser.config:
@@ -52,6 +54,13 @@ def take(parser: ConfigParser, line: CommandLine) -> None:
         if key in WRITTEN and typed and value is not None:
             _check_writable(value, shown)
         parser.ref_resolver.resolved_content[key] = value
+
+
+def _check_once(line: CommandLine) -> None:
+    """Refuse a key with two names: the last would count, and what is in the first would be left out without a word."""
+    for key, before, last in line.again:
+        if key in (*NEEDED, *OPTIONAL) and before != last:
+            raise UserError(line.shown(key), f"it is given twice, as {before} and as {last}", "give it once; two folders are two runs")
 
 
 def _several(key: str, listed: list[Any], parser: ConfigParser, shown: str) -> list[str]:
@@ -85,7 +94,9 @@ def unquoted(raw: str | None, shown: str) -> str:
         UserError: no value.
     """
     if raw is None:
-        raise UserError(shown, "there is no value after this key", "give the name of a file or folder")
+        raise UserError(
+            shown, "there is no value after this key", "give the name of a file or folder, one that begins with a dash as ./-NAME"
+        )
     if len(raw) > 1 and raw[0] == raw[-1] and raw[0] in "'\"" and not os.path.lexists(raw):
         try:
             return str(ast.literal_eval(raw))

@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from functools import partial
 from typing import Any
 
-from bundle.arguments.command_line import split
+from bundle.arguments.command_line import file_like, split
 from bundle.errors import UserError
 from bundle.files import named
 
@@ -53,6 +53,8 @@ def _check(function: Callable, verb: str, words: Sequence[str]) -> None:
     for key, value in values.items():
         name = _full(key, value, named_ones)
         if name is None and not any_name:
+            if file := file_like(key):
+                raise UserError(f"--{key}", f"{verb} has no such argument", f"for the file or folder of this name write ./{file}")
             raise UserError(f"--{key}", f"{verb} has no such argument" + did_you_mean(key, list(named_ones), "--"), see)
         if value is None and name == key and "bool" not in str(named_ones[key].annotation):
             raise UserError(f"--{key}", "there is no value after this argument", see)

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from bundle.errors import UserError
+from bundle.errors import UserError, counted
 
 SECTIONS = ("training", "validation", "test")
 
@@ -109,7 +109,9 @@ def split(names: Sequence[str], wanted: Split, groups: Mapping[str, str] | None 
     else:
         must = "test_size"
     if test_size + (train_size or 0) > len(names):
-        problem = f"{train_size} training and {test_size} test cases are asked for, but the data set has {len(names)} labelled cases"
+        problem = (
+            f"{train_size} training and {test_size} test cases are asked for, but the data set has {counted(len(names), 'labelled case')}"
+        )
         raise UserError("train_size, test_size", problem, "ask for fewer, or add labelled cases")
     test, order = _take(order, test_size, must)
     pool, _ = _take(order, len(names) if train_size is None else train_size, "train_size" if train_size is not None else None)
@@ -130,7 +132,7 @@ def _take(order: list[list[str]], size: int, key: str | None) -> tuple[list[list
         (taken if sum(map(len, taken)) + len(group) <= size else left).append(group)
     if key and sum(map(len, taken)) < size:
         fix = f"use {sum(map(len, taken))}"
-        raise UserError(key, f"{size} cases cannot be selected without splitting a group (one patient's scans)", fix)
+        raise UserError(key, f"{counted(size, 'case')} cannot be selected without splitting a group (one patient's scans)", fix)
     return taken, left
 
 
@@ -144,10 +146,8 @@ def _folds(pool: list[list[str]], num_folds: int) -> list[list[str]]:
 
 def _too_few(pool: list[list[str]], with_test: bool, num_folds: int) -> UserError:
     number = len(pool)
-    what = "labelled case" if number == len(_flat(pool)) else "patient"
-    problem = (
-        f"{num_folds} folds cannot be made of {number} {what}{'s' if number != 1 else ''}{' besides the test set' if with_test else ''}"
-    )
+    what = counted(number, "labelled case" if number == len(_flat(pool)) else "patient")
+    problem = f"{num_folds} folds cannot be made of {what}{' besides the test set' if with_test else ''}"
     fewer = f", or set num_folds to {number}{' or less' if number > 2 else ''}" if number > 1 else ""
     return UserError("num_folds", problem, f"add labelled cases{fewer}")
 

@@ -9,6 +9,7 @@ import ignite.distributed as idist
 from bundle import labels as label_block
 from bundle.data.checks.check import check_before_training
 from bundle.data.datalist import datalist
+from bundle.errors import counted
 
 
 def training_cases(
@@ -30,5 +31,5 @@ def training_cases(
     first = idist.get_rank() == 0
     counts = check_before_training(dataset_dir, labels, datalist_file=datalist_file, cache_dir=cache_dir, progress=first, **split)
     if first:
-        print(f"{dataset_dir}: " + ", ".join(f"{number} cases for {name}" for name, number in counts.items()), flush=True)
+        print(f"{dataset_dir}: " + ", ".join(f"{counted(number, 'case')} for {name}" for name, number in counts.items()), flush=True)
     return datalist(dataset_dir, "training", datalist_file, **split)

@@ -13,7 +13,7 @@ import numpy as np
 from bundle.dicom.elements import looks_like_dicom
 from bundle.dicom.headers import Header, read_header
 from bundle.dicom.stack import SAME_SPACING, Plane, Stack, by_plane, checked_planes, directions, same_directions, stacked
-from bundle.errors import UserError
+from bundle.errors import UserError, counted
 
 # of the slices in two folders with one series UID, how many may be the same before they count as two exports of it
 SHARED_SLICES = 0.1
@@ -90,7 +90,7 @@ def series_in(folder: str | os.PathLike, files: Sequence[Path] | None = None, pe
     names = sorted(Path(folder).iterdir()) if files is None else files
     found, left = find_series((name for name in names if looks_like_dicom(name)), pet)
     if files is None and left and not found:
-        kinds = ", ".join(f"{len(alone.files)} {'file' if len(alone.files) == 1 else 'files'}: {alone.kind}" for alone in left)
+        kinds = ", ".join(f"{counted(len(alone.files), 'file')}: {alone.kind}" for alone in left)
         wanted = "PET" if pet else "CT"
         raise UserError(folder, f"no {wanted} is in this folder ({kinds})", f"give the {wanted} itself")
     return [list(series.files) for series in found]

@@ -9,6 +9,7 @@ from typing import Any
 
 from bundle import distributed, files
 from bundle.data.scans.find import FoundScans
+from bundle.errors import counted
 from bundle.results import identity, outputs
 from bundle.results.parts import Part, Parts, even_parts, part_of, told
 
@@ -53,16 +54,18 @@ class Share:
             sizes = {str(item["case"]): size_of(item) for item in items}
             planned, seen = self.parts.plan(sizes), self.parts.planned()
             mine = [item for item in items if planned[str(item["case"])] == self.part.number]
-            said = [f"part {self.part} ({self.part.origin}): {len(mine)} of {_scans(len(items))}"]
+            said = [f"part {self.part} ({self.part.origin}): {len(mine)} of {counted(len(items), 'scan')}"]
             other = len(sizes.keys() ^ seen.keys())
-            said += [f"{_scans(other)} differ from the plan of the part that began first: is the folder the same?"] if other else []
+            said += (
+                [f"{counted(other, 'scan')} differ from the plan of the part that began first: is the folder the same?"] if other else []
+            )
             items = mine
         elif self.part.origin:
-            said = [f"part 1/1 ({self.part.origin}): processes at work on this folder share all {_scans(len(items))}"]
+            said = [f"part 1/1 ({self.part.origin}): processes at work on this folder share all {counted(len(items), 'scan')}"]
         if self.size > 1 or self.part.count > 1:
             items = in_order(items, self.rank, self.size)
         if self.size > 1:
-            said += [f"{self.size} processes share {_scans(len(items))}"]
+            said += [f"{self.size} processes share {counted(len(items), 'scan')}"]
         return FoundScans(items, [*said, *getattr(scans, "left_alone", ())])
 
     def begin(self, run: Mapping[str, Any]) -> None:
@@ -134,10 +137,6 @@ def size_of(item: Mapping[str, Any]) -> float:
     if isinstance(image, (list, tuple)) and image:
         return float(len(image) * max(0, identity.size([str(image[0])])))
     return float(max(0, identity.size(identity.files_of(item))))
-
-
-def _scans(number: int) -> str:
-    return f"{number} scan" if number == 1 else f"{number} scans"
 
 
 def _process() -> str:

@@ -23,6 +23,8 @@ METRICS = {
     "hd95_mm": "HD95 (mm)",
     "mesh_mm": "mesh distance (mm)",
 }
+PAGE, CSV, FIGURE = "comparison.md", "comparison.csv", "comparison.png"
+MEAN_AND_SD = "Mean ± standard deviation"  # in every page
 SIGNIFICANT = 0.05  # of the adjusted p, marked in the table
 VOLUME_TOLERANCE = 0.01  # relative: references of one case may differ by rounding, not by more
 
@@ -66,12 +68,12 @@ def compare(
     made between runs on the same cases only, each against the first of these.
 
     Writes `comparison.md` (the paper's Table 1 and the tests), `comparison.csv` (every structure and metric) and
-    `comparison.png` (the effect per case).
+    `comparison.png` (the effect per case). An earlier comparison is written over, other files of these names are not.
 
     Args:
         runs: folders with a `metrics.csv`, or such files. `run.json` or `experiment.json` next to it may hold `parameters`
             and `seconds_per_case`.
-        output_dir: gets the three files.
+        output_dir: gets the three files; by default `comparison` in the current folder.
         names: a name per run for the tables; the folders' names by default.
         metric: the one that figure and Markdown test: dice, precision, recall, assd_mm, hd95_mm, mesh_mm.
         structures: compare these only; all that every run has by default.
@@ -79,7 +81,8 @@ def compare(
         resamples, seed: of the bootstrap.
 
     Raises:
-        UserError: fewer than two runs, unequal case lists, references that differ, an unknown metric or structure.
+        UserError: fewer than two runs, unequal case lists, references that differ, an unknown metric or structure, or a folder
+            that holds files of these names from elsewhere.
     """
     from bundle.evaluation.compare_figure import draw_effects
 
@@ -92,6 +95,8 @@ def compare(
             raise UserError(key, f"its value is {value!r}", f"use a whole number from {least} up")
     if len(runs) < 2:
         raise UserError("compare", f"got {len(runs)} runs", "give two folders at least: python -m bundle compare A B")
+    output = Path(output_dir)
+    _check_output(output)
     columns = [_read_run(Path(run), name) for run, name in zip(map(str, runs), _names(list(map(str, runs)), names), strict=True)]
     groups = _groups(columns) if side_by_side else [columns]
     for group in groups:
@@ -102,17 +107,25 @@ def compare(
         _effect(base, other, structure, key, resamples, seed) for key in _metrics(columns) for base, other in pairs for structure in kept
     ]
     effects = _adjust(effects)
-    output = Path(output_dir)
     shown = [effect for effect in effects if effect.metric == metric]
     text = markdown(columns, kept, effects, metric)
-    write_text(output / "comparison.md", text)
-    written = ["comparison.md"]
+    table, figure = output / CSV, output / FIGURE
+    write_text(output / PAGE, text)
+    for earlier in (table, figure):
+        earlier.unlink(missing_ok=True)
     if shown:
-        _write_csv(effects, output / "comparison.csv")
-        draw_effects(shown, METRICS[metric], output / "comparison.png")
-        written += ["comparison.csv", "comparison.png"]
-    print(text + f"\nWritten: {output}/{', '.join(written)}")
+        _write_csv(effects, table)
+        draw_effects(shown, METRICS[metric], figure)
+    print(text + f"\nwritten: {', '.join([PAGE, *([CSV, FIGURE] if shown else [])])} in {output.resolve()}")
     return effects
+
+
+def _check_output(folder: Path) -> None:
+    """Refuse a folder in which the names of the three files are taken by something else than a comparison."""
+    page, others = folder / PAGE, [folder / name for name in (PAGE, CSV, FIGURE) if os.path.lexists(folder / name)]
+    own = page.is_file() and MEAN_AND_SD in page.read_text(encoding="utf-8", errors="replace")
+    if others and not own:
+        raise UserError(others[0], "this file is not of an earlier comparison", "name another folder with --output_dir")
 
 
 def markdown(runs: Sequence[Run], structures: Sequence[str], effects: Sequence[Effect], metric: str = "dice") -> str:
@@ -138,7 +151,7 @@ def markdown(runs: Sequence[Run], structures: Sequence[str], effects: Sequence[E
     how_many = f" over {counts[0]} cases" if len(set(counts)) == 1 else ""
     lines += [
         "",
-        f"Mean ± standard deviation{how_many}; n where a structure is not in all of them.",
+        f"{MEAN_AND_SD}{how_many}; n where a structure is not in all of them.",
         "",
         "Better: less of the distances (ASSD, HD95, mesh), more of the others.",
         "",

@@ -1,5 +1,6 @@
 """What an engine writes while it runs: tables, previews, progress, checkpoints; and what makes a run repeatable."""
 
+from bundle.handlers.training.batch_norms import BatchNorms
 from bundle.handlers.training.checkpoint import CheckpointSaver
 from bundle.handlers.training.confusion_table import ConfusionTable
 from bundle.handlers.training.epoch_seed import EpochSeed
@@ -14,6 +15,7 @@ from bundle.handlers.training.training_state import TrainingState
 from bundle.handlers.training.validation import ValidationHandler
 
 __all__ = [
+    "BatchNorms",
     "CheckpointSaver",
     "ConfusionTable",
     "EpochSeed",

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bundle.drawing.figures import new_figure, save_figure
+from bundle.errors import counted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -68,7 +69,7 @@ def _draw_network(network: object, channels: list[int], path: Path) -> None:
         if row["gates"]:
             middle = (left + right) / 2
             _arrow(axes, (left + 0.45, y), (middle - 0.75, y))
-            _box(axes, middle, y, f"{row['gates']} {'gate' if row['gates'] == 1 else 'gates'}", GATE, width=1.5)
+            _box(axes, middle, y, counted(row["gates"], "gate"), GATE, width=1.5)
             _arrow(axes, (middle + 0.75, y), (right - 0.45, y))
             # the gating signal comes from the next coarser level of the decoder, or from the centre
             coarse = RIGHT - 0.9 * (level + 1) if level + 1 < depth else 0.9 * depth + (RIGHT - 1.8 * depth) / 2

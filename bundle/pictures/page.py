@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from bundle.errors import counted
 from bundle.files import spelled, write_text
 from bundle.pictures.page_data import FAILED_CASE, REVIEW, origin, page_data
 from bundle.results import outputs
@@ -55,8 +56,7 @@ def write_page(output_dir: str | os.PathLike, *, title: str | None = None) -> Pa
 
 def _summary(data: Mapping[str, Any]) -> str:
     verdicts = [case["verdict"] for case in data["cases"]]
-    words = f"{len(verdicts)} {'case' if len(verdicts) == 1 else 'cases'}"
-    return f"{words}, {verdicts.count(REVIEW)} to review, {verdicts.count(FAILED_CASE)} failed"
+    return f"{counted(len(verdicts), 'case')}, {verdicts.count(REVIEW)} to review, {verdicts.count(FAILED_CASE)} failed"
 
 
 def _digest(text: str) -> str:

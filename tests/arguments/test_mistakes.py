@@ -62,3 +62,10 @@ def test_an_engine_does_not_log_what_the_last_line_says() -> None:
             engine.run([0])
         engine.logger.removeHandler(handler)
         assert len(seen) == logged
+
+
+def test_a_batch_norm_of_one_value_has_a_line() -> None:
+    with pytest.raises(ValueError) as caught:
+        torch.nn.BatchNorm3d(2)(torch.zeros(1, 2, 1, 1, 1))
+    line, code = one_line(caught.value)
+    assert code == 2 and line.startswith("error: patch_size, batch_size: a batch norm") and "Fix: give a larger patch_size" in line

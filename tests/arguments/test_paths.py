@@ -95,3 +95,21 @@ def test_several_weights_are_names_one_by_one(tmp_path: Path) -> None:
         take(ConfigParser({"ckpt_path": []}), CommandLine())
     with pytest.raises(UserError, match=r"output_dir: 2\.5 is not the name of a file or folder"):
         take(ConfigParser({"output_dir": 2.5}), CommandLine())
+
+
+def test_a_folder_given_twice_is_named_and_the_same_one_is_not(typed: Any, tmp_path: Path) -> None:
+    line = typed(*INFER, "--dataset_dir", "a", "--dataset_dir", "b")
+    assert line == "--dataset_dir: it is given twice, as a and as b. Fix: give it once; two folders are two runs."
+    (tmp_path / "empty").mkdir()
+    same = ["--dataset_dir", str(tmp_path / "empty")]
+    assert "no scan is in this folder" in typed(*INFER, *same, *same, "--threads", "1", "--threads", "2")
+
+
+def test_a_folder_that_begins_with_a_dash(typed: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = ["inference", "--config_file", str(Path("configs/inference.json").resolve())]
+    (tmp_path / "-my-scans").mkdir()
+    monkeypatch.chdir(tmp_path)
+    line = typed(*config, "--dataset_dir", "-my-scans")
+    assert line == "--my_scans: this config has no such key. Fix: for the file or folder of this name write ./-my-scans."
+    for words in (["--dataset_dir=-my-scans"], ["--dataset_dir", "./-my-scans"]):
+        assert "no scan is in this folder" in typed(*config, *words)

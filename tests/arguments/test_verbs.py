@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -43,3 +44,9 @@ def test_values_arrive_with_the_types_of_the_function() -> None:
     words = ["2024", "1,2", "x#y", "--share", "1", "--several", "['p','q']", "--switch", "false", "--none", "None", "--count=-3"]
     assert call(_takes, "takes", words) == ("2024", ("1,2", "x#y"), 1.0, ["p", "q"], False, None, -3)
     assert call(_takes, "takes", ["1e5", "--several", "p,q", "--noswitch"]) == ("1e5", (), 0.5, "p,q", False, "x", 1)
+
+
+def test_a_folder_that_begins_with_a_dash_is_named(verb: Callable[..., str]) -> None:
+    Path("-scans").mkdir()
+    assert verb("check", "-scans") == "--scans: check has no such argument. Fix: for the file or folder of this name write ./-scans."
+    assert call(_takes, "takes", ["./-scans"])[0] == "./-scans"

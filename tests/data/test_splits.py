@@ -99,7 +99,7 @@ def test_groups_of_one_are_no_groups():
 
 
 def test_a_group_that_cannot_be_torn():
-    with pytest.raises(UserError, match="test_size: 1 cases cannot be selected without splitting a group"):
+    with pytest.raises(UserError, match="test_size: 1 case cannot be selected without splitting a group"):
         split(["a1", "a2", "b1", "b2"], test_size=1, num_folds=2, groups={"a1": "a", "a2": "a", "b1": "b", "b2": "b"})
 
 

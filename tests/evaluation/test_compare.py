@@ -200,3 +200,30 @@ def test_a_table_saved_with_a_byte_order_mark_is_read(runs: list[str], tmp_path:
     table = Path(runs[1]) / "metrics.csv"
     table.write_text(table.read_text(encoding="utf-8"), encoding="utf-8-sig")
     assert compare(*runs, output_dir=tmp_path / "out", resamples=50)
+
+
+def test_it_says_where_it_writes_and_writes_over_nothing_else(
+    runs: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    compare(*runs, resamples=50)
+    folder = tmp_path / "comparison"
+    assert f"written: comparison.md, comparison.csv, comparison.png in {folder}\n" in capsys.readouterr().out
+    compare(*runs, resamples=50)  # its own earlier one
+    (folder / "comparison.md").write_text("notes of a person")
+    with pytest.raises(UserError, match=r"comparison\.md: this file is not of an earlier comparison.* Fix: .*--output_dir"):
+        compare(*runs, resamples=50)
+    (folder / "comparison.md").unlink()
+    table = (folder / "comparison.csv").read_text()
+    with pytest.raises(UserError, match=r"comparison\.csv: "):
+        compare(*runs, resamples=50)
+    assert (folder / "comparison.csv").read_text() == table
+
+
+def test_what_an_earlier_comparison_tested_does_not_stay_beside_one_without_tests(runs: list[str], tmp_path: Path) -> None:
+    compare(*runs, output_dir=tmp_path / "out", resamples=50)
+    other = _run(tmp_path / "other", {"pancreas": [0.1, 0.2], "spleen": [0.5, 0.6]})
+    table = other / "metrics.csv"
+    table.write_text(table.read_text(encoding="utf-8").replace("case_", "other_"), encoding="utf-8")
+    compare(runs[0], str(other), output_dir=tmp_path / "out", side_by_side=True, resamples=50)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["comparison.md"]

@@ -12,22 +12,27 @@ from bundle.data.checks import rules
 from bundle.data.checks.check import Measured
 from bundle.data.datalist import Case
 from bundle.drawing.figures import new_figure, save_figure
+from bundle.errors import counted
 from bundle.files import write_json
 from bundle.results import outputs
 from bundle.tables import write_csv
 
 
 def write_report(measured: Measured, found: Sequence[rules.Problem], labels: label_block.Labels, output: Path) -> None:
-    """Write `findings.csv`, `cases.csv`, `summary.json` and `distribution.png` to `output`, and print the summary."""
+    """Print the summary, and write `findings.csv`, `cases.csv`, `summary.json` and `distribution.png` to `output`.
+
+    Raises:
+        OSError: the folder cannot be made or written to; the summary has been printed.
+    """
     rows = [_row(measured, case, labels, found) for case in measured.listing.cases]
     summary = summarise(rows, labels, found)
+    _print(summary)
     write_csv(output / "findings.csv", ["level", "code", "case", "file", "problem", "fix"], [one.row() for one in found])
     write_csv(output / outputs.TABLE, list(rows[0]) if rows else ["case"], rows)
     write_json(output / "summary.json", summary)
     good = [row for row in rows if row["spacing_x"] is not None]
     if good:
         draw(good, measured, labels, output / "distribution.png")
-    _print(summary)
     print(f"written: {output}/findings.csv, {outputs.TABLE}, summary.json{', distribution.png' if good else ''}")
 
 
@@ -98,12 +103,12 @@ def _range(values: Sequence[float | None]) -> dict[str, float | None]:
 
 
 def _print(summary: Mapping) -> None:
-    numbers = [f"{summary[key]} {key[:-1] if summary[key] == 1 else key}" for key in ("cases", "errors", "warnings")]
+    numbers = [counted(summary[key], key[:-1]) for key in ("cases", "errors", "warnings")]
     print(f"{numbers[0]}, {summary['labelled']} with labels: {numbers[1]}, {numbers[2]}")
     for key, unit in (("spacing_mm", "voxels, mm"), ("size", "size, voxels"), ("extent_mm", "extent, mm")):
         print(f"  {unit:24s}" + "   ".join(f"{axis} {_span(summary[key][axis])}" for axis in "xyz"))
     for name, volume in summary["volume_ml"].items():
-        print(f"  {name + ', ml':24s}{_span(volume)}   in {volume['n']} of {summary['labelled']} cases")
+        print(f"  {name + ', ml':24s}{_span(volume)}   in {volume['n']} of {counted(summary['labelled'], 'case')}")
 
 
 def _span(values: Mapping) -> str:

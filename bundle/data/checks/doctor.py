@@ -15,7 +15,7 @@ from bundle.data.datalist import Case, find_cases, sections
 from bundle.data.list_file import stem
 from bundle.data.listing import nifti_files
 from bundle.data.splits import Split
-from bundle.errors import UserError
+from bundle.errors import UserError, counted, reason
 
 OUTLIER = 5.0  # robust standard deviations of the logarithm of a volume
 
@@ -72,7 +72,10 @@ def check(
     found += _warnings(measured, block, patch_mm)
     found.sort(key=lambda one: (one.level, one.case))
     print_problems(found, "see findings.csv")
-    write_report(measured, found, block, output)
+    try:
+        write_report(measured, found, block, output)
+    except OSError as error:  # what was found has been said
+        print(f"warning: no report is written ({reason(error)}). Fix: name a folder that can be written to with --output_dir.")
     _advise(measured, block, origin, found)
     return int(any(one.level == "error" for one in found))
 
@@ -102,7 +105,7 @@ def _unlisted(measured: Measured) -> list[rules.Problem]:
     if not forgotten:
         return []
     names = ", ".join(path.name for path in forgotten[:5])
-    problem = f"does not list {len(forgotten)} images that are in its folders ({names}{', ...' if len(forgotten) > 5 else ''})"
+    problem = f"does not list {counted(len(forgotten), 'image')} in its folders ({names}{', ...' if len(forgotten) > 5 else ''})"
     fix = "list them, or remove dataset.json: then all files in the folders are used"
     return [rules.Problem("warning", "unlisted", "", str(source), problem, fix)]
 

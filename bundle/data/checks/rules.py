@@ -16,7 +16,7 @@ from bundle import labels as label_block
 from bundle.data.checks.hounsfield import SIDES_A_GUESS, Values, not_hounsfield
 from bundle.data.checks.orientation import FLIPS
 from bundle.data.datalist import Case
-from bundle.errors import UserError
+from bundle.errors import UserError, counted
 
 FLIP_GAIN, FLIP_TIMES = 0.05, 3.0  # a flip must explain so much more, and so many times as much, to be worth a word
 GRID_TOLERANCE = 0.1  # of a voxel's shortest edge: how far apart the corners of two grids may be
@@ -203,7 +203,7 @@ def _intensities(case: Case, facts: Mapping) -> list[Problem]:
 
     if facts["nonfinite"]:
         fix = "replace them by air (-1024), or convert the scan again"
-        return problem_of("error", "NaN", f"has {facts['nonfinite']} voxels that are NaN or infinite", fix)
+        return problem_of("error", "NaN", f"has {_voxels(facts['nonfinite'], 'NaN or infinite', 'NaN or infinite')}", fix)
     values = Values(facts["minimum"], facts["maximum"], facts["soft_share"], facts["histogram"], int(np.prod(facts["shape"])))
     said = not_hounsfield(values)
     if said is None:
@@ -215,16 +215,16 @@ def _intensities(case: Case, facts: Mapping) -> list[Problem]:
 def _values(case: Case, facts: Mapping, labels: label_block.Labels, meaning: Mapping[int, str]) -> list[Problem]:
     found = []
     if facts["nonfinite"]:
-        problem = f"has {facts['nonfinite']} voxels that are NaN or infinite"
+        problem = f"has {_voxels(facts['nonfinite'], 'NaN or infinite', 'NaN or infinite')}"
         found.append(Problem("error", "label NaN", case.name, case.label, problem, "write the label map again, as whole numbers"))
     if facts["fractions"]:
-        problem = f"has {facts['fractions']} voxels that are not whole numbers (such as {facts['fraction_example']:.9g})"
+        problem = f"has {_voxels(facts['fractions'], 'not a whole number', 'not whole numbers')} (such as {facts['fraction_example']:.9g})"
         fix = "write the label map again with nearest-neighbour interpolation, as whole numbers"
         found.append(Problem("error", "fraction", case.name, case.label, problem, fix))
     known = {value for values in label_block.values(labels) for value in values} | set(meaning)
     strange = {int(value): number for value, number in facts["counts"].items() if int(value) not in known}
     if strange:
-        shown = ", ".join(f"{value} ({number} voxels)" for value, number in list(strange.items())[:8])
+        shown = ", ".join(f"{value} ({counted(number, 'voxel')})" for value, number in list(strange.items())[:8])
         problem = f"holds values that are not in labels: {shown}{', ...' if len(strange) > 8 else ''}"
         found.append(Problem("error", "values", case.name, case.label, problem, _fix_values(sorted(strange), labels)))
     if set(map(int, facts["counts"])) <= {0} and not facts["fractions"]:
@@ -276,6 +276,10 @@ def _flipped(case: Case, facts: Mapping) -> list[Problem]:
     problem = f"it fits its image far better when it is flipped along {axes} ({shares})"
     fix = "look at both in a viewer; where the label is wrong, flip its array and keep the image's affine"
     return [Problem("warning", "flipped", case.name, case.label, problem, fix)]
+
+
+def _voxels(number: int, one: str, several: str) -> str:
+    return f"1 voxel that is {one}" if number == 1 else f"{number} voxels that are {several}"
 
 
 def _mm(edges: np.ndarray) -> str:

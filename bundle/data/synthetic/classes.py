@@ -9,7 +9,7 @@ import numpy as np
 
 from bundle.data.own_folder import claim
 from bundle.data.synthetic.phantom import run_parallel
-from bundle.errors import UserError
+from bundle.errors import UserError, counted
 from bundle.files import write_json
 
 # Raise when the same seed begins to give other images.
@@ -63,7 +63,7 @@ def phantom_classes(out: str, of: str = "phase", cases: int = 96, seed: int = 0,
     _describe(folder, of, cases, own)
     todo = [index for index in range(cases) if overwrite or not _path(folder, of, index).exists()]
     run_parallel(partial(_write_case, folder, of, seed), todo, jobs=jobs, title="scans")
-    print(f"{cases} scans of {len(CLASSES[of])} classes ({', '.join(CLASSES[of])}) in {folder}")
+    print(f"{counted(cases, 'scan')} of {len(CLASSES[of])} classes ({', '.join(CLASSES[of])}) in {folder}")
     return folder
 
 

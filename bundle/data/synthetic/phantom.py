@@ -10,7 +10,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from bundle.data.own_folder import claim
-from bundle.errors import UserError
+from bundle.errors import UserError, counted
 from bundle.files import write_json
 from bundle.limits import cpu_limit
 
@@ -63,7 +63,7 @@ def write_phantom(
     todo = [case for case in wanted if overwrite or not all(path.exists() for path in _paths(folder, *case))]
     run_parallel(partial(_write_case, folder, seed, max_voxels), todo, jobs=jobs, title="phantom", progress=progress)
     if progress:
-        print(f"{cases} scans with labels and {unlabelled} without in {folder}")
+        print(f"{counted(cases, 'scan')} with labels and {unlabelled} without in {folder}")
     return folder
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from bundle.data.own_folder import claim
 from bundle.data.synthetic.phantom import LABELS, run_parallel
-from bundle.errors import UserError
+from bundle.errors import UserError, counted
 from bundle.files import write_json
 
 VERSION = 3
@@ -96,7 +96,7 @@ def synthesise(
         (folder / name).mkdir(parents=True, exist_ok=True)
     _prepare(folder, files)
     run_parallel(partial(_write_case, folder, sources, seed), todo, jobs=jobs, title="synthesis", after=describe)
-    print(f"{cases} scans for training and {validation} for validation in {folder}")
+    print(f"{counted(cases, 'scan')} for training and {validation} for validation in {folder}")
     return folder
 
 

@@ -16,7 +16,7 @@ from bundle.distributed import rank, size
 from bundle.engines.case import Case
 from bundle.engines.case_handler import CaseHandler
 from bundle.engines.evaluator import ScanEvaluator
-from bundle.errors import reason
+from bundle.errors import counted, reason
 from bundle.files import spelled
 from bundle.results import outputs
 
@@ -47,7 +47,7 @@ class Console(CaseHandler):
         self.todo = len(items) - self.earlier
         if rank() > 0:
             return
-        text = f"{_count(len(items), 'scan')} found"
+        text = f"{counted(len(items), 'scan')} found"
         if self.earlier:
             text += f", {self.earlier} of them finished by an earlier run"
         print(f"{text}; results go to {self.output_dir}")
@@ -83,17 +83,17 @@ class Console(CaseHandler):
         written = len(self.over) - len(failed) - skipped
         spent = f"{time.monotonic() - self.began:.0f} s"
         how = _stages(self.over) or ("nothing was finished" if self.todo else "nothing to do")
-        print(f"{self.who}{_count(written, 'label map')} written to {self.output_dir} in {spent} ({how})", flush=True)
+        print(f"{self.who}{counted(written, 'label map')} written to {self.output_dir} in {spent} ({how})", flush=True)
         if rank() > 0:
             return
         if len(self.over) < self.todo:
-            print(f"stopped after {len(self.over)} of {_count(self.todo, 'scan')}: the same command does the others")
+            print(f"stopped after {len(self.over)} of {counted(self.todo, 'scan')}: the same command does the others")
         if self.earlier:
-            print(f"{_count(self.earlier, 'case')} of an earlier run left as {'it was' if self.earlier == 1 else 'they were'}")
+            print(f"{counted(self.earlier, 'case')} of an earlier run left as {'it was' if self.earlier == 1 else 'they were'}")
         if skipped:
-            print(f"{_count(skipped, 'case')} left to {'the others' if self.who else 'another process that works on this folder'}")
+            print(f"{counted(skipped, 'case')} left to {'the others' if self.who else 'another process that works on this folder'}")
         if failed:
-            print(f"{_count(len(failed), 'case')} failed (all errors are in {outputs.RECORD}):")
+            print(f"{counted(len(failed), 'case')} failed (all errors are in {outputs.RECORD}):")
             for case in failed:
                 # a user's mistake names the file itself
                 why, source = _why(case.error), spelled(case.source)
@@ -109,7 +109,7 @@ class Console(CaseHandler):
             return
         review = {row["case"]: row.get("review") == "yes" for row in read_cases_csv(self.folder)}
         number = sum(review.values())
-        marked = f"{number} of {_count(len(review), 'case')}" if number else "no case"
+        marked = f"{number} of {counted(len(review), 'case')}" if number else "no case"
         print(f"look at {spelled(self.folder / outputs.PAGE)}: {marked} marked for review")
 
 
@@ -123,7 +123,3 @@ def _stages(cases: Sequence[Case]) -> str:
     for case in cases:
         total.update(case.seconds)
     return ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in total.items())
-
-
-def _count(n: int, what: str) -> str:
-    return f"{n} {what}" if n == 1 else f"{n} {what}s"

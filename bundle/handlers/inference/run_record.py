@@ -17,7 +17,7 @@ from bundle.engines.case import Case
 from bundle.engines.case_handler import CaseHandler
 from bundle.engines.evaluator import ScanEvaluator
 from bundle.engines.sharing import Share
-from bundle.errors import UserError
+from bundle.errors import UserError, counted
 from bundle.handlers.inference import case_entry
 from bundle.handlers.inference.case_names import named_apart
 from bundle.handlers.inference.finished import Wanted, architecture, bytes_digest, weights_digest
@@ -154,7 +154,7 @@ class RunRecord(CaseHandler):
             if free or time.monotonic() > end:
                 return free
             if not said:
-                logger.warning("waiting for %s that another process is doing", "1 case" if len(left) == 1 else f"{len(left)} cases")
+                logger.warning("waiting for %s that another process is doing", counted(len(left), "case"))
                 said = True
             time.sleep(POLL)
         return []
@@ -205,7 +205,7 @@ class RunRecord(CaseHandler):
             self.hidden = {entry["case"] for entry in self.records if entry["case"] not in self.mine and is_past(self.folder, entry)}
             self._write_tables({**run, **whole_run(self.records.hidden)} if self.share.part.count > 1 else run)
         if self.failed_elsewhere and self.share.rank == 0:
-            failed = "1 case" if len(self.failed_elsewhere) == 1 else f"{len(self.failed_elsewhere)} cases"
+            failed = counted(len(self.failed_elsewhere), "case")
             raise UserError(self.folder, f"{failed} failed in the other processes", f"see {outputs.RECORD} there for the reasons")
 
     def label_maps(self, items: Sequence[Mapping[str, Any]]) -> dict[str, str]:

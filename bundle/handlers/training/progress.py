@@ -15,6 +15,8 @@ from ignite.engine import Engine, Events
 from monai.handlers import from_engine
 from tqdm import tqdm
 
+from bundle.errors import counted
+
 
 class Progress:
     """A progress bar over the whole training, a line in plain words after each validation, and at the end what was written where.
@@ -95,7 +97,9 @@ class Progress:
     def summary(self, engine: Engine) -> None:
         """Say what was written where, and what to look at next."""
         lines = (
-            [f"trained: {engine.state.epoch} epochs, in this run {duration(time.perf_counter() - self._started)}"] if self._started else []
+            [f"trained: {counted(engine.state.epoch, 'epoch')}, in this run {duration(time.perf_counter() - self._started)}"]
+            if self._started
+            else []
         )
         best = getattr(self.evaluators.get("val"), "state", None)
         epoch = getattr(best, "best_metric_epoch", -1)

@@ -44,9 +44,25 @@ def read_checkpoint(path: str | os.PathLike) -> Any:
         _verify(path)
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # pickle, zip and torch each have their own
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
         fix = f"copy it again from where it is whole, give another checkpoint, or {SAVE_AGAIN}"
-        raise UserError(path, f"cannot be read as a checkpoint ({reason})", fix) from error
+        raise UserError(path, f"cannot be read as a checkpoint: {_why(path, error)}", fix) from error
+
+
+def _why(path: Path, error: Exception) -> str:
+    """Why a checkpoint cannot be read, in plain words: what torch and pickle say is about their own insides."""
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    if isinstance(error, (EOFError, ValueError)):
+        return str(error) or "it ends too early"
+    if found := re.search(
+        r"(?:GLOBAL|class|global) `?([\w.]+)`? was not an allowed global|Unsupported global: GLOBAL ([\w.]+)", str(error)
+    ):
+        return f"it holds other objects than tensors ({found[1] or found[2]}), which would run code"
+    with open(path, "rb") as file:
+        archive = file.read(2) == b"PK"
+    if archive or "unexpected EOF" in str(error):
+        return "it is cut off or damaged"
+    return "torch.save has not written it, or it is damaged"
 
 
 def state_dict_of(content: Any, where: str | os.PathLike) -> dict[str, Tensor]:

@@ -52,7 +52,7 @@ def test_values_that_dataset_json_names_may_be_left_out_of_labels(msd, save, sca
     label = scan(0)[1]
     label[0, 0, 0] = 9  # named nowhere: still a mistake
     save(folder / "labelsTr/case_0.nii.gz", label)
-    with pytest.raises(UserError, match=r"9 \(1 voxels\)"):
+    with pytest.raises(UserError, match=r"9 \(1 voxel\)"):
         check_before_training(str(folder), {"background": 0, "pancreas": 1})
 
 
@@ -260,7 +260,7 @@ def test_second_start_reads_no_voxel_and_changed_files_are_read_again(msd, save,
     label = scan(0)[1]
     label[0, 0, 0] = 9
     save(folder / "labelsTr/case_0.nii.gz", label)
-    assert "9 (1 voxels)" in message(folder, cache_dir=str(tmp_path / "cache"))
+    assert "9 (1 voxel)" in message(folder, cache_dir=str(tmp_path / "cache"))
     assert len(looked) == 7
     (tmp_path / "cache/check.json").write_text("{broken")
     message(folder, cache_dir=str(tmp_path / "cache"))

@@ -146,7 +146,23 @@ def test_images_that_dataset_json_forgets(msd, examine):
     folder = msd()
     entries = [{"image": f"imagesTr/case_{n}.nii.gz", "label": f"labelsTr/case_{n}.nii.gz"} for n in range(5)]
     (folder / "dataset.json").write_text(json.dumps({"training": entries}))
-    assert "1 images that are in its folders (case_5.nii.gz)" in examine(folder)[2]["unlisted"]["problem"]
+    assert "does not list 1 image in its folders (case_5.nii.gz)" in examine(folder)[2]["unlisted"]["problem"]
+
+
+def test_without_a_place_for_the_report_the_result_is_shown_all_the_same(msd, save, scan, tmp_path, monkeypatch, capsys):
+    folder = msd(5)
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    (tmp_path / "here" / "runs").write_text("a file where the folder of reports would be")
+    options = {"labels": LABELS, "patch_size": (8, 8, 8)}
+    assert check(str(folder), **options) == 0
+    said = capsys.readouterr().out
+    assert "5 cases, 5 with labels: 0 errors, 0 warnings" in said
+    assert "warning: no report is written (runs" in said and "--output_dir" in said
+    save(folder / "labelsTr/case_0.nii.gz", scan(0)[1][:-1])
+    assert check(str(folder), **options) == 1
+    said = capsys.readouterr().out
+    assert "error: " in said and "its grid is 23x20x16" in said and "1 error, 0 warnings" in said
 
 
 def test_verb_and_exit_code(msd, tmp_path):
