@@ -163,14 +163,17 @@ def box(mask: np.ndarray, margin: Sequence[int] | int = 0) -> tuple[slice, ...] 
         margin: voxels to add on each side, one number or one per axis.
     """
     margins = [margin] * mask.ndim if isinstance(margin, int) else margin
-    slices = []
-    # fifteen times faster on one mask than scipy's find_objects, which looks for all labels at once
-    for axis, (size, wider) in enumerate(zip(mask.shape, margins, strict=True)):
-        present = np.flatnonzero(mask.any(axis=tuple(other for other in range(mask.ndim) if other != axis)))
+    slices, inside = [slice(None)] * mask.ndim, mask
+    # many times faster than scipy's find_objects, which looks for all labels at once: the axis that is slowest in memory comes
+    # first, whose slices are read in one go, and the others are looked at within what was found so far
+    for axis in sorted(range(mask.ndim), key=lambda axis: -abs(mask.strides[axis])):
+        present = np.flatnonzero(inside.any(axis=tuple(other for other in range(mask.ndim) if other != axis)))
         if not present.size:
             return None
-        slices.append(slice(max(0, int(present[0]) - wider), min(size, int(present[-1]) + 1 + wider)))
-    return tuple(slices)
+        slices[axis] = slice(int(present[0]), int(present[-1]) + 1)
+        inside = mask[tuple(slices)]
+    widened = zip(slices, mask.shape, margins, strict=True)
+    return tuple(slice(max(0, one.start - wider), min(size, one.stop + wider)) for one, size, wider in widened)
 
 
 def describe(shape: Sequence[int], affine: np.ndarray) -> str:

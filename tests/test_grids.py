@@ -1,5 +1,7 @@
 """Grids: values worked out by hand, and by nibabel for order of axes."""
 
+from itertools import permutations
+
 import nibabel
 import numpy as np
 import pytest
@@ -104,6 +106,15 @@ def test_box_of_a_mask():
     assert grids.box(mask) == (slice(2, 6), slice(3, 9), slice(4, 5))
     assert grids.box(mask, 1) == (slice(1, 7), slice(2, 9), slice(3, 6))
     assert grids.box(mask.astype(np.int16) * 300, (0, 4, 0)) == (slice(2, 6), slice(0, 9), slice(4, 5))
+
+
+@pytest.mark.parametrize("order", list(permutations(range(3))))
+def test_a_box_is_the_same_in_any_order_of_memory(order):
+    where = np.array([[1, 5, 2], [6, 2, 2], [3, 3, 7]])
+    mask = np.zeros([(8, 9, 10)[axis] for axis in order], dtype=bool).transpose(np.argsort(order))
+    mask[tuple(where.T)] = True
+    assert grids.box(mask) == (slice(1, 7), slice(2, 6), slice(2, 8))
+    assert grids.box(mask[::-1, :, ::-1]) == (slice(1, 7), slice(2, 6), slice(2, 8))
 
 
 def test_a_grid_in_words():

@@ -69,10 +69,13 @@ def measure_structures(
 
 
 def _boxes(labels: np.ndarray, highest: int) -> list[tuple[slice, ...] | None]:
-    # three times faster along the order in which the voxels are in memory, and NIfTI has the first axis fastest
-    if labels.flags.f_contiguous:
-        return [box and box[::-1] for box in ndimage.find_objects(labels.T, max_label=highest)]
-    return ndimage.find_objects(labels, max_label=highest)
+    """For each value from 1 to `highest` the smallest box that holds it; None where it is not there."""
+    around = grids.box(labels)
+    if around is None:
+        return [None] * highest
+    # most of a scan is background: find_objects takes ten times as long over all of it as to find where there are labels
+    found = ndimage.find_objects(labels[around], max_label=highest)
+    return [box and tuple(slice(s.start + a.start, s.stop + a.start) for s, a in zip(box, around, strict=True)) for box in found]
 
 
 def _measure(name: str, labels: np.ndarray, affine: np.ndarray, value: int, box: tuple[slice, ...], image: np.ndarray | None) -> Structure:

@@ -114,9 +114,14 @@ class Axis:
         weight = torch.as_tensor((position - before).astype(np.float32), device=device)
         return cls(*(torch.as_tensor(i, device=device) for i in (before, np.minimum(before + 1, size - 1))), weight)
 
-    def part(self, where: slice) -> Axis:
-        """The points of a slice of the axis."""
+    def part(self, where: slice | Tensor) -> Axis:
+        """Some of the points: a slice of them, or those of the given numbers."""
         return Axis(self.before[where], self.after[where], self.weight[where])
+
+    def reached(self, wanted: Tensor) -> slice:
+        """From the first to the last point whose voxel before is among the wanted ones (one boolean per voxel of the axis)."""
+        points = wanted[self.before].nonzero().flatten()
+        return slice(int(points[0]), int(points[-1]) + 1) if len(points) else slice(0, 0)
 
     def blend(self, values: Tensor, dim: int) -> Tensor:
         """Interpolate along one dimension of `values`."""
@@ -159,16 +164,24 @@ def _upright(logits: Tensor, cells: Tensor, axes: list[Axis], slab_axis: int, wh
     first, second = (axes[axis] for axis in range(3) if axis != slab_axis)
     along = axes[slab_axis]
     slices = _Slices(logits, axes, slab_axis)
+    size = len(first.before), len(second.before)
     for i in which:
-        labels = cells.select(slab_axis, int(along.before[i])).index_select(0, first.before).index_select(1, second.before)
-        mixed = labels == MIXED
+        plane = cells.select(slab_axis, int(along.before[i]))
+        labels = torch.zeros(size, dtype=torch.uint8, device=logits.device)
+        # where all cells are of the first class there is nothing to look up
+        rows, columns = first.reached(plane.any(1)), second.reached(plane.any(0))
+        part = plane.index_select(0, first.before[rows]).index_select(1, second.before[columns])
+        mixed = part == MIXED
         count = int(mixed.sum())
         if count > DENSE_SHARE * labels.numel():
             labels = _labels(slices.between(along, i))
-        elif count:
-            points = [axis.part(index) for axis, index in zip((first, second), mixed.nonzero(as_tuple=True), strict=True)]
-            points.insert(slab_axis, along.part(torch.full((count,), i, device=logits.device)))
-            labels[mixed] = _argmax(logits, points)
+        else:
+            if count:
+                places = zip((first.part(rows), second.part(columns)), mixed.nonzero(as_tuple=True), strict=True)
+                points = [axis.part(index) for axis, index in places]
+                points.insert(slab_axis, along.part(torch.full((count,), i, device=logits.device)))
+                part[mixed] = _argmax(logits, points)
+            labels[rows, columns] = part
         yield slice(i, i + 1), labels.unsqueeze(slab_axis).cpu().numpy()
 
 

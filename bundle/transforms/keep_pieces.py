@@ -66,12 +66,19 @@ class KeepPiecesd(MapTransform):
                 given = d[key]
                 plain = given.as_tensor() if isinstance(given, MetaTensor) else torch.as_tensor(given)
                 cleaned = plain.clone()
-                removed = {value: keep_largest(cleaned[0].numpy(), value, number, self.background) for value, number in self.pieces.items()}
+                removed = self._clean(cleaned[0].numpy())
                 if isinstance(given, MetaTensor):
                     cleaned = MetaTensor(cleaned).copy_meta_from(given)
                     cleaned.meta[LEFT_OUT] = dict(Counter(given.meta.get(LEFT_OUT, {})) + Counter(removed))
                 d[key] = cleaned
         return d
+
+    def _clean(self, labels: np.ndarray) -> dict[int, int]:
+        """Keep the pieces, in place; value to the voxels that were left out."""
+        around = grids.box(labels != self.background)
+        if around is None:
+            return dict.fromkeys(self.pieces, 0)
+        return {value: keep_largest(labels[around], value, number, self.background) for value, number in self.pieces.items()}
 
 
 def left_out(labels: MetaTensor, structures: Mapping[str, int]) -> dict[str, int]:

@@ -29,6 +29,17 @@ def test_agrees_with_plain_numpy_on_random_labels():
                 assert one.profiles[axis].tolist() == np.bincount(where[:, axis])[start:].tolist()
 
 
+def test_structures_far_from_the_border_are_where_they_are():
+    labels = np.zeros((9, 8, 7), dtype=np.uint8)
+    labels[3:5, 2, 4:6] = 2
+    labels[6, 5, 1] = 3
+    for order in "CF":
+        found = measure_structures(np.asarray(labels, order=order), np.eye(4), {"a": 1, "b": 2, "c": 3, "d": 4})
+        assert found["a"].volume_ml == found["d"].volume_ml == 0 and not found["d"].bounds
+        assert found["b"].bounds == ((3, 5), (2, 3), (4, 6)) and found["c"].bounds == ((6, 7), (5, 6), (1, 2))
+        assert found["b"].centroid_mm == (3.5, 2, 4.5) and not found["b"].touches_border
+
+
 def test_pieces_touching_at_a_corner_are_one_and_are_sorted_by_size():
     labels = np.zeros((8, 8, 8), np.uint8)
     labels[1, 1, 1] = labels[2, 2, 2] = 1

@@ -70,6 +70,21 @@ def test_equals_invertd_then_argmax(name: str, classes: int, smooth: bool) -> No
     assert (expected != 0).mean() > 0.1
 
 
+@pytest.mark.parametrize("name", AFFINES)
+def test_a_small_structure_in_much_background_is_where_invertd_puts_it(name: str) -> None:
+    transform = preprocess()
+    data = transform({"image": scan(AFFINES[name])})
+    logits = logits_for(data["image"], 3, True)
+    inside = torch.zeros(logits.shape[1:], dtype=torch.bool)
+    inside[tuple(slice(n // 3, n // 3 + 4) for n in inside.shape)] = True
+    logits[0, ~inside] += 100
+    data["pred"] = logits
+    expected = Invertd("pred", transform, "image", nearest_interp=False, to_tensor=True)(data)["pred"].argmax(0).numpy()
+    restored = RestoreLabelsd("pred")(data)["pred"].numpy()[0]
+    assert 5 < (expected != 0).sum() < 0.05 * expected.size
+    assert (restored != expected).sum() <= 1
+
+
 def test_one_scan_in_two_axis_orders_gives_the_same_labels() -> None:
     straight = scan(AFFINES["RAS"])
     turned = MetaTensor(straight.as_tensor().permute(2, 0, 1).flip(1), meta={"original_channel_dim": float("nan")})

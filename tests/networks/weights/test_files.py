@@ -59,7 +59,7 @@ def test_digest_follows_values_names_shapes_and_formats():
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
 def test_what_is_not_finite_is_neither_read_nor_written(tmp_path, network, value, dtype):
     bad = {**STATE, "bias": torch.tensor([value], dtype=dtype)}
     torch.save({"model": bad}, tmp_path / "w.pt")
@@ -70,6 +70,22 @@ def test_what_is_not_finite_is_neither_read_nor_written(tmp_path, network, value
     with pytest.raises(UserError, match="not finite"):
         write_state_dict(bad, tmp_path / "new.pt")
     assert not (tmp_path / "new.pt").exists()
+
+
+def test_a_file_that_was_loaded_is_not_read_again_for_its_digest_unless_it_has_changed(tmp_path, network, monkeypatch):
+    path = tmp_path / "w.pt"
+    torch.save(STATE, path)
+    read = []
+    monkeypatch.setattr(files, "_verify", lambda path: read.append(path))
+    # just written: a change within the same tick of the clock would not show, so nothing is kept
+    load_weights(network, path)
+    assert file_digest(path) == digest(STATE) and len(read) == 2
+    monkeypatch.setattr(files, "SETTLED_NS", -1)
+    load_weights(network, path)
+    assert file_digest(path) == digest(STATE) and len(read) == 3
+    torch.save({**STATE, "bias": torch.tensor([4.0])}, tmp_path / "other.pt")
+    (tmp_path / "other.pt").replace(path)
+    assert file_digest(path) == digest({**STATE, "bias": torch.tensor([4.0])}) and len(read) == 4
 
 
 def _damaged(path):
