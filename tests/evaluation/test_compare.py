@@ -148,10 +148,7 @@ def test_wrong_arguments(runs: list[str], tmp_path: Path) -> None:
 
 
 def test_less_is_better_for_distances(tmp_path: Path) -> None:
-    """ASSD from 6 to 3 mm in three of three cases is better three times; so is HD95, and the bars are green."""
-    from bundle.drawing.figures import new_figure
-    from bundle.evaluation.compare_figure import BETTER, _panel
-
+    """ASSD from 6 to 3 mm in three of three cases is better three times; so is HD95."""
     for name, distance in (("before", 6.0), ("after", 3.0)):
         scores = dict.fromkeys(COLUMNS, 0.5) | {
             "assd_mm": distance,
@@ -170,11 +167,6 @@ def test_less_is_better_for_distances(tmp_path: Path) -> None:
     assert found["assd_mm"].statistics.mean_difference == -3
     text = (tmp_path / "out" / "comparison.md").read_text(encoding="utf-8")
     assert "| spleen ASSD (mm): after | before | 3 | -3.0000 [-3.0000, -3.0000] | 3 / 0 |" in text
-    panel = new_figure(3, 3).subplots()
-    _panel(panel, found["assd_mm"])
-    from matplotlib.colors import to_rgba
-
-    assert {bar.get_facecolor() for bar in panel.patches[:3]} == {to_rgba(BETTER)}
 
 
 @pytest.mark.parametrize(

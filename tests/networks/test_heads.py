@@ -44,6 +44,8 @@ def test_the_sum_of_resampled_maps(align_corners):
     expected = maps[0] + sum(F.interpolate(x, size=(8, 10, 6), mode="trilinear", align_corners=align_corners) for x in maps[1:])
     assert torch.allclose(sum_upsampled(list(maps), align_corners), expected, atol=1e-5)
     assert torch.equal(sum_upsampled(maps[:1], align_corners), maps[0])
+    with plain_layers():
+        assert torch.allclose(sum_upsampled(list(maps), align_corners), expected, atol=1e-5)
 
 
 def test_the_matrix_of_linear_resampling_by_hand():

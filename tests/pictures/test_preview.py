@@ -4,24 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from PIL import Image
+from picture_files import near, pixels
 
-from bundle.drawing.drawing import COLOURS, cover, fit, font, grey_window, outline, wrap
-from bundle.pictures.attention_preview import attention_preview
-from bundle.pictures.comparison import ADDED, MISSED, comparison
+from bundle.drawing.drawing import COLOURS
 from bundle.pictures.preview import preview
 from bundle.quality.cases import CaseResult
-
-
-def pixels(path) -> np.ndarray:
-    with Image.open(path) as picture:
-        assert picture.format == "PNG"
-        return np.asarray(picture.convert("RGB")).astype(int)
-
-
-def near(picture: np.ndarray, shade, tolerance: int = 60) -> np.ndarray:
-    """(n, 2) rows and columns of pixels of about this colour."""
-    return np.argwhere(np.abs(picture - np.array(shade)).max(axis=2) <= tolerance)
 
 
 def result(abdomen, codes: str = "RAS", **options) -> CaseResult:
@@ -88,81 +75,3 @@ def test_a_failed_case_has_no_preview(tmp_path):
     with pytest.raises(ValueError, match="no image"):
         preview(CaseResult("c", "c", error="is empty"), tmp_path / "p.png")
     assert not list(tmp_path.iterdir())
-
-
-def test_a_contour_lies_on_the_border_of_its_mask():
-    mask = np.zeros((40, 40), bool)
-    mask[10:30, 10:30] = True
-    picture = np.zeros((160, 160, 3), np.uint8)
-    outline(picture, cover(mask, (160, 160)), (255, 0, 0))
-    red = np.argwhere(picture[..., 0] > 128)
-    distance = np.minimum.reduce([np.abs(red[:, axis] + 0.5 - border) for axis in (0, 1) for border in (40, 120)])
-    assert len(red) > 4 * 70 and distance.max() <= 2.5
-    assert picture[80, 80, 0] == 0, "nothing is filled"
-
-
-def test_a_single_voxel_does_not_vanish_when_the_picture_is_smaller():
-    mask = np.zeros((400, 400), bool)
-    mask[200, 200] = True
-    picture = np.zeros((100, 100, 3), np.uint8)
-    outline(picture, cover(mask, (100, 100)), (255, 0, 0))
-    assert picture[..., 0].max() > 128
-
-
-def test_missed_voxels_are_red_and_added_ones_blue(tmp_path, abdomen):
-    wrong = abdomen.labels.copy()
-    wrong[wrong == 2] = 0
-    wrong[28:33, 9:14, 13:20] = 2
-    path = comparison(abdomen.image, wrong, abdomen.labels, abdomen.affine, abdomen.structures, tmp_path / "c.png")
-    picture = pixels(path)
-    axial = picture[picture.shape[0] // 2 : -60, : picture.shape[1] // 3]
-    missed, added = near(axial, MISSED, 70), near(axial, ADDED, 70)
-    assert len(missed) > 500 and len(added) > 500
-    assert missed[:, 1].mean() > added[:, 1].mean(), "the true spleen lies on the patient's left"
-    same = pixels(comparison(abdomen.image, abdomen.labels, abdomen.labels, abdomen.affine, abdomen.structures, tmp_path / "s.png"))
-    assert not len(near(same[40:-60], MISSED, 20)) and not len(near(same[40:-60], ADDED, 20))
-
-
-def test_comparison_near_a_structure_and_its_errors(tmp_path, abdomen):
-    arguments = (abdomen.image, abdomen.labels, abdomen.labels, abdomen.affine, abdomen.structures, tmp_path / "c.png")
-    comparison(*arguments, focus="pancreas")
-    with pytest.raises(ValueError, match="'liver' is none of the structures"):
-        comparison(*arguments, focus="liver")
-    with pytest.raises(ValueError, match="shapes differ"):
-        comparison(abdomen.image, abdomen.labels[1:], *arguments[2:])
-
-
-def test_high_coefficients_are_bright(tmp_path, abdomen):
-    alpha = np.where(abdomen.labels == 2, 0.9, 0.1).astype(np.float32)
-    scan_only = pixels(attention_preview(abdomen.image, {}, tmp_path / "0.png", affine=abdomen.affine))
-    path = attention_preview(
-        abdomen.image, {"level 2": alpha}, tmp_path / "1.png", affine=abdomen.affine, labels=abdomen.labels, structures=abdomen.structures
-    )
-    picture = pixels(path)
-    assert picture.shape[0] > scan_only.shape[0] + 100
-    # inferno's top, 60 % over grey: bright yellow, which no grey pixel is
-    yellow = (picture[..., 0] > 170) & (picture[..., 1] > 170) & (picture[..., 2] < picture[..., 0] - 40)
-    assert yellow[: picture.shape[0] // 2 - 40].sum() < yellow[picture.shape[0] // 2 - 40 :].sum()
-    in_bytes = {"level 2": np.rint(alpha * 255).astype(np.uint8)}
-    again = {"affine": abdomen.affine, "labels": abdomen.labels, "structures": abdomen.structures}
-    difference = np.abs(pixels(attention_preview(abdomen.image, in_bytes, tmp_path / "3.png", **again)) - picture)
-    assert (difference > 4).mean() < 0.001, "bytes stand for 1/255"
-    with pytest.raises(ValueError, match="level 2 has the shape"):
-        attention_preview(abdomen.image, {"level 2": alpha[1:]}, tmp_path / "2.png")
-
-
-def test_normalised_images_get_their_own_window():
-    rng = np.random.default_rng(0)
-    assert grey_window(rng.normal(size=(20, 20, 20)))[0] == pytest.approx(-2.3, abs=0.3)
-    assert grey_window(rng.normal(-500, 300, size=(20, 20, 20))) == (-160.0, 240.0)
-    assert grey_window(np.full((3, 3, 3), np.nan)) == (-160.0, 240.0)
-
-
-def test_long_reasons_are_broken_between_words_and_shortened_at_last():
-    text = "pancreas: not found; spleen: reaches the border of the scan, may be cut off"
-    lines = wrap(text, 220, 14, 4)
-    assert " ".join(lines) == text and len(lines) == 3
-    assert all(font(14).getlength(line) <= 220 for line in lines)
-    assert wrap(text, 220, 14, 2)[1].endswith("…") and len(wrap(text, 220, 14, 2)) == 2
-    assert wrap("short", 220, 14, 3) == ["short"] and wrap("", 220, 14, 3) == []
-    assert fit("x" * 100, 50, 14).endswith("x…")

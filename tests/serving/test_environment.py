@@ -1,8 +1,7 @@
-"""`bundle.serving.environment` and the cure for a torchvision of another build."""
+"""`bundle.serving.environment`: every step pinned, built once, nothing of others touched."""
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
 
@@ -10,13 +9,6 @@ import pytest
 
 from bundle.errors import UserError
 from bundle.serving import environment
-
-# a torchvision that needs its operators declared, as the CUDA build does beside a CPU torch
-NEEDS_OPERATORS = """
-import torch
-for name in ("nms", "qnms"):
-    torch._C._dispatch_has_kernel_for_dispatch_key(f"torchvision::{name}", "Meta")
-"""
 
 
 def test_every_step_is_pinned(repository: Path) -> None:
@@ -60,13 +52,3 @@ def test_a_folder_with_other_things_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("mine")
     with pytest.raises(UserError, match="not a virtual environment"):
         environment.install(str(tmp_path))
-
-
-def test_cure_declares_the_operators_before_the_import(tmp_path: Path, repository: Path) -> None:
-    (tmp_path / "torchvision").mkdir()
-    (tmp_path / "torchvision" / "__init__.py").write_text(NEEDS_OPERATORS)
-    (tmp_path / "cure.py").write_text((repository / "bundle" / "serving" / "torchvision_cure.py").read_text(encoding="utf-8"))
-    without = subprocess.run([sys.executable, "-c", "import torchvision"], cwd=tmp_path, capture_output=True, text=True)
-    assert without.returncode != 0 and "nms does not exist" in without.stderr
-    done = subprocess.run([sys.executable, "-c", "import cure, torchvision"], cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
