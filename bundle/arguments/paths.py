@@ -126,8 +126,8 @@ def _check_writable(folder: str, shown: str) -> None:
         raise UserError(shown, f"nothing can be written to {there}", "choose another folder, or change its permissions")
 
 
-def _evaluated(key: str, raw: Any, parser: ConfigParser, shown: str) -> str:
-    """The value of an expression or reference; a whole number is a name, too."""
+def _evaluated(key: str, raw: Any, parser: ConfigParser, shown: str) -> str | list[str]:
+    """The value of an expression or reference; a whole number is a name, too, and one key may refer to the list of another."""
     try:
         value = parser.get_parsed_content(key)
     except Exception as error:
@@ -136,6 +136,8 @@ def _evaluated(key: str, raw: Any, parser: ConfigParser, shown: str) -> str:
         raise UserError(shown, f"{raw} cannot be evaluated ({reason})", fix) from error
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
+    if key in LISTS and isinstance(value, list):
+        return value
     if not isinstance(value, (str, os.PathLike)) or not str(value).strip():
         raise UserError(shown, f"{value!r} is not the name of a file or folder", "give one, between quotes in a config file")
     return os.fspath(value)

@@ -52,6 +52,7 @@ class CropOrgansd(Cropd):
         margin: what to keep around the structures, in mm.
         pieces: connected pieces of a structure below this share of its largest one do not count.
         least_saving: a box that saves less than this share of the voxels is not cut.
+        least_length: along z alone, a scan not longer than this in mm has nothing to save, and is left whole without a look.
         allow_missing_keys: do not raise where a key is missing.
 
     Raises:
@@ -69,13 +70,14 @@ class CropOrgansd(Cropd):
         margin: float = 30.0,
         pieces: float = 0.1,
         least_saving: float = 0.2,
+        least_length: float = 300.0,
         allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, cropper=Crop(), allow_missing_keys=allow_missing_keys)
         if box not in BOXES:
             raise UserError("box", f"{box!r} is no kind of box", f"use {' or '.join(BOXES)}")
         self.source_key, self.look, self.axes, self.margin = source_key, look, BOXES[box], float(margin)
-        self.pieces, self.least_saving = float(pieces), float(least_saving)
+        self.pieces, self.least_saving, self.least_length = float(pieces), float(least_saving), float(least_length)
 
     def __call__(self, data: Mapping[Hashable, torch.Tensor], lazy: bool | None = None) -> dict[Hashable, torch.Tensor]:
         """Crop every key to the box of the structures in `data[source_key]`."""
@@ -97,6 +99,9 @@ class CropOrgansd(Cropd):
 
     def _box(self, image: MetaTensor) -> Slices | None:
         """The slices to crop to, whole axes where nothing is to be gained; None where nothing was found."""
+        whole = tuple(slice(0, n) for n in image.shape[1:])
+        if self.axes == BOXES["z"] and image.shape[3] * grids.spacing(np.asarray(image.affine))[2] <= self.least_length:
+            return whole
         labels = self.look(image)
         found = labels.as_tensor()[0].clone().numpy()
         for value in np.unique(found[found > 0]):
@@ -104,7 +109,6 @@ class CropOrgansd(Cropd):
         coarse = grids.box(found)
         if coarse is None:
             return None
-        whole = tuple(slice(0, n) for n in image.shape[1:])
         wanted = self._with_margin(coarse, labels, image)
         box = tuple(one if axis in self.axes else all_ for axis, (one, all_) in enumerate(zip(wanted, whole, strict=True)))
         saved = 1 - prod(part.stop - part.start for part in box) / prod(image.shape[1:])

@@ -84,7 +84,7 @@ def test_only_the_box_is_segmented(tmp_path: Path, infer: Callable[..., Path]) -
     along = infer(tmp_path / "data", tmp_path / "z", "cascade", box="z", box_margin=40, **LOOK)
     found = np.flatnonzero(labels(along).any(axis=(0, 1)))
     assert (found.min(), found.max()) == (30, 57)
-    box = infer(tmp_path / "data", tmp_path / "xyz", "cascade", box_margin=8, **LOOK)
+    box = infer(tmp_path / "data", tmp_path / "xyz", "cascade", box="xyz", box_margin=8, **LOOK)
     where = np.argwhere(labels(box))
     assert (where.min(0) >= [8, 6, 38]).all() and (where.max(0) <= [17, 15, 49]).all()
     # random weights find something everywhere, also at the sides of the box
@@ -114,10 +114,14 @@ def test_its_own_look_runs_and_the_record_names_what_results_depend_on(
     nifti(tmp_path / "data" / "scan.nii.gz", body((slice(10, 16), slice(8, 14), slice(40, 48))), AFFINE)
     out = tmp_path / "out"
     noted = settings(infer(tmp_path / "data", out, "cascade", coarse_spacing=[6.0, 6.0, 6.0]))
-    assert (noted["box"], noted["box_margin"], noted["coarse_spacing"]) == ("xyz", 30, [6.0, 6.0, 6.0])
+    assert (noted["box"], noted["box_margin"], noted["coarse_spacing"]) == ("z", 40, [6.0, 6.0, 6.0])
     assert noted["coarse_weights"] and noted["coarse_weights"] != noted["weights"]
     assert settings(infer(tmp_path / "data", out, "cascade", coarse_ckpt_path=str(weights[0])))["coarse_weights"] == noted["weights"]
     assert labels(out).shape == LONG
+    # the look of an ensemble is the ensemble's own
+    several = {"ckpt_path": [str(path) for path in weights], "coarse_ckpt_path": "@ckpt_path"}
+    noted = settings(infer(tmp_path / "data", out, "cascade", **several))
+    assert noted["coarse_weights"] == noted["weights"]
 
 
 def test_without_weights_of_the_coarse_network_it_ends_in_one_line(tmp_path: Path, infer: Callable[..., Path]) -> None:

@@ -53,7 +53,7 @@ def test_the_box_is_that_of_the_coarse_voxels_and_the_margin() -> None:
 
 
 def test_z_alone_keeps_the_whole_cross_section() -> None:
-    done = CropOrgansd("image", look=look(SPLEEN), box="z", margin=4.0)({"image": scan()})["image"]
+    done = CropOrgansd("image", look=look(SPLEEN), box="z", margin=4.0, least_length=0)({"image": scan()})["image"]
     assert done.shape == (1, 60, 50, 10) and done.affine[2, 3] == 30 + 2 * 28
     assert done.meta[COARSE_LOOK] == {"sides": [[False, False], [False, False], [True, True]]} and AROUND not in done.meta
 
@@ -85,19 +85,32 @@ def test_a_box_that_saves_little_is_not_cut() -> None:
     """Heights 3 to 83 of 100 save less than a fifth, heights 3 to 80 more."""
     most = (slice(0, 2), slice(0, 2), slice(1, 28))
     image = scan()
-    assert CropOrgansd("image", look=look((1, most)), box="z", margin=0.0)({"image": image})["image"].shape == image.shape
+    assert CropOrgansd("image", look=look((1, most)), box="z", margin=0.0, least_length=0)({"image": image})["image"].shape == image.shape
     less = (*most[:2], slice(1, 27))
-    done = CropOrgansd("image", look=look((1, less)), box="z", margin=0.0)({"image": image})["image"]
+    done = CropOrgansd("image", look=look((1, less)), box="z", margin=0.0, least_length=0)({"image": image})["image"]
     assert done.shape == (1, 60, 50, 78)
+
+
+def test_a_scan_without_length_is_not_looked_at_along_z() -> None:
+    """100 voxels of 2 mm: shorter than 201 mm, and not than 199."""
+
+    def never(image: MetaTensor) -> MetaTensor:
+        raise AssertionError("looked at")
+
+    image = scan()
+    assert torch.equal(CropOrgansd("image", look=never, box="z", least_length=201.0)({"image": image})["image"], image)
+    for options in ({"box": "z", "least_length": 199.0}, {"box": "xyz", "least_length": 201.0}):
+        with pytest.raises(AssertionError):
+            CropOrgansd("image", look=never, **options)({"image": image})
 
 
 def test_a_structure_at_a_side_of_the_box_is_noted_where_the_scan_goes_on() -> None:
     """The box is heights 30 to 35 of the scan; as in a label map, the source's grid may have another order of axes."""
     image = scan()
     image.meta["original_affine"] = image.affine.clone()
-    done = Compose([CropOrgansd("image", look=look(SPLEEN), box="z", margin=0.0), ResampleSpacingd("image", 2.0)])({"image": image})[
-        "image"
-    ]
+    done = Compose([CropOrgansd("image", look=look(SPLEEN), box="z", margin=0.0, least_length=0), ResampleSpacingd("image", 2.0)])(
+        {"image": image}
+    )["image"]
     labels = np.zeros((60, 50, 100), np.uint8)
     labels[0:5, 0:5, 31:36], labels[20:25, 20:25, 32:34] = 2, 1
     assert look_notes(labels, done, STRUCTURES) == [(0.7, "spleen: reaches the border of the box (upper end), may be cut off")]
