@@ -31,6 +31,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "gates": ("bundle.pictures.gates:gates", "picture of features before and after the gates of a trained network"),
     "diagrams": ("bundle.pictures.diagrams:diagrams", "draw the network and its gate, with their channels"),
     "experiment": ("bundle.evaluation.experiment:experiment", "train, predict and score all folds of a configuration"),
+    "paper-tables": ("bundle.evaluation.paper_tables:paper_tables", "all of the paper's Tables 1 to 4: experiments and comparisons"),
     "monai-label": ("bundle.serving.monai_label:start", "serve to 3D Slicer or OHIF through MONAI Label"),
     "monai-label-install": ("bundle.serving.environment:install", "build the environment that MONAI Label needs"),
 }

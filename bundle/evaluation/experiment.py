@@ -43,13 +43,14 @@ def experiment(
     name: str | None = None,
     checkpoint: str = "last",
     train_only: bool = False,
+    weights: str | None = None,
     **overrides: Any,
 ) -> dict | None:
     """Train, predict and score all folds of a configuration with one command; the same command resumes after an interruption.
 
     Below `output_dir`: `fold_K/` (training and its checkpoints, `evaluation/` with label maps and scores of the held-out
     cases) and, once every fold is there, `metrics.csv` and `summary.json` over the cases of all folds, as `compare` reads
-    them, with `experiment.json` (configuration, parameters of the network, seconds per case).
+    them, with `experiment.json` (configuration, parameters of the network, seconds per case and of one forward pass of `patch_size`).
 
     Each training and each evaluation is one `python -m monai.bundle run` in a process of its own, with the configs given
     here. With `num_folds` 1 (see the `split_*` overlays) there is one training, scored on the test cases.
@@ -64,6 +65,7 @@ def experiment(
         checkpoint: `last` scores the weights of the last epoch; `best` those with the best validation Dice, which were
             chosen on the cases that they are scored on and look better than they are.
         train_only: stop before the held-out cases are predicted; the command without it continues there.
+        weights: score this checkpoint on the held-out cases of every fold as it is; nothing is trained.
         overrides: any key of the training config: `--dataset_dir D --max_epochs 50 --train_size 20`.
 
     Returns:
@@ -78,19 +80,23 @@ def experiment(
     merged, split = merged_config(files, overrides)
     if checkpoint not in ("last", "best"):
         raise UserError("checkpoint", f"'{checkpoint}' is not a choice", "use last or best")
+    if weights is not None and not Path(weights).is_file():
+        raise UserError(weights, "there is no such checkpoint", "give the file of the weights that are to be scored")
     shared = output / "shared.json"
     inference = [*(config_path(item) for item in as_list(inference_config)), str(shared)]
     wanted = folds_to_do(folds, split.num_folds)
     held_out = held_out_cases(merged, split)
     plan = {"name": name or output.name, "checkpoint": checkpoint, "config": merged}
+    if weights is not None:
+        plan["weights"] = str(Path(weights).resolve())
     check_or_write_plan(output, plan)
     write_json(shared, {key: merged[key] for key in SHARED if key in merged})
     for fold in wanted:
         folder, own = output / f"fold_{fold}", replace(split, fold=fold)
-        if not (folder / "trained.json").is_file():
+        if weights is None and not (folder / "trained.json").is_file():
             _train(folder, own, files, overrides)
         if not train_only and not _is_scored(folder, held_out[fold]):
-            _evaluate(folder, own, merged, inference, checkpoint, held_out[fold])
+            _evaluate(folder, own, merged, inference, _weights(folder, plan), held_out[fold])
     missing = [fold for fold in held_out if not _is_scored(output / f"fold_{fold}", held_out[fold])]
     if missing:
         print(f"Folds still to do before the table: {', '.join(map(str, missing))}")
@@ -109,7 +115,7 @@ def _train(folder: Path, split: Split, files: Sequence[str], overrides: Mapping[
 
 
 def _evaluate(
-    folder: Path, split: Split, merged: Mapping[str, Any], inference: Sequence[str], checkpoint: str, held_out: Sequence[str]
+    folder: Path, split: Split, merged: Mapping[str, Any], inference: Sequence[str], weights: Path, held_out: Sequence[str]
 ) -> None:
     """Predict and score the held-out cases of one fold: the validation cases, or the test cases where there is one fold.
 
@@ -119,7 +125,7 @@ def _evaluate(
     print(f"Fold {split.fold}: held-out cases", flush=True)
     output, what = folder / "evaluation", f"evaluation of fold {split.fold}"
     keys = {key: merged[key] for key in ("dataset_dir", "datalist") if key in merged} | split_keys(split)
-    keys |= {"section": split.held_out, "ckpt_path": str(_weights(folder, checkpoint)), "output_dir": str(output)}
+    keys |= {"section": split.held_out, "ckpt_path": str(weights), "output_dir": str(output)}
     keys["previews"] = False  # the table is wanted here; `misses` draws cases
     (folder / "scored.json").unlink(missing_ok=True)
     try:
@@ -161,9 +167,11 @@ def _first_names(names: Sequence[str]) -> str:
     return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
 
 
-def _weights(folder: Path, checkpoint: str) -> Path:
-    """The weights to score: those of the last epoch (in the training state), or the best ones."""
-    return folder / "last.pt" if checkpoint == "last" else folder / "models" / "model.pt"
+def _weights(folder: Path, plan: Mapping[str, Any]) -> Path:
+    """The weights to score: those that were given, of the last epoch (in the training state), or the best ones."""
+    if "weights" in plan:
+        return Path(plan["weights"])
+    return folder / "last.pt" if plan["checkpoint"] == "last" else folder / "models" / "model.pt"
 
 
 def _summarise(output: Path, plan: Mapping[str, Any], total: int) -> dict:
@@ -179,8 +187,8 @@ def _summarise(output: Path, plan: Mapping[str, Any], total: int) -> dict:
     summary = summarise(rows)
     write_metrics(rows, output / "metrics.csv")
     write_json(output / "summary.json", summary)
-    known = {"parameters": _parameters(_weights(folders[0], plan["checkpoint"])), "seconds_per_case": _seconds(folders)}
-    write_json(output / "experiment.json", {**plan, **known})
+    known = {"parameters": _parameters(_weights(folders[0], plan)), "seconds_per_case": _seconds(folders)}
+    write_json(output / "experiment.json", {**plan, **known, "forward": _forward(output, plan["config"])})
     print(table(summary) + f"\nWritten: {output / 'metrics.csv'}, {output / 'summary.json'}")
     return summary
 
@@ -221,6 +229,15 @@ def _seconds(folders: Sequence[Path]) -> float | None:
         for case in read_object(path, '{"cases": [...]}').get("cases", []) if path.is_file() else []:
             values += [case["seconds"]["network"]] if "network" in (case.get("seconds") or {}) else []
     return sum(values) / len(values) if values else None
+
+
+def _forward(output: Path, config: Mapping[str, Any]) -> dict[str, Any] | None:
+    """One forward pass of the network, as it was timed when the table was first made; None for a config without `patch_size`."""
+    from bundle.evaluation.forward_time import of_config
+
+    path = output / "experiment.json"
+    found = read_object(path, '{"forward": ...}').get("forward") if path.is_file() else None
+    return found if found or "patch_size" not in config else of_config(config)
 
 
 def _by_case(row: Mapping[str, Any]) -> str:

@@ -1,8 +1,8 @@
-"""Figures of what gates do: coefficients over the course of training, and features before and after a gate."""
+"""Figures of what each gate does: coefficients over the course of training, and features before and after it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,33 +13,38 @@ from bundle.drawing.figures import new_figure, save_figure
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+# level (2 is the finest that has gates), gate (from 1), view
+Row = tuple[int, int, str]
+VIEWS = ("axial", "sagittal")
+
 
 def draw_training(
     pictures: Mapping[str, np.ndarray],
     contours: Mapping[str, np.ndarray],
-    maps: Mapping[int, Mapping[tuple[int, str], np.ndarray]],
+    maps: Mapping[int, Mapping[Row, np.ndarray]],
     path: Path,
 ) -> None:
-    """Coefficients of a fixed scan over the epochs (the paper's Figure 4): a row per gate level and view, a column per epoch.
+    """Coefficients of a fixed scan over the epochs (the paper's Figure 4): a row per level, gate and view, a column per epoch.
 
     Args:
         pictures: view name to the scan's slice (rows, columns).
         contours: view name to the reference's label slice, drawn as outlines.
-        maps: epoch to {(level, view name): slice of the coefficients in [0, 1]}.
+        maps: epoch to {(level, gate, view name): slice of the coefficients in [0, 1]}; all epochs have the same rows.
         path: the PNG to write.
     """
     epochs = sorted(maps)
-    rows = sorted(maps[epochs[0]], reverse=True)
-    figure, panels = _panels(len(rows), len(epochs) + 1, [pictures[name].shape for _, name in rows])
-    for row, (level, name) in enumerate(rows):
-        _scan(panels[row, 0], pictures[name], contours[name])
-        panels[row, 0].set_ylabel(f"level {level}, {name}", fontsize=8)
-        shown = [maps[epoch][level, name] for epoch in epochs if (level, name) in maps[epoch]]
+    rows = in_order(maps[epochs[0]])
+    figure, panels = _panels(len(rows), len(epochs) + 1, [pictures[view].shape for _, _, view in rows])
+    for row, key in enumerate(rows):
+        view = key[-1]
+        _scan(panels[row, 0], pictures[view], contours[view])
+        panels[row, 0].set_ylabel(_name(key), fontsize=8)
+        shown = [maps[epoch][key] for epoch in epochs]
         low, high = min(part.min() for part in shown), max(part.max() for part in shown)
         for column, epoch in enumerate(epochs, start=1):
             panel = panels[row, column]
-            _scan(panel, pictures[name], None)
-            drawn = panel.imshow(maps[epoch][level, name], cmap="inferno", vmin=low, vmax=high, alpha=0.75, interpolation="bilinear")
+            _scan(panel, pictures[view], None)
+            drawn = panel.imshow(maps[epoch][key], cmap="inferno", vmin=low, vmax=high, alpha=0.75, interpolation="bilinear")
             if row == 0:
                 panel.set_title(f"epoch {epoch}", fontsize=9)
         bar = figure.colorbar(drawn, ax=list(panels[row]), fraction=0.012, pad=0.005)
@@ -48,29 +53,50 @@ def draw_training(
     save_figure(figure, path)
 
 
-def draw_gate(picture: np.ndarray, contour: np.ndarray, levels: Mapping[int, Sequence[np.ndarray]], path: Path) -> None:
-    """What a gate does (the paper's Figure 3a): a row per level with features before, coefficients, features after.
+def draw_gates(
+    pictures: Mapping[str, np.ndarray], contours: Mapping[str, np.ndarray], gates: Mapping[Row, Sequence[np.ndarray]], path: Path
+) -> None:
+    """What each gate does (the paper's Figure 3a): a row per level, gate and view with features before, coefficients, features after.
+
+    Features before and after a gate share their colours, so that what it takes away is dark.
 
     Args:
-        picture: the scan's slice.
-        contour: the label slice, drawn as outlines.
-        levels: level to (mean absolute feature before the gate, coefficients, mean absolute feature after), slices of any size.
+        pictures, contours: view name to the scan's slice, and to the label slice, drawn as outlines.
+        gates: (level, gate, view name) to (mean absolute feature before the gate, coefficients, the same after), slices of any size.
         path: the PNG to write.
     """
-    figure, panels = _panels(len(levels), 4, [picture.shape] * len(levels))
-    for row, level in enumerate(sorted(levels)):
-        before, alpha, after = levels[level]
-        _scan(panels[row, 0], picture, contour)
-        panels[row, 0].set_ylabel(f"level {level}", fontsize=8)
-        for column, (values, title, colours) in enumerate(
-            ((before, "features before", "viridis"), (alpha, "coefficients", "inferno"), (after, "features after", "viridis")), start=1
+    rows = in_order(gates)
+    figure, panels = _panels(len(rows), 4, [pictures[view].shape for _, _, view in rows])
+    for row, key in enumerate(rows):
+        view = key[-1]
+        before, alpha, after = gates[key]
+        _scan(panels[row, 0], pictures[view], contours[view])
+        panels[row, 0].set_ylabel(_name(key), fontsize=8)
+        span = {"vmin": min(before.min(), after.min()), "vmax": max(before.max(), after.max())}
+        for column, (values, title, colours, limits) in enumerate(
+            (
+                (before, "features before", "viridis", span),
+                (alpha, "coefficients", "inferno", {}),
+                (after, "features after", "viridis", span),
+            ),
+            start=1,
         ):
-            drawn = panels[row, column].imshow(values, cmap=colours, interpolation="nearest")
+            drawn = panels[row, column].imshow(values, cmap=colours, interpolation="nearest", **limits)
             figure.colorbar(drawn, ax=panels[row, column], fraction=0.04, pad=0.01).ax.tick_params(labelsize=6)
             if row == 0:
                 panels[row, column].set_title(title, fontsize=9)
     panels[0, 0].set_title("scan and reference", fontsize=9)
     save_figure(figure, path)
+
+
+def in_order(rows: Iterable[Row]) -> list[Row]:
+    """The rows of a figure: coarse levels first, then by gate, then by view."""
+    return sorted(rows, key=lambda row: (-row[0], row[1:]))
+
+
+def _name(row: Row) -> str:
+    level, gate, view = row
+    return f"level {level}, gate {gate}\n{view}"
 
 
 def middle_of(label: np.ndarray) -> list[int]:

@@ -1,4 +1,4 @@
-"""What the gates of a trained network do to one scan: features before, coefficients, features after (the paper's Figure 3a)."""
+"""What each gate of a trained network does to one scan: features before, coefficients, features after (the paper's Figure 3a)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import torch
     from monai.bundle import ConfigParser
 
-Gated = dict[int, tuple["np.ndarray", "np.ndarray", "np.ndarray"]]
+Gated = dict[tuple[int, int], tuple["np.ndarray", "np.ndarray", "np.ndarray"]]
 
 
 def gates(
@@ -28,9 +28,9 @@ def gates(
     ckpt_path: str | None = None,
     size: Sequence[int] = (160, 160, 96),
 ) -> Path:
-    """Draw, for each level with gates, the skip's features before and after them and the coefficients between.
+    """Draw, for each gate, the skip's features before it, its coefficients, and the features times these, axial and sagittal.
 
-    The axial slice is in the middle of the reference's structures, of the scan where there is none.
+    The slices go through the middle of the reference's structures, of the scan where there is none.
 
     Args:
         image: the scan.
@@ -47,8 +47,8 @@ def gates(
 
     output = Path(root()) / "runs" / "gates.png" if output is None else Path(output)
 
-    from bundle.drawing.planes import as_shown
-    from bundle.pictures.attention_figure import draw_gate, middle_of, window
+    from bundle.drawing.planes import PLANES, as_shown
+    from bundle.pictures.attention_figure import VIEWS, draw_gates, middle_of, window
 
     names = config_file.split(",") if isinstance(config_file, str) else list(config_file)
     paths = [item if Path(item).is_file() else str(Path(root()) / item) for item in names]
@@ -61,18 +61,25 @@ def gates(
     middle = middle_of(label)
     box = [slice(start, start + count) for start, count in map(window, middle, size, label.shape)]
     scan, label = scan[(slice(None), *box)], label[tuple(box)]
-    index = middle[2] - box[2].start
-    levels = {
-        level: tuple(as_shown(part, "axial", min(index * part.shape[2] // label.shape[2], part.shape[2] - 1)) for part in parts)
-        for level, parts in gated_features(network, scan[None]).items()
-    }
-    draw_gate(as_shown(scan[0].numpy(), "axial", index), as_shown(label, "axial", index), levels, output)
+    inside = [place - part.start for place, part in zip(middle, box, strict=True)]
+
+    def view(volume: np.ndarray, name: str) -> np.ndarray:
+        """The slice through the middle; a coarser volume's slice that has the middle in it."""
+        axis = PLANES[name][0]
+        return as_shown(volume, name, inside[axis] * volume.shape[axis] // label.shape[axis])
+
+    found = gated_features(network, scan[None])
+    rows = {(*key, name): tuple(view(part, name) for part in parts) for key, parts in found.items() for name in VIEWS}
+    draw_gates({name: view(scan[0].numpy(), name) for name in VIEWS}, {name: view(label, name) for name in VIEWS}, rows, output)
     print(f"Written: {output}")
     return output
 
 
 def gated_features(network: torch.nn.Module, image: torch.Tensor) -> Gated:
-    """By level: mean absolute feature before the gates, mean coefficient, mean absolute feature after; (X, Y, Z) each.
+    """By level and gate, from 1: mean absolute feature before, mean coefficient, mean absolute feature times coefficient; (X, Y, Z) each.
+
+    Features and coefficients are x and alpha of the paper's equations; what comes after their product (W, batch norm, the convolution
+    that combines several gates) is not in it.
 
     Args:
         network: an `AttentionUnet` in evaluation mode; its skips are listed coarsest first.
@@ -84,14 +91,14 @@ def gated_features(network: torch.nn.Module, image: torch.Tensor) -> Gated:
     depth = len(network.skips)
     handles = []
     for position, skip in enumerate(network.skips):
-        level = depth - position
+        for number, gate in enumerate(getattr(skip, "gates", []), start=1):
+            key = depth - position, number
 
-        def keep(module: torch.nn.Module, inputs: tuple, outputs: tuple, level: int = level) -> None:
-            gated, coefficients = outputs
-            if coefficients:
-                found[level] = (_mean(inputs[0].abs()), _mean(torch.cat(coefficients, dim=1)), _mean(gated.abs()))
+            def keep(module: torch.nn.Module, inputs: tuple, outputs: tuple, key: tuple[int, int] = key) -> None:
+                features, alpha = module.features(inputs[0]), outputs[1]
+                found[key] = (_mean(features.abs()), _mean(alpha), _mean((features * module.gain(alpha)).abs()))
 
-        handles.append(skip.register_forward_hook(keep))
+            handles.append(gate.register_forward_hook(keep))
     try:
         with torch.no_grad():
             network(image)

@@ -37,12 +37,16 @@ def runs(tmp_path: Path) -> list[str]:
 
 
 def test_tables_and_figure(runs: list[str], tmp_path: Path) -> None:
-    (tmp_path / "gates" / "experiment.json").write_text(json.dumps({"parameters": 6473322, "seconds_per_case": 1.25}))
+    (tmp_path / "gates" / "experiment.json").write_text(
+        json.dumps({"parameters": 6473322, "seconds_per_case": 1.25, "forward": {"seconds": 0.1786, "size": [160, 160, 96]}})
+    )
     compare(*runs, output_dir=tmp_path / "out", names="U-Net, Attention U-Net", resamples=500)
     text = (tmp_path / "out" / "comparison.md").read_text(encoding="utf-8")
-    assert "| pancreas Dice | 0.550 ± 0.129 | 0.625 ± 0.096 |" in text
+    assert "| | U-Net | Attention U-Net | p |" in text
+    assert "| pancreas Dice | 0.550 ± 0.129 | 0.625 ± 0.096 | 0.500 |" in text  # 0.25, twice by Holm: two structures
     assert "| spleen Dice | 0.867 ± 0.058 (n 3) | 0.867 ± 0.058 (n 3) |" in text
-    assert "| parameters |  | 6.47 M |" in text and "| inference time per case |  | 1.25 s |" in text
+    assert "| parameters |  | 6.47 M |  |" in text and "| forward pass of 160x160x96 |  | 0.179 s |  |" in text
+    assert "| inference time per case |  | 1.25 s |" in text
     assert "| pancreas Dice: Attention U-Net | U-Net | 4 | +0.0750 [" in text and "| 3 / 0 |" in text
     with (tmp_path / "out" / "comparison.csv").open() as file:
         rows = {(row["structure"], row["metric"]): row for row in csv.DictReader(file)}
@@ -64,7 +68,7 @@ def test_significance_is_marked(tmp_path: Path) -> None:
     text = (tmp_path / "out" / "comparison.md").read_text(encoding="utf-8")
     assert "| pancreas Dice | 0.545 ± 0.030 | **0.650 ± 0.034** |" in text
     assert "| spleen Dice | 0.800 ± 0.000 | 0.790 ± 0.061 |" in text
-    assert "p after Holm's adjustment below 0.05" in text
+    assert "p: of Wilcoxon's signed-rank test after Holm's adjustment" in text and "p below 0.05" in text
 
 
 def test_runs_on_different_cases_side_by_side(runs: list[str], tmp_path: Path) -> None:
@@ -80,9 +84,23 @@ def test_runs_on_different_cases_side_by_side(runs: list[str], tmp_path: Path) -
     effects = compare(*four, output_dir=tmp_path / "out", side_by_side=True, resamples=50)
     assert {(effect.base, effect.other) for effect in effects} == {("unet", "gates"), ("small", "small_gates")}
     text = (tmp_path / "out" / "comparison.md").read_text(encoding="utf-8")
-    assert "| | unet | gates | small | small_gates |" in text and "| cases | 4 | 4 | 3 | 3 |" in text
-    assert "| pancreas Dice | 0.550 ± 0.129 | 0.625 ± 0.096 | 0.200 ± 0.100 | 0.300 ± 0.100 |" in text
+    assert "| | unet | gates | p | small | small_gates | p |" in text and "| cases | 4 | 4 |  | 3 | 3 |  |" in text
+    assert "| pancreas Dice | 0.550 ± 0.129 | 0.625 ± 0.096 | 1.000 | 0.200 ± 0.100 | 0.300 ± 0.100 | 1.000 |" in text
     assert "| pancreas Dice: small_gates | small | 3 | +0.1000 [" in text
+
+
+def test_pairs_are_tested_each_within_itself(runs: list[str], tmp_path: Path) -> None:
+    """Four runs of the same cases, as in the paper's Table 3: the third is tested against nothing, the fourth against the third."""
+    later = [str(_run(tmp_path / name, {"pancreas": dice})) for name, dice in (("aft", [0.8, 0.8, 0.8, 0.8]), ("aft_gates", [0.9] * 4))]
+    effects = compare(*runs, *later, output_dir=tmp_path / "out", pairs=True, structures="pancreas", resamples=50)
+    assert {(effect.base, effect.other) for effect in effects} == {("unet", "gates"), ("aft", "aft_gates")}
+    text = (tmp_path / "out" / "comparison.md").read_text(encoding="utf-8")
+    assert "| | unet | gates | p | aft | aft_gates | p |" in text and "Mean ± standard deviation over 4 cases" in text
+    with pytest.raises(UserError, match="3 runs are not pairs"):
+        compare(*runs, later[0], pairs=True, output_dir=tmp_path / "no")
+    with pytest.raises(UserError, match="only in unet: case_3"):
+        short = _run(tmp_path / "short", {"pancreas": [0.5, 0.6, 0.7]})
+        compare(*runs, str(short), str(short), pairs=True, output_dir=tmp_path / "no")
 
 
 def test_runs_that_have_no_partner_are_a_table_alone(runs: list[str], tmp_path: Path) -> None:

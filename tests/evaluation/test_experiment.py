@@ -141,6 +141,19 @@ def test_one_fold_is_scored_on_the_test_cases(runs: Runs, configs: dict, tmp_pat
     assert (runs.calls[1][1]["train_size"], runs.calls[1][1]["test_size"]) == (2, 4) and len(runs.scored[0]) == 4
 
 
+def test_weights_are_scored_as_they_are(runs: Runs, configs: dict, tmp_path: Path) -> None:
+    """Before fine-tuning: nothing is trained, every fold is scored with the same checkpoint, whose values are counted."""
+    torch.save({"w": torch.zeros(5)}, tmp_path / "given.pt")
+    summary = experiment(str(tmp_path / "out"), weights=str(tmp_path / "given.pt"), **configs)
+    assert [what for what, _ in runs.calls] == ["inference"] * 3 and summary["cases"] == 6
+    assert {keys["ckpt_path"] for _, keys in runs.calls} == {str(tmp_path / "given.pt")}
+    assert json.loads((tmp_path / "out" / "experiment.json").read_text(encoding="utf-8"))["parameters"] == 5
+    with pytest.raises(UserError, match="holds another experiment"):
+        experiment(str(tmp_path / "out"), **configs)
+    with pytest.raises(UserError, match=r"absent.pt: there is no such checkpoint"):
+        experiment(str(tmp_path / "new"), weights=str(tmp_path / "absent.pt"), **configs)
+
+
 def test_a_value_of_none_reaches_training_and_scoring_alike(runs: Runs, configs: dict, tmp_path: Path) -> None:
     """An overlay sets sizes, the command line takes them back: dropped in one of the two runs, scored cases were trained on."""
     (tmp_path / "sizes.json").write_text(json.dumps({"num_folds": 1, "train_size": 2, "test_size": 3}))
@@ -218,6 +231,7 @@ def test_two_real_folds_on_a_phantom(tmp_path: Path) -> None:
     rows = read_metrics(tmp_path / "a" / "metrics.csv")
     assert summary["cases"] == 4 and len(rows) == 4 * 3 and all(row["reference_ml"] >= 0 for row in rows)
     known = json.loads((tmp_path / "a" / "experiment.json").read_text(encoding="utf-8"))
+    assert known["forward"]["size"] == [32, 32, 32] and 0 < known["forward"]["seconds"] < 10
     assert known["seconds_per_case"] > 0 and 1000 < known["parameters"] < 100_000
     effects = compare(str(tmp_path / "a"), str(tmp_path / "a"), output_dir=tmp_path / "out", names="a,b", resamples=50)
     assert all(effect.statistics.mean_difference in (0, None) for effect in effects)

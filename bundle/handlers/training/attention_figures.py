@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -15,17 +16,20 @@ from bundle.distributed import unwrapped
 from bundle.errors import UserError
 from bundle.files import written_aside
 
-VIEWS = ("axial", "sagittal")
-EPOCHS = (1, 2, 5, 10, 20, 50, 100, 150, 200, 300, 500, 700, 1000)
+if TYPE_CHECKING:
+    from bundle.pictures.attention_figure import Row
+
+# as in the paper's Figure 4
+EPOCHS = (3, 6, 10, 60, 150)
 
 
 class AttentionFigures:
     """Write the gates' coefficients of a fixed scan at chosen epochs, and one figure over all epochs so far.
 
-    After each chosen epoch `attention/epoch_NNNN.npz` (slices of the coefficients of every level, axial and sagittal,
-    resampled to the scan) and `attention.png` are written below `output_dir`; a resumed training continues both.
-    MONAI's `GradCAM` and friends explain outputs by gradients; the coefficients are part of the network, so one forward
-    pass gives them. The pass is done in evaluation mode, without gradients, and leaves the network's mode as it was.
+    After each chosen epoch `attention/epoch_NNNN.npz` (slices of the coefficients of every gate, axial and sagittal, resampled to the
+    scan; named "level gate view", as "2 1 axial") and `attention.png` are written below `output_dir`; a resumed training continues
+    both. MONAI's `GradCAM` and friends explain outputs by gradients; the coefficients are part of the network, so one forward pass
+    gives them. The pass is done in evaluation mode, without gradients, and leaves the network's mode as it was.
 
     Args:
         network: an `AttentionUnet` with gates, or a distributed wrapper of one.
@@ -74,13 +78,13 @@ class AttentionFigures:
     def write(self, epoch: int) -> Path:
         """Write coefficients and figure for this epoch; returns the figure's path."""
         from bundle.drawing.planes import PLANES, as_shown
-        from bundle.pictures.attention_figure import draw_training, middle_of
+        from bundle.pictures.attention_figure import VIEWS, draw_training, middle_of
 
         image, label = self._fixed_scan()
         middle = middle_of(label)
         slices = {}
-        for level, coefficients in self._coefficients(image).items():
-            slices |= {f"{level} {name}": as_shown(coefficients, name, middle[PLANES[name][0]]) for name in VIEWS}
+        for (level, gate), coefficients in self._coefficients(image).items():
+            slices |= {f"{level} {gate} {name}": as_shown(coefficients, name, middle[PLANES[name][0]]) for name in VIEWS}
         with written_aside(self.folder / f"epoch_{epoch:04d}.npz") as aside, aside.open("wb") as file:
             np.savez_compressed(file, **slices)
         scan, path = image[0, 0].numpy(), self.folder.parent / "attention.png"
@@ -88,12 +92,15 @@ class AttentionFigures:
         draw_training(pictures, contours, self._stored(), path)
         return path
 
-    def _stored(self) -> dict[int, dict[tuple[int, str], np.ndarray]]:
-        """The slices of every epoch written so far: {epoch: {(level, view): slice}}."""
+    def _stored(self) -> dict[int, dict[Row, np.ndarray]]:
+        """The slices of every epoch so far: {epoch: {(level, gate, view): slice}}; not the means over gates of earlier versions."""
         stored = {}
         for path in sorted(self.folder.glob("epoch_*.npz")):
             with np.load(path) as content:
-                stored[int(path.stem.split("_")[1])] = {(int(key.split()[0]), key.split()[1]): content[key] for key in content.files}
+                keys = {key: key.split() for key in content.files}
+                if all(len(parts) == 3 for parts in keys.values()):
+                    slices = {(int(parts[0]), int(parts[1]), parts[2]): content[key] for key, parts in keys.items()}
+                    stored[int(path.stem.split("_")[1])] = slices
         return stored
 
     def _fixed_scan(self) -> tuple[torch.Tensor, np.ndarray]:
@@ -109,8 +116,8 @@ class AttentionFigures:
             self._scan = tensor[None].contiguous(), label.as_subclass(torch.Tensor)[(0, *box)].numpy()
         return self._scan
 
-    def _coefficients(self, image: torch.Tensor) -> dict[int, np.ndarray]:
-        """Coefficients by level, the mean of the gates side by side, on the image's grid (X, Y, Z)."""
+    def _coefficients(self, image: torch.Tensor) -> dict[tuple[int, int], np.ndarray]:
+        """Coefficients by level and gate, from 1, on the image's grid (X, Y, Z); of gates with several channels the mean of these."""
         module = unwrapped(self.network)
         training = module.training
         module.eval()
@@ -119,4 +126,8 @@ class AttentionFigures:
                 _, maps = module.attention(image.to(self.device))
         finally:
             module.train(training)
-        return {level: found.resampled[0].float().mean(dim=0).cpu().numpy() for level, found in maps.items()}
+        found = {}
+        for level, both in maps.items():
+            gates = both.resampled[0].float().cpu().unflatten(0, (module.num_gates, -1)).mean(dim=1).numpy()
+            found |= {(level, number): gate for number, gate in enumerate(gates, start=1)}
+        return found

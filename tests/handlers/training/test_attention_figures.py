@@ -9,6 +9,7 @@ import pytest
 import torch
 from ignite.engine import Engine
 
+from bundle.arguments.config import shipped
 from bundle.drawing.planes import as_shown
 from bundle.handlers.training.attention_figures import AttentionFigures
 from bundle.networks import AttentionUnet
@@ -48,10 +49,12 @@ def test_slices_are_the_networks_coefficients_around_the_structure(network: Atte
     with torch.no_grad():
         _, maps = network.attention(dataset[0]["image"][None, :, 0:16, 0:16, 14:30])
     with np.load(tmp_path / "attention" / "epoch_0007.npz") as content:
-        assert sorted(content.files) == ["2 axial", "2 sagittal"]
-        stored = content["2 axial"]
-    expected = maps[2].resampled[0].mean(0)[:, :, 8].numpy()
-    np.testing.assert_allclose(stored, expected.T[::-1, ::-1], atol=1e-3)
+        assert sorted(content.files) == ["2 1 axial", "2 1 sagittal", "2 2 axial", "2 2 sagittal"]
+        axial, sagittal = content["2 1 axial"], content["2 2 sagittal"]
+    first, second = maps[2].resampled[0].numpy()
+    np.testing.assert_allclose(axial, first[:, :, 8].T[::-1, ::-1], atol=1e-3)
+    np.testing.assert_allclose(sagittal, second[6].T[::-1, ::-1], atol=1e-3)
+    assert not np.allclose(first, second)
 
 
 def test_a_resumed_training_goes_on_with_the_figure(network: AttentionUnet, dataset: list[dict], tmp_path: Path) -> None:
@@ -59,6 +62,32 @@ def test_a_resumed_training_goes_on_with_the_figure(network: AttentionUnet, data
     again = AttentionFigures(network, dataset, tmp_path, size=(16, 16, 16))
     again.write(2)
     assert sorted(again._stored()) == [1, 2]
+
+
+def test_epochs_of_an_earlier_version_are_left_out(network: AttentionUnet, dataset: list[dict], tmp_path: Path) -> None:
+    """They hold means over the gates, named "level view"."""
+    (tmp_path / "attention").mkdir()
+    np.savez(tmp_path / "attention" / "epoch_0001.npz", **{"2 axial": np.zeros((16, 16))})
+    handler = AttentionFigures(network, dataset, tmp_path, size=(16, 16, 16))
+    handler.write(2)
+    assert list(handler._stored()) == [2]
+
+
+def test_gates_with_a_coefficient_per_channel(dataset: list[dict], tmp_path: Path) -> None:
+    """Two gates of four channels each: the picture has the mean of each gate's channels."""
+    network = AttentionUnet(3, 1, 2, channels=(2, 4, 8), num_gates=2, gate="channelwise", init="authors")
+    handler = AttentionFigures(network, dataset, tmp_path, size=(16, 16, 16))
+    image = handler._fixed_scan()[0]
+    found = handler._coefficients(image)
+    with torch.no_grad():
+        maps = network.eval().attention(image)[1][2].resampled[0]
+    assert list(found) == [(2, 1), (2, 2)] and len(maps) == 8
+    np.testing.assert_allclose(found[2, 2], maps[4:].mean(0).numpy(), atol=1e-5)
+
+
+def test_the_papers_epochs(network: AttentionUnet, dataset: list[dict], tmp_path: Path) -> None:
+    assert AttentionFigures(network, dataset, tmp_path).epochs == {3, 6, 10, 60, 150}
+    assert shipped("attention_figures")["figure_epochs"] == [3, 6, 10, 60, 150]
 
 
 def test_network_without_gates_is_refused(dataset: list[dict], tmp_path: Path) -> None:
