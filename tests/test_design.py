@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import ast
-import importlib
 import subprocess
 import sys
-import warnings
 from pathlib import Path
 
-import pytest
-
 import bundle
-from bundle.moved import MOVED
 
 ROOT = Path(bundle.root())
 PACKAGE = ROOT / "bundle"
@@ -106,13 +101,3 @@ def test_modules_do_not_import_each_other_in_circles() -> None:
 def test_importing_the_package_imports_nothing_heavy() -> None:
     code = "import sys, bundle; print(sorted({'torch', 'monai', 'numpy', 'itk', 'nibabel', 'pydicom', 'scipy', 'PIL'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True).stdout.strip() == "[]"
-
-
-@pytest.mark.parametrize("former", sorted(name for name, now in MOVED.items() if now))
-def test_former_names_work_and_say_where_the_module_is_now(former: str) -> None:
-    sys.modules.pop(former, None)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        module = importlib.import_module(former)
-    assert module is importlib.import_module(MOVED[former])
-    assert any(MOVED[former] in str(warning.message) for warning in caught)

@@ -33,7 +33,6 @@ TO_DO = {
     "engines/entries.py",
     "engines/prediction.py",
     "engines/segmentation.py",
-    "errors.py",
     "handlers/ignite_logger.py",
     "handlers/inference/case_names.py",
     "handlers/inference/finished.py",
@@ -44,11 +43,9 @@ TO_DO = {
     "images/reading.py",
     "images/streams.py",
     "images/voxels.py",
-    "json_input.py",
-    "moved.py",
     "networks/authors.py",
-    "own_code.py",
-    "reader_child.py",
+    "serving/app.py",
+    "serving/checked.py",
 }
 
 

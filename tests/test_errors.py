@@ -1,0 +1,42 @@
+"""A user's mistake in one line, and numbers of things in words."""
+
+from __future__ import annotations
+
+import errno
+import pickle
+from pathlib import Path
+
+import pytest
+
+from bundle.errors import UserError, counted, reason
+
+
+def test_a_mistake_names_file_problem_and_fix() -> None:
+    assert str(UserError(Path("/a/b.nii"), "is empty", "copy it again")) == "/a/b.nii: is empty. Fix: copy it again."
+    assert str(UserError("key", "no such key, did you mean k?")) == "key: no such key, did you mean k?"
+    assert isinstance(UserError("a", "b"), ValueError)
+
+
+def test_a_mistake_crosses_to_another_process_with_its_parts() -> None:
+    error = pickle.loads(pickle.dumps(UserError("a", "b", "c")))
+    assert type(error) is UserError and (error.where, error.problem, error.fix) == ("a", "b", "c") and str(error) == "a: b. Fix: c."
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (UserError("a", "b", "c"), "a: b. Fix: c."),
+        (OSError(errno.ENOENT, "No such file", "/x"), "/x: No such file"),
+        (OSError(errno.ENOSPC, "No space left"), "No space left"),
+        (ValueError("two\n  lines"), "two lines"),
+        (KeyError("k"), "KeyError: 'k'"),
+        (ZeroDivisionError(), "ZeroDivisionError"),
+        (ValueError(), "ValueError"),
+    ],
+)
+def test_any_error_is_one_line(error: Exception, said: str) -> None:
+    assert reason(error) == said
+
+
+def test_one_thing_has_no_plural() -> None:
+    assert [counted(number, "case") for number in (0, 1, 2)] == ["0 cases", "1 case", "2 cases"]
