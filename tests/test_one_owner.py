@@ -33,6 +33,7 @@ LIBRARIES = {
 NAMES = {
     outputs.RECORD,
     outputs.TABLE,
+    outputs.CLASS_TABLE,
     outputs.PAGE,
     outputs.LABEL_MAP_ENDING,
     outputs.PREVIEW_ENDING,

@@ -211,6 +211,7 @@ KINDS: dict[str, Kind] = {
     "spatial_dims": one_of(2, 3),
     "aggregation": one_of("concat", "mean", "deep_supervision", "fine_tuned"),
     "balanced": switch,
+    "sure": SHARE,
     # inference
     "part": part,
     "roi_size": THREE_SIZES,

@@ -274,7 +274,7 @@ class ScanEvaluator(SupervisedEvaluator):
         self.state.output = []
         if case.error is None:
             with case.timed("network"), noting_failure(case), reserved(self._beside), self._ready_to_run() as network:
-                predict(case, network, self.inferer, self.state.device, flips=self.flips, attention=self.attention)
+                self._predict(case, network)
                 self._show(case)
                 self.fire_event(ScanEvents.SCAN_PREDICTED)
         self.fire_event(IterationEvents.FORWARD_COMPLETED)
@@ -284,6 +284,10 @@ class ScanEvaluator(SupervisedEvaluator):
                 self._show(case)
         self.fire_event(IterationEvents.MODEL_COMPLETED)
         return [] if case.error is not None else self.state.output
+
+    def _predict(self, case: Case, network: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        """Put what the network says of a scan into its case."""
+        predict(case, network, self.inferer, self.state.device, flips=self.flips, attention=self.attention)
 
     def _show(self, case: Case) -> None:
         """Put into `state.output` what MONAI's engines have there: image, label, prediction, and what is new beside the batch."""

@@ -13,12 +13,15 @@ from monai.transforms import EnsureChannelFirstd, Orientationd, ScaleIntensityRa
 from torch import Tensor, nn
 
 from bundle.data.load_scan import LoadScand
+from bundle.networks.blocks import resize
 from bundle.networks.weights.classifier import read_classifier
 from bundle.transforms import CropBodyd, ResampleSpacingd
 
 AIR = -1024.0
 # slices that go through a 2-D network at once
 SLICES = 32
+# in the place of a largest coefficient of 0
+TINY = 1e-12
 
 
 def patch_of(patch_size: Sequence[int], spatial_dims: int) -> list[int]:
@@ -76,6 +79,33 @@ class ClassInferer(SimpleInferer):
             return network(inputs, *args, **kwargs)
         return torch.stack([self._slices(scan, network, *args, **kwargs) for scan in inputs])
 
+    def attention(self, inputs: Tensor, network: nn.Module) -> tuple[Tensor, dict[int, Tensor]]:
+        """The same logits, and where the gates looked: for each gated level (B, 1, X, Y, Z) on the grid of `inputs`, in 0..1.
+
+        Coefficients are relative to the largest of their level in the scan. They are interpolated from the level's grid, and are 0
+        in slices that a 2-D network does not see.
+        """
+        found = [self._attention(scan, network) for scan in inputs]
+        return torch.stack([logits for logits, _ in found]), {
+            level: torch.stack([maps[level] for _, maps in found]) for level in (found[0][1] if found else ())
+        }
+
+    def _attention(self, scan: Tensor, network: nn.Module) -> tuple[Tensor, dict[int, Tensor]]:
+        if self.spatial_dims == 3:
+            logits, coarse = network.attention(scan[None])
+            maps = {level: resize(alpha, list(scan.shape[1:]), False)[0] for level, alpha in coarse.items()}
+            return logits[0], {level: alpha / alpha.amax().clamp_min(TINY) for level, alpha in maps.items()}
+        slices = scan.movedim(-1, 0)
+        shown = _shown(slices)
+        parts = [network.attention(part) for part in slices[shown].split(SLICES)]
+        maps = {}
+        for level in parts[0][1]:
+            fine = torch.cat([resize(coarse[level], list(scan.shape[1:3]), False) for _, coarse in parts])
+            maps[level] = scan.new_zeros(len(slices), 1, *scan.shape[1:3])
+            maps[level][shown] = fine / fine.amax().clamp_min(TINY)
+        logits = torch.cat([logits for logits, _ in parts]).softmax(1).mean(0).log()
+        return logits, {level: alpha.movedim(0, -1) for level, alpha in maps.items()}
+
     def _slices(self, scan: Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any) -> Tensor:
         slices = with_body(scan.movedim(-1, 0))
         logits = torch.cat([network(part, *args, **kwargs) for part in slices.split(SLICES)])
@@ -84,9 +114,14 @@ class ClassInferer(SimpleInferer):
 
 def with_body(slices: Tensor) -> Tensor:
     """The slices (N, C, X, Y) that are not the same everywhere; all of them where none is."""
+    return slices[_shown(slices)]
+
+
+def _shown(slices: Tensor) -> Tensor:
+    """Which slices show something (N,); all of them where none does."""
     flat = slices.flatten(1)
     shown = flat.amax(1) > flat.amin(1)
-    return slices[shown] if bool(shown.any()) else slices
+    return shown if bool(shown.any()) else torch.ones_like(shown)
 
 
 class Classifier:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 RECORD = "run.json"
 TABLE = "cases.csv"
+# by a classifier
+CLASS_TABLE = "classes.csv"
 # by the verb `table`
 WIDE_TABLE, LONG_TABLE = "cases_wide.csv", "cases_long.csv"
 PAGE = "index.html"

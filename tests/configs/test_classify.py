@@ -12,9 +12,11 @@ import pytest
 import torch
 from monai.bundle import create_workflow
 
+import bundle
 from bundle.arguments.config import shipped_path
 from bundle.arguments.mistakes import users_mistake
 from bundle.handlers.training.epoch_table import read_table
+from bundle.inferers.classifier import Classifier
 from bundle.networks.weights.classifier import read_classifier
 from bundle.tables import read_csv
 
@@ -96,3 +98,54 @@ def test_mistakes_are_one_line(cases: Path, tmp_path: Path) -> None:
     with pytest.raises(Exception) as caught:
         train(cases, tmp_path, classes=["dark"])
     assert "give two names or more" in str(users_mistake(caught.value))
+
+
+def classify(scans: Path, out: Path, weights: Path, **keys: Any) -> list[dict[str, str]]:
+    """Rows of the table of an inference."""
+    files = [str(shipped_path(name)) for name in ("inference", "inference_classify")]
+    folders = {"dataset_dir": str(scans), "output_dir": str(out), "ckpt_path": str(weights)}
+    workflow = create_workflow(config_file=files, workflow_type="inference", logging_file=False, **{**folders, "device": "cpu", **keys})
+    workflow.run()
+    return list(read_csv(out / "classes.csv"))
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_a_folder_to_a_table_with_maps(dims: int, cases: Path, tmp_path: Path) -> None:
+    weights = train(cases, tmp_path / "run", spatial_dims=dims)
+    scans = tmp_path / "scans"
+    write_set(tmp_path / "more", count=1, shape=(20, 24, 18))
+    (tmp_path / "more" / "images").rename(scans)
+    for path in sorted(scans.glob("*"))[2:]:
+        path.unlink()
+    (scans / "broken.nii.gz").write_bytes(b"no scan")
+    rows = classify(scans, tmp_path / "out", weights, attention=True, sure=1.0)
+    assert [row["status"] for row in rows] == ["failed", "ok", "ok"] and rows[0]["error"]
+    for row in rows[1:]:
+        chances = [float(row[f"p_{name}"]) for name in CLASSES]
+        assert sum(chances) == pytest.approx(1, abs=2e-4)
+        assert row["class"] == CLASSES[int(np.argmax(chances))] and float(row["probability"]) == max(chances)
+        assert row["review"] == "yes" and row["reasons"] == f"probability {max(chances):.2f}"
+        assert chances == pytest.approx(list(Classifier(weights)(row["source"]).values()), abs=1e-4)
+        for level in (3, 4):
+            found = nib.load(tmp_path / "out" / f"{row['case']}_attention_level{level}.nii.gz")
+            source = nib.load(row["source"])
+            assert found.shape == source.shape and np.array_equal(found.affine, source.affine)
+            # the largest coefficient is 1 on the network's grid, and interpolation to this one lowers it a little
+            assert 0.5 < found.get_fdata().max() < 1.001
+        assert (tmp_path / "out" / f"{row['case']}_attention.png").is_file()
+    (scans / "broken.nii.gz").unlink()
+    again = classify(scans, tmp_path / "out", weights, sure=0.0)
+    assert [(row["case"], row["review"]) for row in again[1:]] == [(row["case"], "no") for row in rows[1:]]
+    assert again[0] == rows[0], "rows of earlier runs stay"
+
+
+def test_other_classes_need_another_folder(cases: Path, tmp_path: Path) -> None:
+    weights = train(cases, tmp_path / "run", spatial_dims=2)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "classes.csv").write_text("case,p_pelvis,p_thorax\na,0.5,0.5\n")
+    with pytest.raises(Exception) as caught:
+        classify(cases / "images", tmp_path / "out", weights)
+    assert "it is of other classes (pelvis, thorax)" in str(users_mistake(caught.value))
+    with pytest.raises(Exception) as caught:
+        classify(cases / "images", tmp_path / "other", Path(bundle.root()) / "models" / "model.pt")
+    assert "does not say which classes it knows" in str(users_mistake(caught.value))

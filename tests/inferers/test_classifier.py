@@ -75,3 +75,25 @@ def test_a_classifier_is_one_file(tmp_path: Path, dims: int) -> None:
         shown = image[0].movedim(-1, 0)
         expected = network(shown[shown.flatten(1).amax(1) > -1]).softmax(1).mean(0)
     assert torch.allclose(torch.tensor(list(found.values())), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_maps_are_on_the_grid_of_the_scan_and_the_answer_stays(dims: int) -> None:
+    torch.manual_seed(0)
+    network = AttentionSononet(dims, 1, 2, channels=[2, 2, 2, 2], convolutions=[1, 1, 1, 1, 1]).eval()
+    scan = torch.rand(1, 1, 32, 24, 18)
+    scan[..., 5] = -1.0  # a slice of air
+    with torch.no_grad():
+        logits, maps = ClassInferer(dims).attention(scan, network)
+        assert torch.allclose(logits, ClassInferer(dims)(scan, network), atol=1e-6)
+        plain = network.attention(scan if dims == 3 else scan[0].movedim(-1, 0)[:1])[1]
+    for level, alpha in maps.items():
+        assert alpha.shape == scan.shape and float(alpha.min()) >= 0 and float(alpha.max()) == 1
+        if dims == 2:
+            assert float(alpha[..., 5].abs().max()) == 0
+        # the same pattern as on the level's own grid: where the coarse map is largest, the fine one is too
+        coarse = torch.nn.functional.interpolate(
+            plain[level], size=scan.shape[2:] if dims == 3 else scan.shape[2:4], mode=("bilinear", "trilinear")[dims - 2]
+        )
+        fine = alpha if dims == 3 else alpha[..., 0]
+        assert torch.allclose(fine / fine.max(), coarse / coarse.max(), atol=1e-5)

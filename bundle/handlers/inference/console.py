@@ -29,9 +29,12 @@ class Console(CaseHandler):
 
     Args:
         output_dir: folder of the results.
+        result: what is written for each scan, in one word or two that take an s.
+        errors: the file in the folder that has the errors.
     """
 
-    def __init__(self, output_dir: str | os.PathLike) -> None:
+    def __init__(self, output_dir: str | os.PathLike, result: str = "label map", errors: str = outputs.RECORD) -> None:
+        self.result, self.errors = result, errors
         self.folder = Path(output_dir).expanduser()
         self.output_dir = spelled(self.folder)
         self.bar: tqdm | None = None
@@ -55,7 +58,7 @@ class Console(CaseHandler):
             print(line)
         sys.stdout.flush()
         if self.todo and sys.stderr.isatty() and not self.who:
-            self.bar = tqdm(total=self.todo, unit="scan", desc="segmenting", file=sys.stderr)
+            self.bar = tqdm(total=self.todo, unit="scan", desc="scans", file=sys.stderr)
 
     def ended(self, case: Case) -> None:
         """Move the bar on, or write a line; name a failed case at once."""
@@ -65,7 +68,7 @@ class Console(CaseHandler):
                 tqdm.write(f"failed: {case.name}: {_why(case.error)}", file=sys.stdout)
             self.bar.update()
             return
-        said = f"label map written, {sum(case.seconds.values()):.1f} s"
+        said = f"{self.result} written, {sum(case.seconds.values()):.1f} s"
         if case.error is not None:
             said = f"failed: {_why(case.error)}"
         elif case.skipped:
@@ -83,7 +86,7 @@ class Console(CaseHandler):
         written = len(self.over) - len(failed) - skipped
         spent = f"{time.monotonic() - self.began:.0f} s"
         how = _stages(self.over) or ("nothing was finished" if self.todo else "nothing to do")
-        print(f"{self.who}{counted(written, 'label map')} written to {self.output_dir} in {spent} ({how})", flush=True)
+        print(f"{self.who}{counted(written, self.result)} written to {self.output_dir} in {spent} ({how})", flush=True)
         if rank() > 0:
             return
         if len(self.over) < self.todo:
@@ -93,7 +96,7 @@ class Console(CaseHandler):
         if skipped:
             print(f"{counted(skipped, 'case')} left to {'the others' if self.who else 'another process that works on this folder'}")
         if failed:
-            print(f"{counted(len(failed), 'case')} failed (all errors are in {outputs.RECORD}):")
+            print(f"{counted(len(failed), 'case')} failed (all errors are in {self.errors}):")
             for case in failed:
                 # a user's mistake names the file itself
                 why, source = _why(case.error), spelled(case.source)

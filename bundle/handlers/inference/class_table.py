@@ -1,0 +1,127 @@
+"""`classes.csv`: which class each scan of a folder has, how sure the network is, and whether a person should look."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bundle.engines.case import Case
+from bundle.engines.case_handler import CaseHandler
+from bundle.engines.evaluator import ScanEvaluator
+from bundle.errors import UserError, reason
+from bundle.files import spelled
+from bundle.images.forms import Forms
+from bundle.images.writing import write_nifti
+from bundle.results import outputs
+from bundle.results.identity import source_of
+from bundle.tables import read_csv, write_csv
+from bundle.transforms.restore_labels import restore_bytes
+
+FIRST = ("case", "source", "status", "class", "probability")
+LAST = ("review", "reasons", "weights", "seconds", "error")
+# seconds between two writings of the table while a run goes on
+EVERY = 10.0
+
+
+class ClassTable(CaseHandler):
+    """Writes `classes.csv`, a row per scan, and where attention was asked for `<case>_attention_level3.nii.gz` (and 4) and a picture.
+
+    Columns: case, source, status, class (the most probable), probability (its), p_<class> for each, review and reasons, weights (the
+    first digits of their digest), seconds, error. The table is written every ten seconds and at the end, whole at any moment. Rows of
+    cases of earlier runs stay.
+
+    Args:
+        output_dir: folder of the results.
+        classes: in the order of the network's outputs.
+        weights: file of the weights.
+        sure: a scan is for review where the probability of its class is below this.
+
+    Raises:
+        UserError: the folder has a table of other classes.
+    """
+
+    def __init__(
+        self, output_dir: str | os.PathLike, classes: Sequence[str], weights: str | os.PathLike | None = None, sure: float = 0.8
+    ) -> None:
+        from bundle.networks.weights import file_digest
+
+        self.output_dir, self.classes, self.sure = Path(output_dir).expanduser(), [str(name) for name in classes], float(sure)
+        self.columns = [*FIRST, *(f"p_{name}" for name in self.classes), *LAST]
+        self.digest = file_digest(weights)[:12] if weights is not None else ""
+        self.rows: dict[str, Mapping[str, Any]] = {}
+        self._written = 0.0
+
+    def start(self, evaluator: ScanEvaluator, items: Sequence[dict[str, Any]]) -> None:
+        """Make the folder, and keep the rows of earlier runs."""
+        self.output_dir.mkdir(parents=True, exist_ok=True)
+        path = self.output_dir / outputs.CLASS_TABLE
+        rows = list(read_csv(path)) if path.is_file() else []
+        if rows and list(rows[0]) != self.columns:
+            known = ", ".join(name.removeprefix("p_") for name in rows[0] if name.startswith("p_"))
+            raise UserError(path, f"it is of other classes ({known})", "give another --output_dir")
+        self.rows = {row["case"]: row for row in rows}
+        self._write_table()  # a folder that cannot be written to is found before the first scan
+
+    def completed(self, case: Case) -> None:
+        """Note the answer; write the maps."""
+        probabilities = [float(value) for value in case.data["pred"]]
+        best = int(np.argmax(probabilities))
+        doubt = [f"probability {probabilities[best]:.2f}"] if probabilities[best] < self.sure else []
+        case.rows = [
+            {
+                "class": self.classes[best],
+                "probability": f"{probabilities[best]:.4f}",
+                **{f"p_{name}": f"{value:.4f}" for name, value in zip(self.classes, probabilities, strict=True)},
+                "review": "yes" if doubt else "no",
+                "reasons": "; ".join(doubt),
+            }
+        ]
+        image = case.data["image"]
+        maps = {level: restore_bytes(alpha[0], image) for level, alpha in case.attention.items()}
+        for level, values in maps.items():
+            name, forms = outputs.attention_level(case.name, level), Forms.from_numbers(image.meta.get("nifti_forms", ()))
+            affine = np.asarray(image.meta["original_affine"], dtype=np.float64)
+            write_nifti(self.output_dir / name, values, affine, forms=forms, scaled=True, aside=case.staged.written)
+        if maps:
+            self._draw(case, maps)
+
+    def _draw(self, case: Case, maps: Mapping[int, np.ndarray]) -> None:
+        from bundle.pictures.attention_preview import attention_preview
+
+        row = case.rows[0]
+        title = f"{case.name}: {row['class']} ({float(row['probability']):.2f}), where the gates looked"
+        levels = {f"level {level}": values for level, values in maps.items()}
+        affine = np.asarray(case.data["image"].meta["original_affine"], dtype=np.float64)
+        with case.staged.written(self.output_dir / outputs.attention_picture(case.name)) as aside:
+            attention_preview(np.asarray(case.scan.as_tensor()), levels, aside, affine=affine, title=title)
+
+    def ended(self, case: Case) -> None:
+        """Add the row of a scan, failed ones too."""
+        row = dict.fromkeys(self.columns, "") | {
+            "case": case.name,
+            "source": spelled(source_of(case.item)),
+            "status": "ok" if case.error is None else "failed",
+            "weights": self.digest,
+            "seconds": f"{sum(case.seconds.values()):.2f}",
+        }
+        if case.error is None:
+            row |= case.rows[0]
+        else:
+            row |= {"review": "yes", "reasons": "failed", "error": spelled(reason(case.error))}
+        self.rows[case.name] = row
+
+        if time.monotonic() - self._written > EVERY:
+            self._write_table()
+
+    def finish(self, evaluator: ScanEvaluator) -> None:
+        """Write the table."""
+        self._write_table()
+
+    def _write_table(self) -> None:
+        write_csv(self.output_dir / outputs.CLASS_TABLE, self.columns, [self.rows[name] for name in sorted(self.rows)])
+        self._written = time.monotonic()
