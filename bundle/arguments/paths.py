@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 # keys whose values are names of files or folders; those that may be None as well
 NEEDED = ("bundle_root", "dataset_dir", "output_dir", "ckpt_dir", "ckpt_path", "coarse_ckpt_path", "pretrained", "openvino_cache")
-OPTIONAL = ("cache_dir", "datalist", "reference_ranges", "shape_prior", "start_from")
+OPTIONAL = ("cache_dir", "datalist", "reference_ranges", "shape_prior", "start_from", "scan_classifier")
 # keys of which several names can be given, as a list
 LISTS = ("ckpt_path", "coarse_ckpt_path")
 # folders that a run writes to; those that are typed are looked at, as a run need not write to all of them

@@ -151,15 +151,21 @@ def pieces(value: Any) -> Any:
     return value
 
 
-def class_names(value: Any) -> Any:
-    """Names of two classes or more, each once; None where the data or the weights name them."""
-    if value is None:
-        return None
-    names = [str(name) for name in value] if isinstance(value, (list, tuple)) else []
-    plain = all(isinstance(name, (str, int)) and not isinstance(name, bool) for name in value) if names else False
-    if len(names) < 2 or len(set(names)) < len(names) or not plain:
-        raise Wrong("two names or more, each once, such as \"['none','portal']\"; or None")
-    return names
+def class_names(least: int, optional: bool = False) -> Kind:
+    """Names of classes, `least` or more, each once; None where `optional`."""
+    few = "two names" if least == 2 else "one name"
+    wanted = f"{few} or more, each once, such as \"['none','portal']\"" + ("; or None" if optional else "")
+
+    def kind(value: Any) -> Any:
+        if optional and value is None:
+            return None
+        names = [str(name) for name in value] if isinstance(value, (list, tuple)) else []
+        plain = all(isinstance(name, (str, int)) and not isinstance(name, bool) for name in value) if names else False
+        if len(names) < least or len(set(names)) < len(names) or not plain:
+            raise Wrong(wanted)
+        return names
+
+    return kind
 
 
 THREE_SIZES = several(whole(1), 3, "three whole numbers from 1 up, such as 160,160,96")
@@ -207,11 +213,13 @@ KINDS: dict[str, Kind] = {
     "lambda_ce": number(least=0),
     "lambda_bce": number(least=0),
     # classifiers
-    "classes": class_names,
+    "classes": class_names(2, optional=True),
     "spatial_dims": one_of(2, 3),
     "aggregation": one_of("concat", "mean", "deep_supervision", "fine_tuned"),
     "balanced": switch,
     "sure": SHARE,
+    "expected_classes": class_names(1),
+    "class_sure": SHARE,
     # inference
     "part": part,
     "roi_size": THREE_SIZES,

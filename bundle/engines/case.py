@@ -32,6 +32,7 @@ class Case:
         confidence: for each channel, how sure the network is of the voxels it wins; None where it wins none.
         flip_disagreement: for each channel, 1 - Dice between the scan's and its mirror image's labels; empty if not asked for.
         attention: coefficients of the gates by level (num_gates, X, Y, Z), on the grid of the preprocessed image.
+        notes: what is odd about the scan itself, (weight, words) as `bundle.quality.review.judge` takes them.
         extra: what handlers keep from one call to the next, by name.
         restored: postprocessing is done.
         seconds: stage to seconds.
@@ -50,6 +51,7 @@ class Case:
     confidence: list[Confidence | None] = field(default_factory=list)
     flip_disagreement: list[float] = field(default_factory=list)
     attention: dict[int, torch.Tensor] = field(default_factory=dict)
+    notes: list[tuple[float, str]] = field(default_factory=list)
     extra: dict[str, Any] = field(default_factory=dict)
     restored: bool = False
     seconds: dict[str, float] = field(default_factory=dict)

@@ -111,7 +111,7 @@ def case_result(
         seconds=dict(case.seconds),
         reference_ranges=reference_ranges,
         orientation_known=bool(case.scan.meta.get("orientation_known", True)),
-        notes=[*look_notes(values_found, case.data["image"], structures), *found.meta.get(NOTES, [])],
+        notes=[*case.notes, *look_notes(values_found, case.data["image"], structures), *found.meta.get(NOTES, [])],
     )
 
 

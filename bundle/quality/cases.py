@@ -67,7 +67,7 @@ class CaseResult:
         reference_ranges: what is usual for the structures (`bundle.quality.ranges.load_ranges`); None: the literature's.
         orientation_known: whether the scan's file says which side is which.
         colours: of the structures, by name; None: those of `bundle.structures`.
-        notes: (weight, words) for what was odd on the scan's way to its label map; reasons to review it.
+        notes: (weight, words) for what was odd about the scan, or on its way to its label map; reasons to review it.
     """
 
     name: str
