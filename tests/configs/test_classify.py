@@ -17,7 +17,9 @@ from bundle.arguments.config import shipped_path
 from bundle.arguments.mistakes import users_mistake
 from bundle.handlers.training.epoch_table import read_table
 from bundle.inferers.classifier import Classifier
-from bundle.networks.weights.classifier import read_classifier
+from bundle.networks import AttentionSononet, AttentionUnet
+from bundle.networks.weights import write_checkpoint, write_state_dict
+from bundle.networks.weights.classifier import LearntWith, read_classifier
 from bundle.tables import read_csv
 
 CLASSES = ("dark", "bright")
@@ -149,3 +151,35 @@ def test_other_classes_need_another_folder(cases: Path, tmp_path: Path) -> None:
     with pytest.raises(Exception) as caught:
         classify(cases / "images", tmp_path / "other", Path(bundle.root()) / "models" / "model.pt")
     assert "does not say which classes it knows" in str(users_mistake(caught.value))
+
+
+def segment(scan: Path, out: Path, weights: Path, **keys: Any) -> dict[str, Any]:
+    """The record of the one case of a segmentation."""
+    small = {"network_def#channels": [2, 4, 4, 4], "previews": False, "device": "cpu"}
+    folders = {"dataset_dir": str(scan), "output_dir": str(out), "ckpt_path": str(weights)}
+    workflow = create_workflow(
+        config_file=str(shipped_path("inference")), workflow_type="inference", logging_file=False, **{**folders, **small, **keys}
+    )
+    workflow.run()
+    return json.loads((out / "run.json").read_text())["cases"][0]
+
+
+def test_the_review_flag_of_a_segmentation(cases: Path, tmp_path: Path) -> None:
+    classifier = AttentionSononet(2, 1, 2, channels=[2, 2, 2, 2], aggregation="concat")
+    torch.nn.init.zeros_(classifier.classifier.weight)
+    classifier.classifier.bias.data = torch.tensor([9.0, 0.0])
+    seen = {"classes": ["thorax", "abdomen"], "spatial_dims": 2, "spacing": [2, 2, 2], "hu_range": [-200, 300], "patch_size": [16, 16, 1]}
+    path = tmp_path / "region.pt"
+    write_checkpoint({"model": classifier.state_dict(), "learnt_with": LearntWith(classifier, **seen).state_dict()}, path)
+    write_state_dict(AttentionUnet(3, 1, 4, channels=[2, 4, 4, 4]).state_dict(), tmp_path / "unet.pt")
+    scan = next((cases / "images").glob("*"))
+    words = "the scan looks like thorax, not abdomen (probability 1.00)"
+    plain = segment(scan, tmp_path / "out", tmp_path / "unet.pt")
+    assert plain["settings"]["scan_classifier"] is None and words not in (tmp_path / "out" / "cases.csv").read_text()
+    with_it = segment(scan, tmp_path / "out", tmp_path / "unet.pt", scan_classifier=str(path))
+    assert len(with_it["settings"]["scan_classifier"]["weights"]) == 64
+    assert all(words in row["reasons"] for row in read_csv(tmp_path / "out" / "cases.csv"))
+    again = segment(scan, tmp_path / "out", tmp_path / "unet.pt", scan_classifier=str(path))
+    assert again["ended"] == with_it["ended"], "nothing changed: it is not done again"
+    segment(scan, tmp_path / "out", tmp_path / "unet.pt", scan_classifier=str(path), expected_classes=["thorax"])
+    assert words not in (tmp_path / "out" / "cases.csv").read_text()

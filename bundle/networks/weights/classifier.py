@@ -55,7 +55,7 @@ def read_classifier(path: str | os.PathLike, network: nn.Module | None = None) -
         raise UserError(path, "does not say which classes it knows", "give the model.pt of a training with classify.json")
     if network is None:
         if not isinstance(learnt["network"], Mapping):
-            raise UserError(path, "its network is none of this bundle's", "give the network_def that it was trained with")
+            raise UserError(path, "its network is none of this bundle's", "give classifier_network, the network that it was trained with")
         network = AttentionSononet(**learnt["network"])
     state = state_dict_of(content[MODEL], path)
     refuse_not_finite(state, path)
@@ -63,7 +63,7 @@ def read_classifier(path: str | os.PathLike, network: nn.Module | None = None) -
         network.load_state_dict(state)
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:300]
-        raise UserError(path, f"these weights are of another network ({reason})", "set network_def as it was in training") from error
+        raise UserError(path, f"these weights are of another network ({reason})", "give the network that it was trained with") from error
     return network.eval(), dict(learnt)
 
 
