@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import nibabel as nib
 import numpy as np
@@ -24,6 +25,23 @@ def test_without_any_real_anatomy_it_still_makes_a_data_set(procedural):
         np.testing.assert_allclose(image.header.get_zooms(), 2.0)
         assert set(np.unique(np.asarray(label.dataobj))) <= {0, 1, 2, 3}
         assert np.asarray(image.dataobj).min() < -900
+
+
+def test_coarse_scans_and_whole_bodies_are_asked_for_apart(monkeypatch):
+    """At 4 mm a scan has an eighth of the voxels; a share of 1 of whole bodies is all of them, and leaves the other draws as they are."""
+    asked = []
+
+    def scan(person, rng, spacing, donor, *, whole):
+        asked.append((spacing, whole, float(rng.random())))
+        return np.zeros((3, 3, 3)), np.zeros((3, 3, 3), np.uint8)
+
+    monkeypatch.setattr("bundle.data.synthetic.recipes.from_person", scan)
+    monkeypatch.setattr(synthesis, "_person", lambda folder, name: name)
+    sources = synthesis.Sources("", (), (), None, people=("person_a",))
+    _, _, affine = synthesis.make_scan(replace(sources, spacing=4.0), "people_0", 3)
+    synthesis.make_scan(replace(sources, whole=1.0), "people_0", 3)
+    np.testing.assert_allclose(np.diag(affine), [4.0, 4.0, 4.0, 1.0])
+    assert [one[:2] for one in asked] == [((4.0,) * 3, False), ((2.0,) * 3, True)] and asked[0][2] == asked[1][2]
 
 
 def test_goes_on_and_grows_without_changing_what_stands(procedural):
