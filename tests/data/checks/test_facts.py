@@ -6,7 +6,6 @@ import nibabel
 import numpy as np
 import pytest
 
-from bundle.data.checks.fact_cache import FactCache, stamp
 from bundle.data.checks.facts import Thinned, case_facts, image_facts, label_facts
 
 
@@ -84,24 +83,6 @@ def test_dicom_folder(shared_data):
     facts = image_facts(str(shared_data / "dicom/abdomen_168"))
     assert facts["shape"] == [217, 217, 168] and facts["minimum"] == -1024 and 1886 < facts["maximum"] < 1887
     assert facts["affine"][2] == [0.0, 0.0, 2.5, -300.5]
-
-
-def test_cache_forgets_what_was_written_again(tmp_path):
-    file = tmp_path / "a.nii"
-    file.write_bytes(b"one")
-    cache = FactCache(str(tmp_path / "cache.json"))
-    cache.put("image", str(file), stamp(str(file)), {"fact": 1})
-    cache.save()
-    assert FactCache(str(tmp_path / "cache.json")).get("image", str(file)) == {"fact": 1}
-    file.write_bytes(b"another")
-    assert FactCache(str(tmp_path / "cache.json")).get("image", str(file)) is None
-
-
-def test_cache_in_a_folder_that_cannot_be_written(tmp_path):
-    (tmp_path / "file").touch()
-    cache = FactCache(str(tmp_path / "file/cache.json"))
-    cache.put("image", "a", [1, 2], {})
-    cache.save()  # stops nobody
 
 
 def test_thinned_is_every_nth_voxel_across_pieces(tmp_path, save, monkeypatch):

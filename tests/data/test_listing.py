@@ -1,0 +1,55 @@
+"""Cases of a folder in MSD layout: images and labels that belong together by name."""
+
+from __future__ import annotations
+
+import pytest
+from listings import case_names, msd, touch
+
+from bundle.data.datalist import datalist, find_cases
+from bundle.errors import UserError
+
+
+def test_msd_folders_in_any_case_and_packing(tmp_path):
+    touch(tmp_path, "imagesTr/a.nii", "labelsTr/a.nii.gz", "imagesTr/b.NII.GZ", "labelsTr/b.Nii", "imagesTs/u.nii")
+    touch(tmp_path, "imagesTr/._a.nii", "labelsTr/._a.nii.gz", "imagesTr/.DS_Store", "imagesTr/notes.txt")
+    assert datalist(str(tmp_path), "all") == [
+        {"image": str(tmp_path / "imagesTr/a.nii"), "label": str(tmp_path / "labelsTr/a.nii.gz")},
+        {"image": str(tmp_path / "imagesTr/b.NII.GZ"), "label": str(tmp_path / "labelsTr/b.Nii")},
+    ]
+    assert datalist(str(tmp_path), "unlabelled") == [{"image": str(tmp_path / "imagesTs/u.nii")}]
+
+
+def test_labelled_test_folder_is_the_test_section(tmp_path):
+    msd(tmp_path, 5)
+    touch(tmp_path, "imagesTs/t.nii.gz", "labelsTs/t.nii.gz", "imagesTs/u.nii.gz")
+    assert case_names(datalist(str(tmp_path), "test", with_test=True)) == ["t.nii.gz"]
+    assert len(datalist(str(tmp_path), "training") + datalist(str(tmp_path), "validation")) == 5
+
+
+def test_channel_suffix_of_nnunet(tmp_path):
+    touch(tmp_path, "imagesTr/FLARE22_Tr_0001_0000.nii.gz", "labelsTr/FLARE22_Tr_0001.nii.gz")
+    (case,) = find_cases(str(tmp_path)).cases
+    assert case.name == "FLARE22_Tr_0001" and case.label.endswith("labelsTr/FLARE22_Tr_0001.nii.gz")
+
+
+def test_every_listing_problem_in_one_error(tmp_path):
+    msd(tmp_path, 2)
+    touch(tmp_path, "imagesTr/alone.nii.gz", "labelsTr/lonely.nii.gz", "imagesTr/case_1.nii")
+    with pytest.raises(UserError) as error:
+        datalist(str(tmp_path))
+    said = str(error.value)
+    assert "3 problems" in said
+    assert "alone.nii.gz: this image has no label" in said and f"add the label as {tmp_path}" in said
+    assert "lonely.nii.gz: this label has no image" in said
+    assert "case_1.nii.gz: case_1.nii is the same case" in said
+
+
+@pytest.mark.parametrize(("folder", "what"), [("labelsTr", "the label of case_1.nii.gz"), ("imagesTr", "the image of case_1.nii.gz")])
+def test_a_folder_by_the_name_of_a_file_is_named(tmp_path, folder, what):
+    msd(tmp_path, 3)
+    (tmp_path / folder / "case_1.nii.gz").unlink()
+    touch(tmp_path, f"{folder}/case_1.nii.gz/case_1.nii.gz")
+    with pytest.raises(UserError) as caught:
+        datalist(str(tmp_path))
+    path = tmp_path / folder / "case_1.nii.gz"
+    assert str(caught.value) == f"{path}: this is a folder, not {what}. Fix: move case_1.nii.gz out of it and remove the folder."
