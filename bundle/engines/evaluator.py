@@ -6,7 +6,6 @@ import logging
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
@@ -17,7 +16,6 @@ from monai.engines import SupervisedEvaluator
 from monai.engines.utils import IterationEvents, default_metric_cmp_fn
 from monai.inferers import Inferer
 from monai.networks.utils import eval_mode
-from monai.transforms import LoadImaged
 from monai.utils import ForwardMode
 from monai.utils.enums import CommonKeys as Keys
 
@@ -27,8 +25,9 @@ from bundle.engines.case_handler import CaseHandler
 from bundle.engines.entries import entries
 from bundle.engines.events import SEES_LABELS, ScanEvents, guarded
 from bundle.engines.prediction import predict
+from bundle.engines.stages import Stages
 from bundle.errors import UserError
-from bundle.inferers.memory import beside_the_network, reserved, room_to_overlap
+from bundle.inferers.memory import reserved
 from bundle.networks import weights
 
 __all__ = ["CaseHandler", "ScanEvaluator", "ScanEvents"]
@@ -106,10 +105,10 @@ class ScanEvaluator(SupervisedEvaluator):
         self.items: list[dict[str, Any]] = []
         self.cases: list[Case] = []
         self.problems: list[str] = []
-        self.interrupted = self._begun = self._watched = self._loads = False
+        self.interrupted = self._watched = self._loads = False
         self._here = threading.local()
         self._prepared: Any = None
-        self._beside, self._digest = 0.0, ""
+        self.stages, self._digest = Stages(self), ""
         super().__init__(
             device=torch.device(device),
             val_data_loader=(),
@@ -160,10 +159,10 @@ class ScanEvaluator(SupervisedEvaluator):
         for handler in self.case_handlers:
             items = handler.named(items)
         self.items, self.cases, self.problems = items, [], []
-        self.interrupted, self._begun, self._prepared = False, False, None
+        self.interrupted, self._prepared, self.stages = False, None, Stages(self)
         self._digest = self._weights() if self._loads else ""
         # how many scans there will be is known at the end: of those that fail there is no iteration
-        self.state.epoch_length, self.data_loader = None, self._scans()
+        self.state.epoch_length, self.data_loader = None, self.stages.scans()
         try:
             super().run(global_epoch)
         except KeyboardInterrupt:
@@ -174,7 +173,7 @@ class ScanEvaluator(SupervisedEvaluator):
             self.data_loader.close()
             self.data_loader, self._here.case, self._prepared = (), None, None
             self.state.batch = self.state.output = self.state.dataloader = None
-            if self._begun:
+            if self.stages.begun:
                 self.fire_event(ScanEvents.RUN_FINISHED)
         return self.cases
 
@@ -189,98 +188,19 @@ class ScanEvaluator(SupervisedEvaluator):
     def _weights(self) -> str:
         return weights.digest(self.network.state_dict()) if isinstance(self.network, torch.nn.Module) else ""
 
-    def _scans(self) -> Iterator[list[dict[str, Any]]]:
-        """The batches of the run, each of one scan; between two of them the last one is written."""
-        self._begun = True
-        todo = [item for item in self.items if not self.done(item)]
-        while todo:
-            skipped: list[Case] = []
-            yield from self._through_network(todo, skipped)
-            todo = [item for handler in self.case_handlers for item in handler.later([case.item for case in skipped])]
-            self._leave([case for case in skipped if case.item not in todo])
-
-    def _leave(self, cases: list[Case]) -> None:
-        """End the cases of other processes; one that is not finished by now counts as failed."""
-        for case in cases:
-            if not self.done(case.item):
-                problem = "another process has claimed it for this folder and has not finished it"
-                case.error = UserError(case.source, problem, "run the same command again when that process has ended")
-            self._end(case)
-
-    def _through_network(self, items: list[dict[str, Any]], skipped: list[Case]) -> Iterator[list[dict[str, Any]]]:
-        """The three stages; loading is one case ahead and writing one behind where memory has room."""
-        with ThreadPoolExecutor(1, "load") as loader, ThreadPoolExecutor(1, "write") as writer:
-            ahead: Future[Case] | None = None
-            behind: Future[None] | None = None
-            for index, item in enumerate(items):
-                case = ahead.result() if ahead else self._load(item)
-                overlap = room_to_overlap(case.scan, self.memory_gb)
-                following = items[index + 1] if index + 1 < len(items) else None
-                ahead = loader.submit(self._load, following) if overlap and following else None
-                if case.skipped:
-                    skipped.append(case)
-                elif case.error is None:
-                    self._beside = beside_the_network(case.scan) if overlap else 0.0
-                    self._here.case = case
-                    try:
-                        yield [dict(case.data)]
-                    finally:
-                        self._take_back(case)
-                        if self.should_terminate and case.error is None and "pred" in case.data:
-                            # a handler ended the run with this scan, which is as good as the others
-                            if behind:
-                                behind.result()
-                            self._write(case)
-                if behind:
-                    behind.result()
-                behind = writer.submit(self._write, case) if overlap else None
-                if not behind:
-                    self._write(case)
-                del case
-            if behind:
-                behind.result()
-
-    def _take_back(self, case: Case) -> None:
-        """After the iteration: what handlers left as output is what is written; nothing else may hold on to the volumes."""
-        output, self.state.output, self._here.case = self.state.output, None, None
-        if case.restored and case.error is None and isinstance(output, list) and output and isinstance(output[0], dict):
-            case.data |= output[0]
-
-    def _load(self, item: dict[str, Any]) -> Case:
-        case = Case(item)
-        with case.timed("load"), noting_failure(case):
-            case.skipped = not all(handler.claim(item) for handler in self.case_handlers)
-            if case.skipped:
-                return case
-            if item.get("problem"):
-                raise UserError(case.source, item["problem"], item.get("fix", "copy or export it again"))
-            data: dict[str, Any] = dict(item)
-            for transform in self._steps():
-                data = transform(data)
-                if isinstance(transform, LoadImaged) and "image" in transform.keys and case.scan is None:
-                    # later steps make new tensors: this one stays as it was loaded
-                    case.scan = data["image"]
-                    self._fire(ScanEvents.SCAN_LOADED, case)
-            case.data = data
-        return case
-
-    def _steps(self) -> Sequence[Any]:
-        transform = self.dataset.transform
-        return getattr(transform, "transforms", (transform,))
-
     def _iteration(self, engine: SupervisedEvaluator, batchdata: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """One scan through the network, and where a handler is to see its labels also through postprocessing."""
         case = self.case
         self.state.output = []
         if case.error is None:
-            with case.timed("network"), noting_failure(case), reserved(self._beside), self._ready_to_run() as network:
+            with case.timed("network"), noting_failure(case), reserved(self.stages.beside), self._ready_to_run() as network:
                 self._predict(case, network)
                 self._show(case)
                 self.fire_event(ScanEvents.SCAN_PREDICTED)
         self.fire_event(IterationEvents.FORWARD_COMPLETED)
         if self._watched and case.error is None:
             with noting_failure(case):
-                self._restore(case)
+                self.stages.restore(case)
                 self._show(case)
         self.fire_event(IterationEvents.MODEL_COMPLETED)
         return [] if case.error is not None else self.state.output
@@ -305,32 +225,18 @@ class ScanEvaluator(SupervisedEvaluator):
         with mode, torch.autocast(self.state.device.type) if self.amp else nullcontext():
             yield network
 
-    def _restore(self, case: Case) -> None:
-        with case.timed("restore"):
-            if self.postprocessing is not None:
-                case.data = self.postprocessing(case.data)
-            case.restored = True
+    def be_about(self, case: Case | None) -> None:
+        """From here on, in this thread, events are about this scan."""
+        self._here.case = case
 
-    def _write(self, case: Case) -> None:
-        if case.error is None and not case.skipped:
-            with noting_failure(case):
-                if not case.restored:
-                    self._restore(case)
-                with case.timed("write"):
-                    self._fire(ScanEvents.SCAN_COMPLETED, case)
-                    self._fire(ScanEvents.SCAN_REPLACING, case)
-                    case.publish()
-        case.release()
-        if not case.skipped:
-            self._end(case)
+    def take_output(self) -> Any:
+        """What the iteration left as output; nothing holds on to its volumes after this."""
+        output, self.state.output = self.state.output, None
+        self.be_about(None)
+        return output
 
-    def _end(self, case: Case) -> None:
-        if case.error is not None:
-            self._fire(ScanEvents.SCAN_FAILED, case)
-        self._fire(ScanEvents.SCAN_ENDED, case)
-        self.cases.append(case)
-
-    def _fire(self, event: ScanEvents, case: Case) -> None:
+    def fire_about(self, event: ScanEvents, case: Case) -> None:
+        """Fire an event of one scan, in the thread that calls."""
         before, self._here.case = self.case, case
         try:
             self.fire_event(event)
