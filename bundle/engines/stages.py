@@ -136,4 +136,3 @@ class Stages:
             self.engine.fire_about(ScanEvents.SCAN_FAILED, case)
         self.engine.fire_about(ScanEvents.SCAN_ENDED, case)
         self.engine.cases.append(case)
-
