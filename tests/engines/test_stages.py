@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -21,30 +20,44 @@ def data(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
+class Order(CaseHandler):
+    """Notes what happens to which case in which order and thread; the network waits until what overlaps with it has happened."""
+
+    def __init__(self, overlapping: bool) -> None:
+        self.order: list[str] = []
+        self.threads: dict[str, set[int]] = {"loaded": set(), "predicted": set(), "ended": set()}
+        self.happened = threading.Condition()
+        self.awaited = {"a": "loaded b", "b": "ended a"} if overlapping else {}
+
+    def _note(self, what: str, case) -> None:
+        with self.happened:
+            self.order.append(f"{what} {case.name}")
+            self.threads[what].add(threading.get_ident())
+            self.happened.notify_all()
+
+    def loaded(self, case) -> None:
+        self._note("loaded", case)
+
+    def predicted(self, case) -> None:
+        with self.happened:
+            self.happened.wait_for(lambda: self.awaited.get(case.name, self.order[0]) in self.order, timeout=20)
+        self._note("predicted", case)
+
+    def ended(self, case) -> None:
+        self._note("ended", case)
+
+
 def test_loading_is_one_ahead_and_writing_one_behind(tmp_path: Path, data: Path) -> None:
-    order: list[str] = []
-    threads: dict[str, set[int]] = {"loaded": set(), "predicted": set(), "ended": set()}
-
-    class Order(CaseHandler):
-        def _note(self, what: str, case) -> None:
-            order.append(f"{what} {case.name}")
-            threads[what].add(threading.get_ident())
-
-        def loaded(self, case) -> None:
-            self._note("loaded", case)
-
-        def predicted(self, case) -> None:
-            time.sleep(0.1)
-            self._note("predicted", case)
-
-        def ended(self, case) -> None:
-            self._note("ended", case)
-
-    evaluator(data, tmp_path / "out", Order()).run()
+    seen = Order(overlapping=True)
+    evaluator(data, tmp_path / "out", seen).run()
+    order, threads = seen.order, seen.threads
     assert len(threads["predicted"]) == 1 and not threads["predicted"] & threads["ended"]
     assert order.index("loaded b") < order.index("predicted a"), "b loads while the network works on a"
     assert order.index("ended a") < order.index("predicted b"), "a is written while the network works on b"
     assert order.index("loaded d") > order.index("predicted b"), "not more than one ahead"
-    order.clear()
-    evaluator(data, tmp_path / "out2", Order(), memory_gb=0.001).run()
-    assert order == [f"{what} {name}" for name in NAMES for what in ("loaded", "predicted", "ended")]
+
+
+def test_without_room_one_stage_follows_the_other(tmp_path: Path, data: Path) -> None:
+    seen = Order(overlapping=False)
+    evaluator(data, tmp_path / "out", seen, memory_gb=0.001).run()
+    assert seen.order == [f"{what} {name}" for name in NAMES for what in ("loaded", "predicted", "ended")]
