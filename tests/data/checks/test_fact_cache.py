@@ -28,7 +28,7 @@ def test_cache_in_a_folder_that_cannot_be_written(tmp_path):
 
 def test_facts_of_an_older_version_and_of_a_folder_are_dropped(tmp_path):
     (tmp_path / "a.nii").write_bytes(b"one")
-    for content in ({"version": VERSION - 1, "files": {}}, [1], {"version": VERSION}):
+    for content in ({"version": VERSION - 1, "files": {"image:a.nii": {}}}, [1], {"version": VERSION}):
         (tmp_path / "cache.json").write_text(json.dumps(content))
         assert FactCache(str(tmp_path / "cache.json")).known == {}
     assert stamp(str(tmp_path)) is None and stamp(str(tmp_path / "gone")) is None

@@ -1,0 +1,64 @@
+"""Reading one image, whatever it is: types, errors in words, series of DICOM, memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import dicom_files
+import numpy as np
+import pytest
+from awkward import body, nifti
+
+from bundle.errors import UserError
+from bundle.images import read, read_scan
+from bundle.images.reading import unreadable
+
+
+def test_reading_takes_the_memory_of_one_volume(tmp_path: Path):
+    import tracemalloc
+
+    values = np.random.default_rng(0).integers(-1000, 1000, (128, 128, 200)).astype(np.int16)
+    for name, dtype in (("a.nii.gz", np.int16), ("b.nii.gz", np.float64)):
+        nifti(tmp_path / name, values.astype(dtype), dtype=dtype)
+        read_scan(nifti(tmp_path / "small.nii.gz"))
+        tracemalloc.start()
+        scan, _, _ = read_scan(tmp_path / name)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert np.array_equal(scan, values) and peak < scan.nbytes + 16e6, (name, peak)
+
+
+def test_voxels_of_a_scan_are_int16_or_float32_and_of_an_image_what_is_stored(tmp_path: Path) -> None:
+    for stored, as_scan in ((np.uint8, np.int16), (np.int16, np.int16), (np.int32, np.int16), (np.float64, np.float32)):
+        path = nifti(tmp_path / "a.nii", (body() // 10 + 100).astype(stored), dtype=stored)
+        assert read(path)[0].dtype == stored and read_scan([path])[0].dtype == as_scan
+        assert np.array_equal(read(path)[0], read_scan(path)[0])
+
+
+def test_of_several_series_in_a_folder_the_largest_is_read(tmp_path: Path) -> None:
+    dicom_files.series(tmp_path, lambda ds, k: k < 3, uid="1.2.9")
+    for path in tmp_path.iterdir():
+        path.rename(path.with_name(f"short_{path.name}"))
+    files = dicom_files.series(tmp_path)
+    for source in (tmp_path, files, [str(file) for file in files]):
+        values, affine, extra = read_scan(source)
+        assert values.dtype == np.int16 and np.array_equal(values, dicom_files.VALUES) and np.allclose(affine, dicom_files.AFFINE)
+        assert extra["orientation_known"] is True and not extra["nifti_forms"].any()
+    with pytest.raises(UserError, match=r"5x4x6 voxels.* more than memory_gb"):
+        read_scan(tmp_path, memory_gb=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (UserError("x", "its own words"), "x: its own words"),
+        (EOFError("it ends 3 bytes too early"), "a.nii: the file is truncated or damaged (it ends 3 bytes too early)"),
+        (MemoryError(), "a.nii: the scan does not fit into memory"),
+        (RuntimeError("a long story\nReason: x"), "a.nii: the file cannot be read as an image (its voxels are incomplete)"),
+        (RuntimeError("a long story\nwrong magic"), "a.nii: the file cannot be read as an image (wrong magic)"),
+        (KeyError(), "a.nii: the file cannot be read as an image (KeyError)"),
+    ],
+)
+def test_what_a_library_says_is_an_error_of_the_file(error: Exception, said: str) -> None:
+    found = unreadable("a.nii", error)
+    assert str(found).startswith(said) and "\n" not in str(found)
