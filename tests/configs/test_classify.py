@@ -79,6 +79,18 @@ def test_one_epoch_writes_tables_and_the_best_weights(dims: int, cases: Path, tm
     assert learnt["classes"] == list(CLASSES) and learnt["spatial_dims"] == dims and network.spatial_dims == dims
 
 
+def test_a_training_resumes_and_keeps_the_best(cases: Path, tmp_path: Path) -> None:
+    train(cases, tmp_path, spatial_dims=2)
+    best = torch.load(tmp_path / "last.pt", weights_only=True)["best"]
+    train(cases, tmp_path, spatial_dims=2, max_epochs=2, resume=True)
+    assert [row["epoch"] for row in read_table(tmp_path / "training.csv")] == ["1", "2"]
+    after = torch.load(tmp_path / "last.pt", weights_only=True)
+    assert after["epoch"] == 2 and after["best"]["metric"] >= best["metric"]
+    with pytest.raises(Exception) as caught:
+        train(cases, tmp_path, spatial_dims=2, max_epochs=3, resume=True, classes=["bright", "dark"])
+    assert "classes was ['dark', 'bright'], is ['bright', 'dark'] now" in str(users_mistake(caught.value))
+
+
 @pytest.mark.parametrize("aggregation", ["concat", "deep_supervision", "fine_tuned"])
 def test_other_aggregations(aggregation: str, cases: Path, tmp_path: Path) -> None:
     assert read_classifier(train(cases, tmp_path, spatial_dims=2, aggregation=aggregation))[0].aggregation == aggregation
