@@ -28,7 +28,7 @@ class Case:
     Args:
         item: entry of the dataset: `image` (path or slices), `case` (name), `source`, `problem`.
         data: the dictionary that transforms work on; `image` preprocessed, `pred` logits and later the label map.
-        scan: the scan as it was loaded (1, X, Y, Z), in HU, on the source grid.
+        scan: the scan as it was loaded (X, Y, Z), in HU, on the source grid.
         confidence: for each channel, how sure the network is of the voxels it wins; None where it wins none.
         flip_disagreement: for each channel, 1 - Dice between the scan's and its mirror image's labels; empty if not asked for.
         attention: coefficients of the gates by level (num_gates, X, Y, Z), on the grid of the preprocessed image.

@@ -18,8 +18,8 @@ from monai.engines import Evaluator
 from monai.engines.utils import IterationEvents
 from monai.handlers import CheckpointLoader, StatsHandler
 
-from bundle.engines import CaseHandler, ScanEvents, finalize
-from bundle.errors import UserError, reason
+from bundle.engines import ScanEvents, finalize
+from bundle.errors import reason
 from bundle.networks.weights import digest
 
 NAMES = ("a", "b", "c")
@@ -187,12 +187,6 @@ def test_after_an_interrupt_the_same_engine_goes_on(tmp_path: Path, data: Path, 
     assert engine.interrupted and [case.name for case in engine.cases] == ["a"]
     assert "terminating due to exception" not in caplog.text
     assert [case.name for case in engine.run()] == ["b", "broken", "c"]
-
-
-def test_the_bundle_s_handlers_say_that_they_need_its_engine(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="Order follows the scans of a ScanEvaluator, and this engine is a Engine"):
-        type("Order", (CaseHandler,), {})().attach(Engine(lambda engine, batch: None))
-    finalize(Engine(lambda engine, batch: None))
 
 
 def test_weights_that_a_handler_loads_are_those_of_the_record(tmp_path: Path, data: Path) -> None:

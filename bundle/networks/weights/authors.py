@@ -14,7 +14,22 @@ from bundle.errors import UserError
 from bundle.networks.weights.files import read_state_dict, write_state_dict
 
 LEVELS = 4  # of encoder and decoder, besides the centre: the same in all networks of that code
-WEIGHTS = r"\.(weight|bias|running_mean|running_var|num_batches_tracked)$"
+WEIGHTS = r"\.(?P<weight>weight|bias|running_mean|running_var|num_batches_tracked)$"
+# their name without the weight at its end, and ours: {fine} and {deep} are its level counted from the finest and from the deepest,
+# {nth} and {which} its number, {part} as in PARTS
+LEVEL, NUMBER, CONV_OR_NORM = r"(?P<level>[1-4])", r"(?P<number>[12])", r"(?P<part>[01])"
+NAMES = (
+    (rf"conv{LEVEL}\.conv{NUMBER}\.{CONV_OR_NORM}", "encoder.{fine}.{nth}.{part}"),
+    (rf"center\.conv{NUMBER}\.{CONV_OR_NORM}", "centre.{nth}.{part}"),
+    (rf"gating\.conv1\.{CONV_OR_NORM}", "gating.{part}"),
+    (rf"up_concat{LEVEL}\.conv\.conv{NUMBER}\.{CONV_OR_NORM}", "decoder.{deep}.{which}.{part}"),
+    (rf"attentionblock(?P<level>[2-4])\.gate_block_{NUMBER}\.(?P<part>W\.[01]|theta|phi|psi)", "skips.{deep}.gates.{nth}.{part}"),
+    (rf"attentionblock(?P<level>[2-4])\.combine_gates\.{CONV_OR_NORM}", "skips.{deep}.combine.{part}"),
+    (r"dsv(?P<level>[2-4])\.dsv\.0", "heads.levels.{fine}"),
+    (r"dsv(?P<level>1)", "heads.levels.{fine}"),
+    (r"final", "heads.final"),
+)
+PARTS = {"0": "conv", "1": "norm", "W.0": "W", "W.1": "norm"}
 FIX = "convert weights of unet_CT_multi_att_dsv_3D, unet_CT_single_att_dsv_3D or unet_CT_dsv_3D"
 
 
@@ -45,10 +60,12 @@ def convert_state_dict(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def convert_name(name: str) -> str | None:
     """Our name of one of the authors' weights; None where it is not one of theirs."""
-    for pattern, target in _PATTERNS:
-        match = re.match(pattern + WEIGHTS, name)
-        if match:
-            return f"{target(*match.groups()[:-1])}.{match.groups()[-1]}"
+    for pattern, ours in NAMES:
+        if match := re.match(pattern + WEIGHTS, name):
+            found = match.groupdict()
+            level, number, part = int(found.get("level") or 1), int(found.get("number") or 1), found.get("part")
+            words = {"fine": level - 1, "deep": LEVELS - level, "nth": number - 1, "which": ("first", "second")[number - 1]}
+            return f"{ours.format(**words, part=PARTS.get(str(part), part))}.{found['weight']}"
     return None
 
 
@@ -86,57 +103,3 @@ def convert_authors(checkpoint: str, out: str) -> None:
     print(f"{out}: {sum(value.numel() for value in converted.values()):,} values. The network they fit, for the config:")
     print('"network_def": ' + json.dumps({"_target_": "bundle.networks.AttentionUnet", **arguments}))
     print('Weights trained with torch before 0.4 need "align_corners": true besides: that was its way of up-sampling.')
-
-
-def _block(number: str, part: str) -> str:
-    """`1`, `2` and `0`, `1`: first or second convolution of a level, and its convolution or batch norm."""
-    return f"{int(number) - 1}.{_part(part)}"
-
-
-def _part(part: str) -> str:
-    return "conv" if part == "0" else "norm"
-
-
-def _encoder(level: str, number: str, part: str) -> str:
-    return f"encoder.{int(level) - 1}.{_block(number, part)}"
-
-
-def _centre(number: str, part: str) -> str:
-    return f"centre.{_block(number, part)}"
-
-
-def _gating(part: str) -> str:
-    return f"gating.{_part(part)}"
-
-
-def _decoder(level: str, number: str, part: str) -> str:
-    return f"decoder.{LEVELS - int(level)}.{'first' if number == '1' else 'second'}.{_part(part)}"
-
-
-def _gate(level: str, gate: str, part: str) -> str:
-    return f"skips.{LEVELS - int(level)}.gates.{int(gate) - 1}.{ {'W.0': 'W', 'W.1': 'norm'}.get(part, part) }"
-
-
-def _combine(level: str, part: str) -> str:
-    return f"skips.{LEVELS - int(level)}.combine.{_part(part)}"
-
-
-def _head(level: str) -> str:
-    return f"heads.levels.{int(level) - 1}"
-
-
-def _final() -> str:
-    return "heads.final"
-
-
-_PATTERNS = (
-    (r"conv([1-4])\.conv([12])\.([01])", _encoder),
-    (r"center\.conv([12])\.([01])", _centre),
-    (r"gating\.conv1\.([01])", _gating),
-    (r"up_concat([1-4])\.conv\.conv([12])\.([01])", _decoder),
-    (r"attentionblock([2-4])\.gate_block_([12])\.(W\.[01]|theta|phi|psi)", _gate),
-    (r"attentionblock([2-4])\.combine_gates\.([01])", _combine),
-    (r"dsv([2-4])\.dsv\.0", _head),
-    (r"dsv(1)", _head),
-    (r"final", _final),
-)

@@ -16,7 +16,6 @@ from light_evaluator import LABELS, evaluator, scan
 from bundle.dicom import segmentation
 from bundle.errors import UserError
 from bundle.handlers.inference.dicom_writer import DicomWriter
-from bundle.results import outputs
 
 
 def named(ds: pydicom.Dataset, k: int) -> None:
@@ -45,23 +44,6 @@ def test_series_get_objects_and_other_scans_none(tmp_path: Path, caplog: pytest.
     assert [case.name for case in evaluator(tmp_path / "data", out, DicomWriter(out, LABELS, dicom_seg=True, rtstruct=True)).run()] == [
         "patient"
     ]
-
-
-def test_a_format_that_is_asked_for_takes_the_place_of_the_other(tmp_path: Path) -> None:
-    from bundle.handlers.inference.segmentation_writer import SegmentationWriter
-
-    scan(tmp_path / "data" / "a.nii")
-    out = tmp_path / "out"
-    for wanted, other in (("seg.nrrd", "nii.gz"), ("nii.gz", "seg.nrrd"), ("seg.nrrd", "nii.gz")):
-        engine = evaluator(tmp_path / "data", out)
-        record, writer = engine.case_handlers[:2]
-        record.wanted.format = wanted
-        vars(writer).update(vars(SegmentationWriter(out, labels=LABELS, format=wanted)))
-        assert [case.name for case in engine.run()] == ["a"]
-        assert (out / outputs.label_map("a", wanted)).is_file() and not (out / outputs.label_map("a", other)).exists()
-        assert record.records.get("a")["output"] == outputs.label_map("a", wanted)
-    assert (out / "labels.txt").read_text(encoding="utf-8").endswith('1 88 196 255 1 1 1 "spleen"\n')
-    assert (out / "labels.ctbl").read_text(encoding="utf-8").endswith("1 spleen 88 196 255 255\n")
 
 
 def test_without_highdicom_one_line_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

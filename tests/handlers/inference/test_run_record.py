@@ -358,21 +358,6 @@ def test_a_name_that_is_not_utf_8_is_written_and_found_again(tmp_path: Path, out
     assert (out / "run.json").read_text(encoding="utf-8") and done(folder, out) == []
 
 
-def test_tables_are_not_written_anew_after_every_case(tmp_path: Path, out: Path, monkeypatch) -> None:
-    for name in range(120):
-        scan(tmp_path / "data" / f"s{name:03d}.nii")
-    done(tmp_path / "data", out)
-    shutil.rmtree(tmp_path / "data")
-    scan(tmp_path / "data" / "x1.nii"), scan(tmp_path / "data" / "x2.nii"), scan(tmp_path / "data" / "x3.nii")
-    sizes = []
-    monkeypatch.setattr("bundle.handlers.inference.run_tables.PAUSE", 0.0)
-    write = RunRecord._write_tables
-    monkeypatch.setattr(RunRecord, "_write_tables", lambda self, run: sizes.append(run["finished"] is not None) or write(self, run))
-    done(tmp_path / "data", out)
-    # at the start, after two of three new ones (a 50th of 121), at the end
-    assert sizes == [False, False, True] and len(recorded(out)) == 123
-
-
 def test_logits_are_what_the_light_evaluator_says() -> None:
     volume = torch.tensor([[[[[0.0, 150.0]]]]])
     assert np.array_equal(logits(volume, None).argmax(1).numpy().ravel(), [0, 1])

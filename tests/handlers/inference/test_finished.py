@@ -1,0 +1,104 @@
+"""Whether a result is what this run would make: each reason by hand, the gravest first."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+import torch
+
+from bundle.handlers.inference.finished import Wanted, architecture, bytes_digest, plain, weights_digest
+from bundle.networks import AttentionUnet
+from bundle.networks.ensemble import Ensemble
+from bundle.results import identity
+
+
+@pytest.fixture
+def item(tmp_path: Path) -> dict:
+    path = tmp_path / "ct.nii"
+    path.write_bytes(b"scan")
+    return {"case": "ct", "image": str(path), "source": str(path)}
+
+
+@pytest.fixture
+def wanted(tmp_path: Path) -> Wanted:
+    for name in ("ct_seg.nii.gz", "ct_preview.png"):
+        (tmp_path / name).write_bytes(b"x")
+    return Wanted(tmp_path, {"spacing": (2.0, 2.0, 2.0), "labels": {"background": 0, "spleen": 1}}, ["previews"])
+
+
+@pytest.fixture
+def made(item: dict, wanted: Wanted) -> dict:
+    """A result that is just what is wanted."""
+    files = [item["image"]]
+    digests = {"digest": identity.content_digest(files), "stamp": identity.stamp(files), "bytes": 4}
+    listed = ["ct_preview.png", "ct_seg.nii.gz"]
+    return {
+        "case": "ct",
+        "status": "ok",
+        "settings": dict(wanted.settings),
+        "options": ["previews", "attention"],
+        "files": listed,
+        **digests,
+    }
+
+
+def test_nothing_is_to_be_done(wanted, item, made):
+    assert wanted.why_not(item, made) == ""
+    # other times, the same bytes
+    assert wanted.why_not(item, {**made, "stamp": "another"}) == ""
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"status": "replacing"}, "the run before was interrupted"),
+        ({"digest": None}, "made by a version that did not record of what"),
+        ({"settings": {"spacing": [2, 2, 3]}}, "labels, spacing changed"),
+        ({"settings": {"spacing": [2, 2, 2], "labels": {"spleen": 1, "background": 0}}}, "labels changed"),
+        ({"options": []}, "previews asked for"),
+        ({"files": ["ct.seg.nrrd"]}, "format nii.gz asked for"),
+        ({"files": ["ct_seg.nii.gz", "ct_gone.png"]}, "files are missing"),
+        ({"stamp": "another", "digest": "another"}, "the scan changed"),
+        ({"stamp": "another", "bytes": 5}, "the scan changed"),
+    ],
+)
+def test_each_reason(wanted, item, made, change, why):
+    assert wanted.why_not(item, {**made, **change}) == why
+
+
+def test_an_empty_file_is_missing_and_a_scan_that_cannot_be_read_is_tried_again(wanted, item, made, tmp_path):
+    assert wanted.why_not({**item, "problem": "is empty"}, made) == "the scan cannot be read now"
+    (tmp_path / "ct_preview.png").write_bytes(b"")
+    assert wanted.why_not(item, made) == "files are missing"
+    (tmp_path / "ct.nii").unlink()
+    assert wanted.why_not(item, {**made, "files": ["ct_seg.nii.gz"]}) == "the scan changed"
+
+
+def test_values_as_json_knows_them():
+    assert plain({"a": (1.0, 2.5, None, True), 3: Path("x")}) == {"a": [1, 2.5, None, True], "3": "x"}
+    assert isinstance(plain(1.0), int)
+
+
+def test_a_network_is_its_class_and_the_values_it_was_made_with():
+    one, other = (AttentionUnet(3, 1, 2, channels=(2, 4), num_gates=gates) for gates in (1, 2))
+    found = architecture(one)
+    assert found["class"] == "AttentionUnet" and found["num_gates"] == 1 and architecture(other)["num_gates"] == 2
+    assert architecture(one.train()) == architecture(one.eval()), "the mode is no part of it"
+    parts = architecture(Ensemble([one, other]))
+    assert parts["class"] == "Ensemble" and parts["networks"] == [architecture(one), architecture(other)]
+    assert architecture(lambda x: x) == {"class": "function"}
+
+
+def test_digests_of_weights_are_of_their_values_and_of_other_files_of_their_bytes(tmp_path):
+    first, second = tmp_path / "a.pt", tmp_path / "b.pt"
+    torch.save({"w": torch.ones(3)}, first)
+    torch.save({"model": {"w": torch.ones(3)}, "epoch": 5}, second)
+    assert weights_digest(first) == weights_digest(str(second)) == weights_digest([first]) and len(weights_digest(first)) == 64
+    torch.save({"w": torch.zeros(3)}, second)
+    assert weights_digest(first) != weights_digest(second)
+    exported = tmp_path / "network.onnx"
+    exported.write_bytes(b"no checkpoint")
+    assert weights_digest(exported) == bytes_digest(exported) == hashlib.sha256(b"no checkpoint").hexdigest()
+    assert weights_digest(None) is weights_digest(tmp_path / "none.pt") is bytes_digest(None) is None
