@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -21,6 +22,8 @@ from bundle.results import outputs
 from bundle.results.identity import source_of
 from bundle.tables import read_csv, write_csv
 from bundle.transforms.restore_labels import restore_bytes
+
+logger = logging.getLogger(__name__)
 
 FIRST = ("case", "source", "status", "class", "probability")
 LAST = ("review", "reasons", "weights", "seconds", "error")
@@ -97,8 +100,11 @@ class ClassTable(CaseHandler):
         title = f"{case.name}: {row['class']} ({float(row['probability']):.2f}), where the gates looked"
         levels = {f"level {level}": values for level, values in maps.items()}
         affine = np.asarray(case.data["image"].meta["original_affine"], dtype=np.float64)
-        with case.staged.written(self.output_dir / outputs.attention_picture(case.name)) as aside:
-            attention_preview(np.asarray(case.scan.as_tensor()), levels, aside, affine=affine, title=title)
+        try:
+            with case.staged.written(self.output_dir / outputs.attention_picture(case.name)) as aside:
+                attention_preview(np.asarray(case.scan.as_tensor()), levels, aside, affine=affine, title=title)
+        except Exception as error:  # an answer is worth more than its picture
+            logger.warning("%s could not be drawn: %s", outputs.attention_picture(case.name), reason(error))
 
     def ended(self, case: Case) -> None:
         """Add the row of a scan, failed ones too."""

@@ -1,0 +1,67 @@
+"""The table of a classifier: rows, doubts, and rows of earlier runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from monai.data import MetaTensor
+
+from bundle.engines.case import Case
+from bundle.errors import UserError
+from bundle.handlers.inference.class_table import ClassTable
+from bundle.tables import read_csv
+
+
+def a_case(name: str, probabilities: list[float]) -> Case:
+    affine = torch.eye(4, dtype=torch.float64)
+    image = MetaTensor(torch.zeros(1, 8, 8, 8), affine=affine, meta={"original_affine": affine, "spatial_shape": np.array([8, 8, 8])})
+    case = Case({"case": name, "source": f"{name}.nii.gz", "image": f"{name}.nii.gz"}, {"image": image})
+    case.data["pred"], case.scan = MetaTensor(torch.tensor(probabilities)), MetaTensor(torch.zeros(8, 8, 8), affine=affine)
+    return case
+
+
+def test_rows_by_hand(tmp_path: Path) -> None:
+    table = ClassTable(tmp_path, ["none", "portal"], sure=0.8)
+    table.start(None, [])
+    sure, unsure, failed = a_case("b", [0.1, 0.9]), a_case("a", [0.625, 0.375]), a_case("c", [0.5, 0.5])
+    for case in (sure, unsure):
+        table.completed(case)
+    failed.error = UserError("c.nii.gz", "is empty", "copy it again")
+    for case in (sure, unsure, failed):
+        table.ended(case)
+    table.finish(None)
+    rows = list(read_csv(tmp_path / "classes.csv"))
+    assert [row["case"] for row in rows] == ["a", "b", "c"]
+    assert [(row["class"], row["probability"], row["review"], row["reasons"]) for row in rows] == [
+        ("none", "0.6250", "yes", "probability 0.62"),
+        ("portal", "0.9000", "no", ""),
+        ("", "", "yes", "failed"),
+    ]
+    assert (rows[0]["p_none"], rows[0]["p_portal"]) == ("0.6250", "0.3750") and "is empty" in rows[2]["error"]
+
+
+def test_a_picture_that_cannot_be_drawn_costs_no_answer(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    table, case = ClassTable(tmp_path, ["none", "portal"]), a_case("a", [0.1, 0.9])
+    case.attention, case.scan = {3: torch.rand(1, 8, 8, 8)}, MetaTensor(torch.zeros(2, 2, 2))
+    table.start(None, [])
+    table.completed(case)
+    case.publish()
+    table.ended(case)
+    table.finish(None)
+    assert [row["status"] for row in read_csv(tmp_path / "classes.csv")] == ["ok"]
+    assert (tmp_path / "a_attention_level3.nii.gz").is_file() and "could not be drawn" in caplog.text
+
+
+def test_a_table_of_other_classes_is_refused(tmp_path: Path) -> None:
+    first = ClassTable(tmp_path, ["none", "portal"])
+    first.start(None, [])
+    case = a_case("a", [0.1, 0.9])
+    first.completed(case), first.ended(case), first.finish(None)
+    with pytest.raises(UserError, match=r"classes.csv: it is of other classes \(none, portal\)"):
+        ClassTable(tmp_path, ["portal", "none"]).start(None, [])
+    again = ClassTable(tmp_path, ["none", "portal"])
+    again.start(None, [])
+    assert list(again.rows) == ["a"]
