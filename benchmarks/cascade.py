@@ -23,17 +23,20 @@ from bundle.files import write_json
 
 ROOT = Path(__file__).resolve().parent.parent
 STRUCTURES = {"pancreas": 1, "spleen": 2, "kidney": 3}
-CASCADE = "configs/overlays/inference/cascade.json"
-SMALL = ["--coarse_spacing", "[5,5,5]", "--coarse_network_def#channels", "[8,16,32,64,128]"]
+OVERLAYS = "configs/overlays/inference"
 
 
 def variants(coarse: str | None) -> dict[str, list[str]]:
     """Name to the words that its command has after `run inference`."""
-    both = ["--config_file", f"['configs/inference.json','{CASCADE}']"]
-    found = {"single network": ["--config_file", "configs/inference.json"], "z, shipped weights at 3.5 mm": both}
+
+    def on(*overlays: str) -> list[str]:
+        files = ["configs/inference.json", *(f"{OVERLAYS}/{name}.json" for name in overlays)]
+        return ["--config_file", "[" + ",".join(f"'{file}'" for file in files) + "]"]
+
+    found = {"single network": on(), "z, shipped weights at 3.5 mm": on("cascade")}
     if coarse:
-        own = [*both, *SMALL, "--coarse_ckpt_path", str(Path(coarse).resolve())]
-        found |= {"z, own network at 5 mm": own, "xyz, own network at 5 mm": [*own, "--box", "xyz", "--box_margin", "30"]}
+        own = [*on("cascade", "cascade_box"), "--coarse_ckpt_path", str(Path(coarse).resolve())]
+        found |= {"z, own network at 5 mm": [*own, "--box", "z", "--box_margin", "40"], "xyz, own network at 5 mm": own}
     return found
 
 

@@ -13,6 +13,7 @@ import torch
 from awkward import nifti
 from monai.bundle import ConfigWorkflow
 
+from bundle.arguments.config import shipped
 from bundle.errors import UserError
 from bundle.networks import AttentionUnet
 from bundle.quality.cases import read_cases_csv
@@ -40,7 +41,7 @@ def infer(repository: Path, weights: list[Path]) -> Callable[..., Path]:
     def run(data: Path, out: Path, *overlays: str, **override: object) -> Path:
         names = ["inference.json", *(f"overlays/inference/{name}.json" for name in overlays)]
         both = {"ckpt_path": str(weights[0]), "network_def#channels": CHANNELS}
-        coarse = {"coarse_ckpt_path": str(weights[1]), "coarse_network_def#channels": CHANNELS} if overlays else {}
+        coarse = {"coarse_ckpt_path": str(weights[1])} if overlays else {}
         override = {**both, **coarse, "precision": "fp32", "previews": False, "keep_pieces": {}, "spacing": [4.0, 4.0, 4.0], **override}
         workflow = ConfigWorkflow(
             [str(repository / "configs" / name) for name in names],
@@ -122,6 +123,21 @@ def test_its_own_look_runs_and_the_record_names_what_results_depend_on(
     several = {"ckpt_path": [str(path) for path in weights], "coarse_ckpt_path": "@ckpt_path"}
     noted = settings(infer(tmp_path / "data", out, "cascade", **several))
     assert noted["coarse_weights"] == noted["weights"]
+
+
+def test_a_box_by_a_network_of_its_own(tmp_path: Path, infer: Callable[..., Path], weights: list[Path]) -> None:
+    """`cascade_box.json`: other channels than the fine network's, trained by `coarse.json` on the same grid."""
+    path = tmp_path / "coarse.pt"
+    torch.manual_seed(6)
+    torch.save(AttentionUnet(channels=[4, 4, 4, 8, 8]).state_dict(), path)
+    nifti(tmp_path / "data" / "scan.nii.gz", body((slice(10, 16), slice(8, 14), slice(40, 48))), AFFINE)
+    own = {"coarse_ckpt_path": str(path), "coarse_network_def#channels": [4, 4, 4, 8, 8]}
+    noted = settings(infer(tmp_path / "data", tmp_path / "out", "cascade", "cascade_box", **own))
+    assert (noted["box"], noted["box_margin"], noted["coarse_spacing"]) == ("xyz", 30, [5.0, 5.0, 5.0])
+    trained, used = (shipped(name) for name in ("coarse", "cascade_box"))
+    assert used["coarse_spacing"] == trained["spacing"]
+    assert used["coarse_network_def"]["channels"] == trained["network_def#channels"]
+    assert {**used["coarse_network_def"], "channels": None} == {**shipped("train")["network_def"], "channels": None}
 
 
 def test_without_weights_of_the_coarse_network_it_ends_in_one_line(tmp_path: Path, infer: Callable[..., Path]) -> None:
