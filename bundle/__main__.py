@@ -29,6 +29,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "compare": ("bundle.evaluation.compare:compare", "compare scored runs: Table 1, paired tests, effect per case"),
     "misses": ("bundle.pictures.misses:misses", "picture of predictions against a reference, misses marked"),
     "gates": ("bundle.pictures.gates:gates", "picture of features before and after the gates of a trained network"),
+    "attention": ("bundle.evaluation.attention:attention", "which organs each gate of a trained network looks at, as a table"),
     "diagrams": ("bundle.pictures.diagrams:diagrams", "draw the network and its gate, with their channels"),
     "experiment": ("bundle.evaluation.experiment:experiment", "train, predict and score all folds of a configuration"),
     "paper-tables": ("bundle.evaluation.paper_tables:paper_tables", "all of the paper's Tables 1 to 4: experiments and comparisons"),

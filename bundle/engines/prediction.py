@@ -10,10 +10,8 @@ from monai.inferers import Inferer
 from torch import Tensor
 
 from bundle.engines.case import Case
-from bundle.errors import UserError
+from bundle.inferers.attention import with_attention
 from bundle.inferers.confidence import confidence, disagreement
-
-ATTENTION_FIX = "use the default network with one checkpoint, not an exported network, an ensemble or the plain U-Net"
 
 
 def predict(
@@ -35,7 +33,9 @@ def predict(
     image = case.data["image"]
     volume = image.as_tensor()[None].to(device)
     if attention:
-        logits = _with_attention(case, network, inferer, volume)
+        logits, maps = with_attention(volume, network, inferer)
+        case.attention |= {level: coefficients.cpu() for level, coefficients in maps.items()}
+        del maps
     else:
         logits = inferer(volume, network)[0]
     if flips:
@@ -46,25 +46,3 @@ def predict(
     logits = logits.cpu()
     case.confidence = confidence(logits)
     case.data["pred"] = MetaTensor(logits, affine=image.affine)
-
-
-def _with_attention(case: Case, network: Callable[[Tensor], Tensor], inferer: Inferer, volume: Tensor) -> Tensor:
-    """Logits, with the gates' coefficients as further channels, so that windows are blended for both alike."""
-    if not getattr(network, "num_gates", 0) or not hasattr(network, "attention"):
-        raise UserError("attention", "this network has no gates to show", ATTENTION_FIX)
-    levels: list[int] = []
-
-    def both(x: Tensor) -> Tensor:
-        logits, maps = network.attention(x)
-        levels[:] = sorted(maps)
-        return torch.cat([logits.float(), *(maps[level].resampled.float() for level in levels)], 1)
-
-    # the inferer lays out modules, not functions
-    network.to(memory_format=torch.channels_last_3d)
-    channels = inferer(volume, both)[0]
-    gates = network.num_gates
-    classes = len(channels) - gates * len(levels)
-    for number, level in enumerate(levels):
-        start = classes + number * gates
-        case.attention[level] = channels[start : start + gates].cpu()
-    return channels[:classes].clone()

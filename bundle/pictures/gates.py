@@ -10,7 +10,6 @@ import numpy as np
 
 from bundle import root
 from bundle.errors import UserError
-from bundle.images import read
 
 if TYPE_CHECKING:
     import torch
@@ -30,7 +29,7 @@ def gates(
 ) -> Path:
     """Draw, for each gate, the skip's features before it, its coefficients, and the features times these, axial and sagittal.
 
-    The slices go through the middle of the reference's structures, of the scan where there is none.
+    The slices are those that show most of the reference's structures, the middle of the scan where there is none.
 
     Args:
         image: the scan.
@@ -43,33 +42,27 @@ def gates(
     Raises:
         UserError: a network without gates.
     """
-    from monai.bundle import ConfigParser
+    from bundle.drawing.planes import PLANES, as_shown
+    from bundle.inferers.seen import opened, seen
+    from bundle.pictures.attention_figure import VIEWS, draw_gates, middle_of, most_of, window
 
     output = Path(root()) / "runs" / "gates.png" if output is None else Path(output)
-
-    from bundle.drawing.planes import PLANES, as_shown
-    from bundle.pictures.attention_figure import VIEWS, draw_gates, middle_of, window
-
-    names = config_file.split(",") if isinstance(config_file, str) else list(config_file)
-    paths = [item if Path(item).is_file() else str(Path(root()) / item) for item in names]
-    parser = ConfigParser(ConfigParser.load_config_files(paths))
-    if ckpt_path is not None:
-        parser["ckpt_path"] = ckpt_path
-    parser["device"] = "cpu"
+    parser = opened(config_file, ckpt_path, "cpu")
     network = _network(parser)
-    scan, label = _preprocessed(parser, image, reference)
+    scan, found = seen(parser, {"image": image}, reference)
+    label = np.zeros(scan.shape[1:], np.uint8) if found is None else found
     middle = middle_of(label)
     box = [slice(start, start + count) for start, count in map(window, middle, size, label.shape)]
     scan, label = scan[(slice(None), *box)], label[tuple(box)]
-    inside = [place - part.start for place, part in zip(middle, box, strict=True)]
+    inside = most_of(label)
 
     def view(volume: np.ndarray, name: str) -> np.ndarray:
-        """The slice through the middle; a coarser volume's slice that has the middle in it."""
+        """The slice that shows most; a coarser volume's slice that has it inside."""
         axis = PLANES[name][0]
         return as_shown(volume, name, inside[axis] * volume.shape[axis] // label.shape[axis])
 
-    found = gated_features(network, scan[None])
-    rows = {(*key, name): tuple(view(part, name) for part in parts) for key, parts in found.items() for name in VIEWS}
+    features = gated_features(network, scan[None])
+    rows = {(*key, name): tuple(view(part, name) for part in parts) for key, parts in features.items() for name in VIEWS}
     draw_gates({name: view(scan[0].numpy(), name) for name in VIEWS}, {name: view(label, name) for name in VIEWS}, rows, output)
     print(f"Written: {output}")
     return output
@@ -113,22 +106,6 @@ def _network(parser: ConfigParser) -> torch.nn.Module:
     if not getattr(parser.get_parsed_content("network_def"), "num_gates", 0):
         raise UserError("network_def", "has no gates", "give the config of a network whose num_gates is above 0")
     return parser.get_parsed_content("trained").eval()
-
-
-def _preprocessed(parser: ConfigParser, image: str, reference: str | None) -> tuple[torch.Tensor, np.ndarray]:
-    """The scan (1, X, Y, Z) as the network sees it, and the reference (X, Y, Z) on its grid, zeros without one."""
-    import torch
-    from monai.data import MetaTensor
-    from monai.transforms import Orientation, ResampleToMatch
-
-    item = parser.get_parsed_content("preprocessing")({"image": image})
-    scan = item["image"]
-    if reference is None:
-        return torch.as_tensor(scan).float(), np.zeros(scan.shape[1:], np.uint8)
-    values, affine, _ = read(reference)
-    loaded = MetaTensor(torch.from_numpy(values.astype(np.float32))[None], affine=affine)
-    label = ResampleToMatch(mode="nearest", padding_mode="zeros")(Orientation("RAS", labels=None)(loaded), scan)
-    return scan.as_tensor().float(), label[0].numpy().astype(np.uint8)
 
 
 def _mean(features: torch.Tensor) -> np.ndarray:

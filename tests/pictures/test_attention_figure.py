@@ -1,58 +1,49 @@
-"""Figures of gates: where they cut, and what is drawn at which place."""
+"""Figures of the gates: which slices, which order of rows, and that what differs is seen."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
-from matplotlib import image as pictures_of
-from matplotlib.axes import Axes
-from picture_files import pixels
+from matplotlib.image import imread
 
-from bundle.pictures.attention_figure import draw_gate, draw_training, middle_of, window
+from bundle.pictures.attention_figure import draw_gates, draw_training, in_order, middle_of, most_of, window
 
 
-def test_the_middle_of_the_structures_by_hand():
-    label = np.zeros((10, 12, 14), np.uint8)
-    assert middle_of(label) == [5, 6, 7]
-    label[2, 3, 4] = 1
-    label[5, 9, 4] = 2
-    assert middle_of(label) == [3, 6, 4]
+def test_the_slices_that_show_most_of_the_structures() -> None:
+    """One structure of 1 and 3 voxels along the first axis, one of 2 and 2: slice 2 has 1 + 1 of their largest sections.
+
+    Along the second slice 0 has all of the second structure and most of the first; along the third 0, 2 and 3 show as much.
+    """
+    label = np.zeros((5, 4, 4), np.uint8)
+    label[1, 0, 0] = 1
+    label[2, :3, 0] = 1
+    label[2:4, 0, 2:4] = 2
+    assert most_of(label) == [2, 0, 2]
+    assert middle_of(label) == [2, 1, 1], "the middle of the box of both"
+    assert most_of(np.zeros((5, 4, 3))) == [2, 2, 1]
+    box = np.zeros((10, 10, 10))
+    box[4:9, 6:9, 2:3] = 3
+    assert most_of(box) == [6, 7, 2], "of slices that show as much the middle one"
 
 
-@pytest.mark.parametrize(
-    ("middle", "wanted", "length", "expected"), [(10, 6, 20, (7, 6)), (1, 6, 20, (0, 6)), (19, 6, 20, (14, 6)), (3, 9, 5, (0, 5))]
-)
-def test_a_window_stays_inside(middle, wanted, length, expected):
-    assert window(middle, wanted, length) == expected
+def test_windows_stay_inside() -> None:
+    assert window(1, 4, 10) == (0, 4) and window(9, 4, 10) == (6, 4) and window(5, 20, 10) == (0, 10)
 
 
-@pytest.fixture
-def drawn(monkeypatch) -> list[tuple[np.ndarray, dict]]:
-    """What is drawn as pictures, in order."""
-    calls, original = [], Axes.imshow
-
-    def imshow(self, values, **options) -> pictures_of.AxesImage:
-        calls.append((np.asarray(values), options))
-        return original(self, values, **options)
-
-    monkeypatch.setattr(Axes, "imshow", imshow)
-    return calls
+def test_rows_by_level_gate_and_view() -> None:
+    rows = [(2, 1, "sagittal"), (3, 2, "axial"), (2, 1, "axial"), (3, 1, "axial")]
+    assert in_order(rows) == [(3, 1, "axial"), (3, 2, "axial"), (2, 1, "axial"), (2, 1, "sagittal")]
 
 
-def test_a_row_per_gate_a_column_per_epoch_and_one_scale_for_a_row(tmp_path, drawn):
-    scan, label = np.linspace(0, 1, 48).reshape(6, 8), np.zeros((6, 8), np.uint8)
-    label[2:4, 3:6] = 1
-    maps = {epoch: {(level, "axial"): np.full((6, 8), level / 10 + epoch / 100) for level in (1, 2)} for epoch in (5, 1)}
-    draw_training({"axial": scan}, {"axial": label}, maps, tmp_path / "t.png")
-    coefficients = [(float(values[0, 0]), options["vmin"], options["vmax"]) for values, options in drawn if "vmin" in options]
-    # the deepest gate first, the earliest epoch first; the scale spans the epochs of that row
-    expected = [(0.21, 0.21, 0.25), (0.25, 0.21, 0.25), (0.11, 0.11, 0.15), (0.15, 0.11, 0.15)]
-    assert np.allclose(coefficients, expected)
-    assert pixels(tmp_path / "t.png").std() > 10 and [path.name for path in tmp_path.iterdir()] == ["t.png"]
-
-
-def test_features_before_and_after_a_gate(tmp_path, drawn):
-    parts = [np.full((3, 4), value) for value in (1.0, 2.0, 3.0)]
-    draw_gate(np.zeros((6, 8)), np.zeros((6, 8), np.uint8), {2: parts, 1: [part * 10 for part in parts]}, tmp_path / "g.png")
-    assert [float(values[0, 0]) for values, _ in drawn] == [0, 10, 20, 30, 0, 1, 2, 3]
-    assert [options["cmap"] for _, options in drawn[1:4]] == ["viridis", "inferno", "viridis"]
+@pytest.mark.parametrize("gates", [1, 2])
+def test_a_row_for_each_gate_and_view(gates: int, tmp_path: Path) -> None:
+    """Square slices: the figure grows by 1.9 inches of 110 pixels a row."""
+    pictures = {view: np.random.default_rng(0).random((16, 16)) for view in ("axial", "sagittal")}
+    rows = {(2, gate, view): np.full((16, 16), 0.1 * gate) for gate in range(1, gates + 1) for view in pictures}
+    draw_training(pictures, pictures, {3: rows, 6: {key: value * 2 for key, value in rows.items()}}, tmp_path / "epochs.png")
+    draw_gates(pictures, pictures, {key: (value, value, value / 2) for key, value in rows.items()}, tmp_path / "gates.png")
+    for name, columns in (("epochs", 3), ("gates", 4)):
+        height, width = imread(tmp_path / f"{name}.png").shape[:2]
+        assert height == pytest.approx(110 * (1.9 * 2 * gates + 0.5), abs=2) and width == pytest.approx(110 * (1.9 * columns + 0.6), abs=2)

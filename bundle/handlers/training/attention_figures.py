@@ -78,10 +78,10 @@ class AttentionFigures:
     def write(self, epoch: int) -> Path:
         """Write coefficients and figure for this epoch; returns the figure's path."""
         from bundle.drawing.planes import PLANES, as_shown
-        from bundle.pictures.attention_figure import VIEWS, draw_training, middle_of
+        from bundle.pictures.attention_figure import VIEWS, draw_training, most_of
 
         image, label = self._fixed_scan()
-        middle = middle_of(label)
+        middle = most_of(label)
         slices = {}
         for (level, gate), coefficients in self._coefficients(image).items():
             slices |= {f"{level} {gate} {name}": as_shown(coefficients, name, middle[PLANES[name][0]]) for name in VIEWS}

@@ -1,0 +1,48 @@
+"""The gates' coefficients of a volume, beside its logits, however the network sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from monai.inferers import Inferer
+from torch import Tensor
+
+from bundle.errors import UserError
+
+FIX = "use the default network with one checkpoint, not an exported network, an ensemble or the plain U-Net"
+
+
+def with_attention(volume: Tensor, network: Callable[[Tensor], Tensor], inferer: Inferer) -> tuple[Tensor, dict[int, Tensor]]:
+    """Logits, and the coefficients by level; they are further channels for the inferer, so that windows are blended for both alike.
+
+    Args:
+        volume: (1, C, X, Y, Z), on the network's device.
+        network: an `AttentionUnet` with gates.
+        inferer: how the network sees the volume.
+
+    Returns:
+        Logits (K, X, Y, Z), and by level (2 is the finest that has gates) the coefficients (channels, X, Y, Z) of its gates, one
+        after the other; a gate has one channel, of some variants as many as its skip.
+
+    Raises:
+        UserError: the network has no gates to look at.
+    """
+    if not getattr(network, "num_gates", 0) or not hasattr(network, "attention"):
+        raise UserError("attention", "this network has no gates to show", FIX)
+    counts: dict[int, int] = {}
+
+    def both(x: Tensor) -> Tensor:
+        logits, maps = network.attention(x)
+        counts.update({level: maps[level].resampled.shape[1] for level in sorted(maps)})
+        return torch.cat([logits.float(), *(maps[level].resampled.float() for level in counts)], 1)
+
+    # the inferer lays out modules, not functions
+    network.to(memory_format=torch.channels_last_3d)
+    channels = inferer(volume, both)[0]
+    start = len(channels) - sum(counts.values())
+    logits, found = channels[:start].clone(), {}
+    for level, count in counts.items():
+        found[level] = channels[start : start + count]
+        start += count
+    return logits, found
