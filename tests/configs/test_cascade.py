@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from awkward import nifti
-from monai.bundle import ConfigWorkflow
+from monai.bundle import ConfigWorkflow, create_workflow
 
 from bundle.arguments.config import shipped
 from bundle.errors import UserError
@@ -123,6 +123,24 @@ def test_its_own_look_runs_and_the_record_names_what_results_depend_on(
     several = {"ckpt_path": [str(path) for path in weights], "coarse_ckpt_path": "@ckpt_path"}
     noted = settings(infer(tmp_path / "data", out, "cascade", **several))
     assert noted["coarse_weights"] == noted["weights"]
+
+
+def test_what_coarse_json_trains_is_what_cascade_box_takes(
+    repository: Path, write_cases: Callable[..., Path], infer: Callable[..., Path], tmp_path: Path
+) -> None:
+    """One epoch, whose network finds this or that: the weights fit, and the label map is whole."""
+    small = {"patch_size": [16, 16, 16], "num_workers": 0, "device": "cpu", "amp": False, "preview_cases": 0}
+    folders = {"dataset_dir": str(write_cases(tmp_path / "cases", range(1, 4))), "output_dir": str(tmp_path / "run")}
+    folders |= {"ckpt_dir": str(tmp_path / "run"), "cache_dir": str(tmp_path / "cache")}
+    files = [str(repository / "configs" / name) for name in ("train.json", "overlays/train/coarse.json")]
+    training = create_workflow(
+        config_file=files, workflow_type="train", logging_file=False, max_epochs=1, val_interval=1, **small, **folders
+    )
+    training.run()
+    training.finalize()
+    nifti(tmp_path / "data" / "scan.nii.gz", body((slice(10, 16), slice(8, 14), slice(40, 48))), AFFINE)
+    out = infer(tmp_path / "data", tmp_path / "out", "cascade", "cascade_box", coarse_ckpt_path=str(tmp_path / "run" / "model.pt"))
+    assert labels(out).shape == LONG and settings(out)["coarse_weights"] != settings(out)["weights"]
 
 
 def test_a_box_by_a_network_of_its_own(tmp_path: Path, infer: Callable[..., Path], weights: list[Path]) -> None:
