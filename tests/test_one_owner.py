@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -44,9 +45,17 @@ NAMES = {
 }
 
 
-def modules() -> Iterator[tuple[str, ast.Module]]:
-    for path in sorted(PACKAGE.rglob("*.py")):
-        yield path.relative_to(PACKAGE).as_posix(), ast.parse(path.read_text(encoding="utf-8"))
+@cache
+def modules() -> tuple[tuple[str, ast.Module], ...]:
+    return tuple(
+        (path.relative_to(PACKAGE).as_posix(), ast.parse(path.read_text(encoding="utf-8"))) for path in sorted(PACKAGE.rglob("*.py"))
+    )
+
+
+@cache
+def all_calls() -> tuple[tuple[str, str], ...]:
+    """(module, dotted name of what is called) of the whole package."""
+    return tuple((name, found) for name, tree in modules() for found, _ in calls(tree))
 
 
 def calls(tree: ast.Module) -> Iterator[tuple[str, str]]:
@@ -61,7 +70,7 @@ def calls(tree: ast.Module) -> Iterator[tuple[str, str]]:
 @pytest.mark.parametrize("call", CALLS)
 def test_only_the_owner_does_it(call: str) -> None:
     allowed, use = CALLS[call]
-    others = {name for name, tree in modules() if any(found == call for found, _ in calls(tree))} - allowed
+    others = {name for name, found in all_calls() if found == call} - allowed
     assert not others, f"{call} in {sorted(others)}: use {use}"
 
 

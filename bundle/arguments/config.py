@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from monai.bundle import ConfigParser
 from monai.bundle.reference_resolver import ReferenceResolver
@@ -29,6 +29,11 @@ def current() -> ConfigParser | None:
             return found
         frame = frame.f_back
     return None
+
+
+def config_of(parser: ConfigParser) -> dict[str, Any]:
+    """The keys of a config; MONAI's annotation of them is that of a single item."""
+    return cast(dict[str, Any], parser.config)
 
 
 def references(config: Any) -> set[str]:

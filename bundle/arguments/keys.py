@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 from monai.bundle.properties import InferProperties, MetaProperties, TrainProperties
 
 from bundle.arguments.command_line import MONAI_FLAGS, TRACKING_KEYS, CommandLine, file_like
-from bundle.arguments.config import ENTRIES, SEPARATOR, references, shipped, shipped_names, touches
+from bundle.arguments.config import ENTRIES, SEPARATOR, config_of, references, shipped, shipped_names, touches
 from bundle.errors import UserError
 
 if TYPE_CHECKING:
     from monai.bundle import ConfigParser
 
-PROPERTIES = {found["id"] for group in (TrainProperties, InferProperties, MetaProperties) for found in group.values()}
+_GROUPS: tuple[Any, ...] = (TrainProperties, InferProperties, MetaProperties)
+PROPERTIES = {found["id"] for group in _GROUPS for found in group.values()}
 # from this likeness on (difflib's ratio) a key in a file is taken for a slip of the pen
 ALIKE = 0.84
 
@@ -30,7 +31,7 @@ def check(parser: ConfigParser, line: CommandLine) -> None:
     Raises:
         UserError: such a key, with the nearest that there is.
     """
-    config = parser.config
+    config = config_of(parser)
     runs = [*line.words[:1], *(value for key in MONAI_FLAGS[:3] if (value := line.values.get(key)))]
     known = {*ENTRIES, *PROPERTIES, *runs, *(TRACKING_KEYS if "tracking" in line.values else ())}
     _check_words(parser, line)
@@ -77,14 +78,14 @@ def _check_words(parser: ConfigParser, line: CommandLine) -> None:
         raise UserError(line.words[1], "this word belongs to no key", fix)
     run = line.values.get("run_id") or next(iter(line.words), None)
     if run and run not in parser:
-        runs = [key for key in ("training", "inference", "run") if key in parser.config]
+        runs = [key for key in ("training", "inference", "run") if key in config_of(parser)]
         raise UserError(run, "this config has no run of this name" + nearest(run, runs), f"use {' or '.join(runs)}")
 
 
 def _check_given(key: str, parser: ConfigParser, used: set[str], line: CommandLine) -> None:
     """Refuse a key of the command line that reaches nothing."""
     shown = line.shown(key)
-    component, argument = _component(key, parser.config)
+    component, argument = _component(key, config_of(parser))
     if component is not None and argument is not None:
         arguments = _signature(component, parser)
         if arguments is not None and argument not in arguments:
@@ -92,9 +93,11 @@ def _check_given(key: str, parser: ConfigParser, used: set[str], line: CommandLi
             raise UserError(shown, problem, "correct the name")
     if _used(key, used):
         return
-    if key in parser.config and key in shipped_keys():
+    if key in config_of(parser) and key in shipped_keys():
         raise UserError(shown, "nothing in these configs uses this key, so it would have no effect", "leave it out")
-    alike = nearest(key, [*_ids(parser.config, used), *MONAI_FLAGS] if SEPARATOR in key else [*_top(used, parser.config), *MONAI_FLAGS])
+    alike = nearest(
+        key, [*_ids(config_of(parser), used), *MONAI_FLAGS] if SEPARATOR in key else [*_top(used, config_of(parser)), *MONAI_FLAGS]
+    )
     if file := file_like(key):
         raise UserError(shown, "this config has no such key", f"for the file or folder of this name write ./{file}")
     fix = "correct the name" if alike else "the keys that can be set are at the top of the config file"
@@ -141,7 +144,7 @@ def _signature(component: Mapping[str, Any], parser: ConfigParser) -> list[str] 
     from monai.bundle import ConfigComponent
 
     name = ConfigComponent(config=dict(component), id="", locator=parser.locator).resolve_module_name()
-    target = pydoc.locate(name) if isinstance(name, str) else name
+    target: Any = pydoc.locate(name) if isinstance(name, str) else name
     try:
         parameters = inspect.signature(target).parameters.values()
     except (TypeError, ValueError):

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bundle.arguments.command_line import CommandLine, normal
-from bundle.arguments.config import read, references, shipped, touches
+from bundle.arguments.config import config_of, read, references, shipped, touches
 from bundle.errors import UserError
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def check(parser: ConfigParser, line: CommandLine) -> None:
     Raises:
         UserError: such an overlay or pair.
     """
-    declared = parser.config.get("overlays")
+    declared: Any = config_of(parser).get("overlays")
     names = list(declared) if isinstance(declared, Mapping) else []
     files = {Path(file).stem: file for file in line.files}
     for name, file in files.items():
@@ -43,7 +43,7 @@ def check(parser: ConfigParser, line: CommandLine) -> None:
             if first not in declared[second]:
                 _check_pair(first, second, contents, line)
     for name in contents:
-        _check_effect(name, contents, parser.config, _base(name, declared))
+        _check_effect(name, contents, config_of(parser), _base(name, declared))
 
 
 def check_order(files: Sequence[str]) -> None:

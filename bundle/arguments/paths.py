@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from bundle.arguments.command_line import CommandLine
-from bundle.arguments.config import SEPARATOR, read
+from bundle.arguments.config import SEPARATOR, config_of, read
 from bundle.errors import UserError
 from bundle.files import named
 
@@ -34,25 +34,21 @@ def take(parser: ConfigParser, line: CommandLine) -> None:
             written to.
     """
     _check_once(line)
-    written = _written(line)
+    written, config = _written(line), config_of(parser)
     for key in (*NEEDED, *OPTIONAL):
-        if key not in parser.config:
+        if key not in config:
             continue
-        typed = key in line.values
-        raw = line.values[key] if typed else written.get(key, parser.config[key])
-        shown = line.shown(key)
-        if typed:
-            raw = unquoted(raw, shown)
+        typed, shown = key in line.values, line.shown(key)
+        raw = unquoted(line.values[key], shown) if typed else written.get(key, config[key])
+        value: str | list[str] | None
         if key in OPTIONAL and (raw is None or raw in ("None", "null")):
             value = None
-        elif key in LISTS and isinstance(parser.config[key], list) and not (typed and os.path.lexists(raw)):
-            value = _several(key, raw if isinstance(raw, list) else parser.config[key], parser, shown)
-        elif isinstance(raw, str) and not _means_something(raw, parser, shown):
-            value = expanded(raw, shown)
+        elif key in LISTS and isinstance(config[key], list) and not (typed and os.path.lexists(raw)):
+            value = _several(key, raw if isinstance(raw, list) else config[key], parser, shown)
         else:
-            value = _evaluated(key, raw, parser, shown)
-        if key in WRITTEN and typed and value is not None:
-            _check_writable(value, shown)
+            value = _one(key, raw, parser, shown)
+            if key in WRITTEN and typed and isinstance(value, str):
+                _check_writable(value, shown)
         parser.ref_resolver.resolved_content[key] = value
 
 
@@ -65,15 +61,20 @@ def _check_once(line: CommandLine) -> None:
 
 def _several(key: str, listed: list[Any], parser: ConfigParser, shown: str) -> list[str]:
     """The names of a list, each as a single one would be."""
-    names = []
+    names: list[str] = []
     for place, raw in enumerate(listed):
-        if isinstance(raw, str) and not _means_something(raw, parser, shown):
-            names.append(expanded(raw, shown))
-        else:
-            names.append(_evaluated(f"{key}{SEPARATOR}{place}", raw, parser, shown))
+        found = _one(f"{key}{SEPARATOR}{place}", raw, parser, shown)
+        names += [found] if isinstance(found, str) else found
     if not names:
         raise UserError(shown, "the list is empty", "give one file or more")
     return names
+
+
+def _one(key: str, raw: Any, parser: ConfigParser, shown: str) -> str | list[str]:
+    """A name as it is written, or what its expression says."""
+    if isinstance(raw, str) and not _means_something(raw, parser, shown):
+        return expanded(raw, shown)
+    return _evaluated(key, raw, parser, shown)
 
 
 def expanded(raw: str, shown: str) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from bundle.arguments.command_line import CommandLine
+from bundle.arguments.config import config_of
 from bundle.errors import UserError
 
 if TYPE_CHECKING:
@@ -251,7 +252,7 @@ def check(parser: ConfigParser, line: CommandLine) -> None:
     resolved = parser.ref_resolver.resolved_content
     found = {}
     for key, kind in KINDS.items():
-        if key in parser.config:
+        if key in config_of(parser):
             found[key] = resolved[key] = _value(key, kind, parser, line)
     if "fold" in found and found["fold"] >= found["num_folds"]:
         problem = f"{found['fold']} is not one of {found['num_folds']} folds, which are counted from 0"
@@ -274,7 +275,7 @@ def _value(key: str, kind: Kind, parser: ConfigParser, line: CommandLine) -> Any
         raise
     except Exception as error:
         reason = error.__cause__ or error
-        raise UserError(shown, f"{parser.config[key]!r} cannot be evaluated ({reason})", "give a plain value") from error
+        raise UserError(shown, f"{config_of(parser)[key]!r} cannot be evaluated ({reason})", "give a plain value") from error
     return _fitting(shown, kind, value)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
@@ -27,7 +28,8 @@ def polygons(mask: np.ndarray) -> list[np.ndarray]:
     inside = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     # a rim of nothing, so that what touches the border is closed, too
     padded = np.pad(inside, 1).astype(np.float64)
-    points, offsets = contour_generator(z=padded, fill_type=FillType.OuterOffset).filled(0.5, 2.0)
+    contours: Any = contour_generator(z=padded, fill_type=FillType.OuterOffset).filled(0.5, 2.0)
+    points, offsets = contours
     corner = np.array([columns[0] - 1.0, rows[0] - 1.0])
     found = []
     for outer, starts in zip(points, offsets, strict=True):

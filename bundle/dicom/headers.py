@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from bundle.dicom.elements import PIXEL_GROUP, TAGS, Elements, looks_like_dicom, opened
 from bundle.dicom.kinds import OTHER_UNITS, kind_of, pet_kind
@@ -132,7 +133,7 @@ def _read(file: str, pet: bool) -> Header:
     if not len(dataset):
         raise ValueError("it holds no element of an image")
     sop_class = header.text("SOPClassUID") or str(meta.get("MediaStorageSOPClassUID", ""))
-    found = {
+    found: dict[str, Any] = {
         "file": file,
         "uid": header.text("SeriesInstanceUID"),
         "study": (header.text("PatientID"), header.text("StudyInstanceUID")),
@@ -211,7 +212,7 @@ def _check_length(layout: Layout, length: int, size: int) -> None:
 
 
 def _frames(header: Elements, count: int, pet: bool) -> tuple[Frame, ...]:
-    shared = (header.items("SharedFunctionalGroupsSequence") or [None])[0]
+    shared = next(iter(header.items("SharedFunctionalGroupsSequence")), None)
     each: Sequence[Elements | None] = header.items("PerFrameFunctionalGroupsSequence")
     if count > 1 and not each:
         raise ValueError(f"its {count} frames have no positions, so that voxels have no place or size in mm")

@@ -47,6 +47,25 @@ def unchecked_values() -> Iterator[None]:
         config.settings.reading_validation_mode, config.settings.writing_validation_mode = reading, writing
 
 
+@contextmanager
+def making(source: Source, what: str, key: str) -> Iterator[None]:
+    """Within the block an object is made: the source's values are taken as they are, and what fails is one error of the series.
+
+    Args:
+        source: the series.
+        what: the kind of object, for the error.
+        key: the key that asks for it, likewise.
+
+    Raises:
+        UserError: it cannot be made of this series.
+    """
+    with unchecked_values():
+        try:
+            yield
+        except (ValueError, TypeError, AttributeError, KeyError, IndexError) as error:
+            raise impossible(source, what, key, error) from error
+
+
 def impossible(source: Source, what: str, key: str, error: Exception) -> UserError:
     """The error of a series of which an object cannot be made."""
     reason = " ".join(str(error).split())[:200] or type(error).__name__

@@ -7,10 +7,12 @@ import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from itertools import groupby
+from typing import Any
 
 import numpy as np
 
 from bundle.dicom.elements import opened
+from bundle.dicom.headers import Layout
 from bundle.dicom.series import one_stack
 from bundle.dicom.stack import Plane
 from bundle.errors import UserError
@@ -60,7 +62,7 @@ def read_shape(files: Sequence[str | os.PathLike], pet: bool = False) -> tuple[i
 
 def _in_hu(stored: np.ndarray, slope: float, intercept: float) -> np.ndarray:
     if slope.is_integer() and intercept.is_integer():
-        wide = np.int32 if stored.dtype.itemsize < 4 else np.int64
+        wide: Any = np.int32 if stored.dtype.itemsize < 4 else np.int64
         return stored.astype(wide) * wide(slope) + wide(intercept)
     return stored * np.float64(slope) + np.float64(intercept)
 
@@ -98,9 +100,9 @@ def _native(file: str, planes: Sequence[Plane]) -> Iterator[tuple[Plane, np.ndar
 def _compressed(planes: Sequence[Plane]) -> list[np.ndarray]:
     from bundle.reader_process import call
 
-    headers = {plane.header.file: plane.header for plane in planes}
-    files = list(headers)
-    voxels = sum(header.layout.rows * header.layout.columns * header.layout.frames for header in headers.values())
+    layouts = {plane.header.file: plane.layout for plane in planes}
+    files = list(layouts)
+    voxels = sum(layout.rows * layout.columns * layout.frames for layout in layouts.values())
     memory_gb = LIBRARIES_GB + (voxels * 16 + sum(map(os.path.getsize, files)) * 3) / 1e9
     # made here, so that it goes even if the reader crashes
     with tempfile.TemporaryDirectory(prefix="bundle-dicom-") as folder:
@@ -131,6 +133,8 @@ def _decoded(file: str, copy: str) -> np.ndarray:
     itk = load_itk()
 
     layout = read_header(file).layout or read_header(file, pet=True).layout
+    if layout is None:
+        raise UserError(file, "its header says nothing about its pixels any more", "export it again")
     kind = itk.F if layout.stored > 16 else itk.SS if layout.signed else itk.US
     try:
         with open(copy, "wb") as stream:
@@ -147,15 +151,16 @@ def _decoded(file: str, copy: str) -> np.ndarray:
     return values
 
 
-def _bare(file: str, layout: object) -> bytes:
+def _bare(file: str, layout: Layout) -> bytes:
     """A DICOM file of the same compressed pixels and nothing else."""
     import pydicom
     from pydicom.dataset import Dataset, FileMetaDataset
+    from pydicom.uid import UID
 
     meta, header = FileMetaDataset(), Dataset()
-    meta.MediaStorageSOPClassUID = header.SOPClassUID = MULTI_FRAME_CAPTURE
-    meta.MediaStorageSOPInstanceUID = header.SOPInstanceUID = "2.25.1"
-    meta.TransferSyntaxUID, meta.ImplementationClassUID = layout.syntax, "2.25.2"
+    meta.MediaStorageSOPClassUID = header.SOPClassUID = UID(MULTI_FRAME_CAPTURE)
+    meta.MediaStorageSOPInstanceUID = header.SOPInstanceUID = UID("2.25.1")
+    meta.TransferSyntaxUID, meta.ImplementationClassUID = UID(layout.syntax), UID("2.25.2")
     header.SamplesPerPixel, header.PhotometricInterpretation = 1, "MONOCHROME2"
     header.NumberOfFrames, header.Rows, header.Columns = layout.frames, layout.rows, layout.columns
     header.BitsAllocated, header.BitsStored, header.HighBit = layout.allocated, layout.stored, layout.high

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bundle.dicom.maker import MANUFACTURER, MODEL, Maker, impossible, tracking_uid, unchecked_values
+from bundle.dicom.maker import MANUFACTURER, MODEL, Maker, making, tracking_uid
 from bundle.dicom.source import Source, geometry
 from bundle.dicom.stack import Plane
 from bundle.errors import UserError
@@ -60,31 +60,28 @@ def write_segmentation(
     logging.getLogger("highdicom").setLevel(logging.WARNING)
     ordered = sorted(structures, key=lambda pair: pair[0])
     numbers = [value for value, _ in ordered] if kind == "labelmap" else list(range(1, len(ordered) + 1))
-    with unchecked_values():
-        try:
-            images, planes, aliases = _images(source, _numbered(labels, [value for value, _ in ordered], numbers))
-            made = highdicom.seg.Segmentation(
-                source_images=images,
-                pixel_array=planes,
-                segmentation_type=kind.upper(),
-                segment_descriptions=[_segment(number, one, source, maker) for number, (_, one) in zip(numbers, ordered, strict=True)],
-                series_instance_uid=highdicom.UID(),
-                series_number=SERIES_NUMBER,
-                sop_instance_uid=highdicom.UID(),
-                instance_number=1,
-                manufacturer=MANUFACTURER,
-                manufacturer_model_name=MODEL,
-                software_versions=maker.version,
-                device_serial_number=maker.weights or "none",
-                content_label="SEGMENTATION",
-                content_description="Automatic segmentation, not checked by a person",
-                series_description="Segmentation (automatic)",
-                transfer_syntax_uid=RLE if kind == "labelmap" else LITTLE,
-            )
-            _refer_to_frames(made, source, aliases)
-            made.save_as(path)
-        except (ValueError, TypeError, AttributeError, KeyError, IndexError) as error:
-            raise impossible(source, "DICOM SEG", "dicom_seg", error) from error
+    with making(source, "DICOM SEG", "dicom_seg"):
+        images, planes, aliases = _images(source, _numbered(labels, [value for value, _ in ordered], numbers))
+        made = highdicom.seg.Segmentation(
+            source_images=images,
+            pixel_array=planes,
+            segmentation_type=kind.upper(),
+            segment_descriptions=[_segment(number, one, source, maker) for number, (_, one) in zip(numbers, ordered, strict=True)],
+            series_instance_uid=highdicom.UID(),
+            series_number=SERIES_NUMBER,
+            sop_instance_uid=highdicom.UID(),
+            instance_number=1,
+            manufacturer=MANUFACTURER,
+            manufacturer_model_name=MODEL,
+            software_versions=maker.version,
+            device_serial_number=maker.weights or "none",
+            content_label="SEGMENTATION",
+            content_description="Automatic segmentation, not checked by a person",
+            series_description="Segmentation (automatic)",
+            transfer_syntax_uid=RLE if kind == "labelmap" else LITTLE,
+        )
+        _refer_to_frames(made, source, aliases)
+        made.save_as(path)
 
 
 def _numbered(labels: np.ndarray, values: Sequence[int], numbers: Sequence[int]) -> np.ndarray:
@@ -152,7 +149,11 @@ def _images(source: Source, planes: np.ndarray) -> tuple[list[Dataset], np.ndarr
         arranged = np.zeros((len(header.frames), *planes.shape[1:]), planes.dtype)
         arranged[order] = planes
         planes = arranged
-    return [_with_frames(_of_file(shared, source, header.file), [frame.position for frame in header.frames])], planes, {}
+    return (
+        [_with_frames(_of_file(shared, source, header.file), [Plane(header, index).position for index in range(len(header.frames))])],
+        planes,
+        {},
+    )
 
 
 def _refer_to_frames(made: Dataset, source: Source, aliases: Mapping[str, Plane]) -> None:
@@ -206,7 +207,7 @@ def _of_file(shared: Dataset, source: Source, file: str) -> Dataset:
 def _slice(shared: Dataset, source: Source, plane: Plane) -> Dataset:
     """The image of one slice."""
     image = _of_file(shared, source, plane.header.file)
-    image.ImagePositionPatient = _position(plane.frame.position)
+    image.ImagePositionPatient = _position(plane.position)
     return image
 
 

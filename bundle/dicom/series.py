@@ -155,9 +155,12 @@ def _placed(header: Header) -> bool:
 def _marks(header: Header) -> list[object]:
     """What two headers of the same slice share: its UID, or a place."""
     marks: list[object] = [header.instance] if header.instance else []
-    for frame in header.frames if _placed(header) else ():
+    layout = header.layout
+    if layout is None or not _placed(header):
+        return marks or [header.file]
+    for frame in header.frames:
         place = (round(value, 1) for value in (*(frame.position or ()), *(frame.directions or ())))
-        marks.append((*place, header.layout.rows, header.layout.columns))
+        marks.append((*place, layout.rows, layout.columns))
     return marks or [header.file]
 
 
@@ -232,7 +235,7 @@ def _other_plane(plane: Plane, usual: Plane, without: str) -> UserError:
     elif not same_directions(plane, usual):
         differs = "another orientation (ImageOrientationPatient) than other slices"
     else:
-        differs = f"PixelSpacing {plane.frame.spacing[0]:g} mm, other slices {usual.frame.spacing[0]:g} mm"
+        differs = f"PixelSpacing {plane.spacing[0]:g} mm, other slices {usual.spacing[0]:g} mm"
     problem = f"{plane.name} has {differs}" + (f"; without it, {without}" if without else "")
     return UserError(os.path.dirname(plane.header.file), problem, "export the series again, each stack as a series of its own")
 
@@ -244,7 +247,7 @@ def _no_volume(groups: list[list[Plane]]) -> str | None:
     upright = len(planes) == 1 and abs(directions(planes)[2][2]) < 0.5
     if len(planes) < FEW and len(groups) == len(planes) and (len(planes) > 1 or upright):
         return "localizer"
-    if len(planes) >= FEW and len(groups) == 1 and len({plane.frame.position for plane in planes}) == 1:
+    if len(planes) >= FEW and len(groups) == 1 and len({plane.position for plane in planes}) == 1:
         return None if len({plane.header.file for plane in planes}) == 1 else ONE_SLICE
     return None
 
@@ -252,11 +255,11 @@ def _no_volume(groups: list[list[Plane]]) -> str | None:
 def _continues(stack: Stack, plane: Plane) -> bool:
     """Whether a plane of another orientation or matrix is one of the stack: it is where the next slice would be, or differs only in
     being turned within its plane, which no scanner does within a series."""
-    corner = np.linalg.solve(stack.affine, [*(np.array(plane.frame.position) * [-1, -1, 1]), 1.0])[:3]
+    corner = np.linalg.solve(stack.affine, [*(np.array(plane.position) * [-1, -1, 1]), 1.0])[:3]
     count = len(stack.planes)
     beyond = -1.5 < corner[2] < -0.5 or count - 0.5 < corner[2] < count + 0.5
     parallel = abs(directions(stack.planes)[2] @ directions([plane])[2]) > 0.99
     same = (plane.layout.rows, plane.layout.columns) == (stack.planes[0].layout.rows, stack.planes[0].layout.columns)
-    if parallel and same and np.allclose(plane.frame.spacing, stack.planes[0].frame.spacing, rtol=SAME_SPACING):
+    if parallel and same and np.allclose(plane.spacing, stack.planes[0].spacing, rtol=SAME_SPACING):
         return True
     return bool(beyond and (parallel or np.abs(corner[:2]).max() < 1))

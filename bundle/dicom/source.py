@@ -65,7 +65,7 @@ class Source:
     def between_planes(self) -> float:
         """Distance of neighbouring planes in mm, at a right angle to them."""
         normal = directions(self.planes)[2]
-        along = [float(normal @ plane.frame.position) for plane in (self.planes[0], self.planes[-1])]
+        along = [float(normal @ plane.position) for plane in (self.planes[0], self.planes[-1])]
         return (along[1] - along[0]) / (len(self.planes) - 1)
 
     @property
@@ -174,5 +174,5 @@ def _of_patient(file: str) -> tuple[Dataset, Dataset]:
 
 def geometry(source: Source) -> tuple[np.ndarray, tuple[float, float]]:
     """Directions (2, 3) along a row and along a column, LPS, and the distances between rows and between columns in mm."""
-    between_rows, between_columns = np.median([plane.frame.spacing for plane in source.planes], axis=0)
+    between_rows, between_columns = np.median([plane.spacing for plane in source.planes], axis=0)
     return directions(source.planes)[:2], (float(between_rows), float(between_columns))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
@@ -21,12 +22,19 @@ SAME_DIRECTION, SAME_SPACING = 0.01, 1e-3
 # slices closer than this share of the usual gap, or this many mm, are at the same position
 SAME_PLACE, SAME_PLACE_MM = 0.05, 1e-3
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+T = TypeVar("T")
 WHOLE_SERIES, APART = "export the whole series", "export each phase or reconstruction as a series of its own"
+
+
+def _known(value: T | None) -> T:
+    """What `checked_planes` has found to be there."""
+    assert value is not None
+    return value
 
 
 @dataclass(frozen=True)
 class Plane:
-    """One frame of a file."""
+    """One frame of a file, whose header says where and how large it is (`checked_planes`)."""
 
     header: Header
     index: int
@@ -39,7 +47,22 @@ class Plane:
     @property
     def layout(self) -> Layout:
         """How it is stored."""
-        return self.header.layout
+        return _known(self.header.layout)
+
+    @property
+    def position(self) -> tuple[float, ...]:
+        """Of its first voxel (LPS, mm)."""
+        return _known(self.frame.position)
+
+    @property
+    def directions(self) -> tuple[float, ...]:
+        """Along a row, then along a column (LPS)."""
+        return _known(self.frame.directions)
+
+    @property
+    def spacing(self) -> tuple[float, ...]:
+        """Between rows, then between columns (mm)."""
+        return _known(self.frame.spacing)
 
     @property
     def name(self) -> str:
@@ -92,14 +115,14 @@ def _check_place(plane: Plane) -> None:
     ):
         if value is None:
             raise UserError(file, f"{name} ({tag}){of} is missing, so the position of its voxels is not known", "export the series again")
-    row, column = np.array(frame.directions[:3]), np.array(frame.directions[3:])
+    row, column = np.array(plane.directions[:3]), np.array(plane.directions[3:])
     lengths = np.linalg.norm(row), np.linalg.norm(column)
     if max(abs(length - 1) for length in lengths) > SAME_DIRECTION or abs(row @ column) > SAME_DIRECTION:
-        numbers = ", ".join(f"{value:g}" for value in frame.directions)
+        numbers = ", ".join(f"{value:g}" for value in plane.directions)
         problem = f"ImageOrientationPatient (0020,0037){of} is {numbers}, not two directions at a right angle"
         raise UserError(file, problem, "repair the header")
-    if max(map(abs, frame.position)) > 1e5:
-        numbers = ", ".join(f"{value:g}" for value in frame.position)
+    if max(map(abs, plane.position)) > 1e5:
+        numbers = ", ".join(f"{value:g}" for value in plane.position)
         raise UserError(file, f"ImagePositionPatient (0020,0032){of} is {numbers} mm", "repair the header")
 
 
@@ -108,7 +131,7 @@ def by_plane(planes: Sequence[Plane]) -> list[list[Plane]]:
     groups: list[list[Plane]] = []
     known: dict[tuple, int] = {}
     for plane in planes:
-        key = (plane.layout.rows, plane.layout.columns, plane.frame.spacing, plane.frame.directions)
+        key = (plane.layout.rows, plane.layout.columns, plane.spacing, plane.directions)
         if key not in known:
             fits = [number for number, group in enumerate(groups) if _alike(group[0], plane)]
             known[key] = fits[0] if fits else len(groups)
@@ -120,19 +143,19 @@ def by_plane(planes: Sequence[Plane]) -> list[list[Plane]]:
 def _alike(one: Plane, other: Plane) -> bool:
     return (
         (one.layout.rows, one.layout.columns) == (other.layout.rows, other.layout.columns)
-        and all(abs(a - b) <= SAME_SPACING * b for a, b in zip(one.frame.spacing, other.frame.spacing, strict=True))
+        and all(abs(a - b) <= SAME_SPACING * b for a, b in zip(one.spacing, other.spacing, strict=True))
         and same_directions(one, other)
     )
 
 
 def same_directions(one: Plane, other: Plane) -> bool:
     """Whether two planes have one orientation, but for rounding."""
-    return all(abs(a - b) <= SAME_DIRECTION for a, b in zip(one.frame.directions, other.frame.directions, strict=True))
+    return all(abs(a - b) <= SAME_DIRECTION for a, b in zip(one.directions, other.directions, strict=True))
 
 
 def directions(planes: Sequence[Plane]) -> np.ndarray:
     """Unit vectors (3, 3) along a row, along a column, and of the normal, LPS: the median of planes of one orientation."""
-    row, column = np.median([plane.frame.directions for plane in planes], axis=0).reshape(2, 3)
+    row, column = np.median([plane.directions for plane in planes], axis=0).reshape(2, 3)
     row = row / np.linalg.norm(row)
     column = column - row * (row @ column) if abs(row @ column) > 1e-4 else column
     column = column / np.linalg.norm(column)
@@ -147,17 +170,17 @@ def stacked(planes: Sequence[Plane]) -> Stack:
         UserError: there are too few, several at the same position, or they are not evenly spaced.
     """
     axes = directions(planes)
-    ordered = sorted(planes, key=lambda plane: (float(axes[2] @ plane.frame.position), plane.header.file, plane.index))
+    ordered = sorted(planes, key=lambda plane: (float(axes[2] @ plane.position), plane.header.file, plane.index))
     kept, copies = _without_copies(ordered, axes[2])
     where = kept[0].header.file if len(kept) == 1 else os.path.dirname(kept[0].header.file)
     if len(kept) < 2:
         size = f"{kept[0].layout.columns}x{kept[0].layout.rows}x1"
         raise UserError(where, f"a two-dimensional image ({size}), not a volume", "give the whole series")
     _check_rescale(kept)
-    positions = np.array([plane.frame.position for plane in kept])
+    positions = np.array([plane.position for plane in kept])
     step = _even_step(positions, kept, where)
     affine = np.eye(4)
-    between_rows, between_columns = np.median([plane.frame.spacing for plane in kept], axis=0)
+    between_rows, between_columns = np.median([plane.spacing for plane in kept], axis=0)
     affine[:3, :4] = np.stack([axes[0] * between_columns, axes[1] * between_rows, step, positions[0]], axis=1)
     return Stack(tuple(kept), LPS_TO_RAS @ affine, tuple(copies))
 
@@ -173,11 +196,12 @@ def _check_rescale(planes: Sequence[Plane]) -> None:
 
 def _without_copies(ordered: list[Plane], normal: np.ndarray) -> tuple[list[Plane], list[Plane]]:
     """The planes without those that are there twice; `UserError` where different ones are at the same position."""
-    along = np.array([normal @ plane.frame.position for plane in ordered])
+    along = np.array([normal @ plane.position for plane in ordered])
     gaps = np.diff(along)
     # a few gaps may be far larger than the others, and half of them or more may be 0
     same = gaps <= max(SAME_PLACE_MM, SAME_PLACE * np.percentile(gaps, 75, method="lower")) if len(gaps) else gaps
-    kept, copies, clashes = ordered[:1], [], []
+    clashes: list[tuple[Plane, Plane]] = []
+    kept, copies = ordered[:1], []
     first = 0  # of the planes at this position
     for plane, again in zip(ordered[1:], same, strict=True):
         if not again:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bundle.dicom.contours import polygons
-from bundle.dicom.maker import MANUFACTURER, MODEL, Maker, impossible, tracking_uid, unchecked_values
+from bundle.dicom.maker import MANUFACTURER, MODEL, Maker, making, tracking_uid
 from bundle.dicom.source import Source, geometry
 from bundle.dicom.stack import Plane
 from bundle.structures import Code, Structure
@@ -44,22 +44,19 @@ def write_structure_set(
     Raises:
         UserError: it cannot be done for this series.
     """
-    with unchecked_values():
-        try:
-            made = _structure_set(source, maker)
-            _put_regions(made, source, labels, sorted(structures, key=lambda pair: pair[0]))
-            made.save_as(path, enforce_file_format=True)
-        except (ValueError, TypeError, AttributeError, KeyError) as error:
-            raise impossible(source, "RTSTRUCT", "rtstruct", error) from error
+    with making(source, "RTSTRUCT", "rtstruct"):
+        made = _structure_set(source, maker)
+        _put_regions(made, source, labels, sorted(structures, key=lambda pair: pair[0]))
+        made.save_as(path, enforce_file_format=True)
 
 
 def _structure_set(source: Source, maker: Maker) -> Dataset:
     """The object without regions: whose it is, who made it, which series it refers to."""
     from pydicom.dataset import FileDataset, FileMetaDataset
-    from pydicom.uid import PYDICOM_IMPLEMENTATION_UID, ExplicitVRLittleEndian, generate_uid
+    from pydicom.uid import PYDICOM_IMPLEMENTATION_UID, UID, ExplicitVRLittleEndian, generate_uid
 
     meta, uid, now = FileMetaDataset(), generate_uid(prefix=None), datetime.now()
-    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = RTSTRUCT, uid
+    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = UID(RTSTRUCT), uid
     meta.TransferSyntaxUID, meta.ImplementationClassUID = ExplicitVRLittleEndian, PYDICOM_IMPLEMENTATION_UID
     made = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
     made.update(source.shared)
@@ -131,7 +128,7 @@ def _contours(source: Source, labels: np.ndarray, value: int) -> list[Dataset]:
     found = []
     for number, plane in enumerate(source.planes):
         for corners in polygons(labels[:, :, number].T == value):
-            places = np.asarray(plane.frame.position) + corners[:, :1] * between_columns * along_row
+            places = np.asarray(plane.position) + corners[:, :1] * between_columns * along_row
             places = places + corners[:, 1:] * between_rows * along_column
             contour = Dataset()
             contour.ContourImageSequence = [_image(source, plane)]

@@ -7,6 +7,7 @@ import re
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -228,7 +229,7 @@ def _check_length(path: str, claimed: int) -> None:
         raise UserError(path, problem, "copy or export it again")
 
 
-def _affine(io: object) -> np.ndarray:
+def _affine(io: Any) -> np.ndarray:
     """Affine (4, 4), voxel indices to mm, turned from ITK's LPS to RAS+."""
     affine = np.eye(4)
     for axis in range(3):

@@ -97,7 +97,7 @@ def save_seg_nrrd(path: str | os.PathLike, labels: np.ndarray, affine: np.ndarra
         raw.write(("\n".join(text) + "\n\n").encode())
         with gzip.GzipFile("", "wb", 1, raw, mtime=0) as file:
             for plane in _slabs(labels):
-                file.write(np.ascontiguousarray(plane))
+                file.write(np.ascontiguousarray(plane).data)
 
 
 def _slabs(labels: np.ndarray) -> Iterable[np.ndarray]:

@@ -214,7 +214,7 @@ def _other(path: str, voxels: str) -> Stored:
     import nibabel
 
     with nibabel.imageglobals.LoggingOutputSuppressor():
-        image = nibabel.load(path)
+        image: Any = nibabel.load(path)
     found, proxy = image.header, image.dataobj
     sizes = np.array(found["delta" if "delta" in found.keys() else "pixdim"], dtype=float)
     sizes = sizes if len(sizes) == 3 else sizes[1:4]

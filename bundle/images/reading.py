@@ -6,6 +6,7 @@ import gzip
 import os
 import zlib
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -102,7 +103,7 @@ def read_stored(stored: nifti.Stored, scan: bool, memory_gb: float | None) -> tu
                 values = np.empty(stored.size, dtype=part.dtype)
             values[at : at + part.size] = part
             at += part.size
-    extra = {"orientation_known": stored.orientation_known}
+    extra: dict[str, Any] = {"orientation_known": stored.orientation_known}
     if stored.forms is not None:
         extra["nifti_forms"] = stored.forms.numbers
     return values.reshape(stored.shape[:3], order="F"), stored.affine, extra

@@ -5,15 +5,18 @@ from __future__ import annotations
 import bz2
 import contextlib
 import gzip
+import io
 import os
 import stat
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from bundle.errors import UserError
 
+# a file, or what unpacks one
+Stream = BinaryIO | io.BufferedIOBase
 # the most that deflate can shrink; bzip2 and zstd have no such bound
 MOST_COMPRESSION = 1032
 STEP = 1 << 20
@@ -51,7 +54,7 @@ def packing(path: str | os.PathLike) -> str:
 
 
 @contextlib.contextmanager
-def opened(path: str | os.PathLike) -> Iterator[BinaryIO]:
+def opened(path: str | os.PathLike) -> Iterator[Stream]:
     """The file's content, unpacked.
 
     Raises:
@@ -73,7 +76,7 @@ def opened(path: str | os.PathLike) -> Iterator[BinaryIO]:
             yield file
 
 
-def _zstd(file: BinaryIO, path: str | os.PathLike) -> BinaryIO:
+def _zstd(file: BinaryIO, path: str | os.PathLike) -> Any:
     try:
         from compression import zstd  # Python 3.14
     except ImportError:
@@ -85,7 +88,7 @@ def _zstd(file: BinaryIO, path: str | os.PathLike) -> BinaryIO:
     return zstd.ZstdFile(file)
 
 
-def read_into(stream: BinaryIO, target: np.ndarray) -> None:
+def read_into(stream: Stream, target: np.ndarray) -> None:
     """Fill an array with the next bytes.
 
     Args:
@@ -95,7 +98,7 @@ def read_into(stream: BinaryIO, target: np.ndarray) -> None:
     Raises:
         EOFError: the stream ends before.
     """
-    view = memoryview(target.reshape(-1).view(np.uint8))
+    view = target.reshape(-1).view(np.uint8).data
     at = 0
     while at < len(view):
         part = stream.read(min(STEP, len(view) - at))
@@ -105,7 +108,7 @@ def read_into(stream: BinaryIO, target: np.ndarray) -> None:
         at += len(part)
 
 
-def skip(stream: BinaryIO, number: int) -> None:
+def skip(stream: Stream, number: int) -> None:
     """Read past some bytes, as a packed stream has to.
 
     Raises:
@@ -118,7 +121,7 @@ def skip(stream: BinaryIO, number: int) -> None:
         number -= len(part)
 
 
-def read_to_the_end(stream: BinaryIO, path: str | os.PathLike) -> None:
+def read_to_the_end(stream: Stream, path: str | os.PathLike) -> None:
     """Read what comes after the voxels: gzip and bzip2 compare their checksum at the end only.
 
     Raises:

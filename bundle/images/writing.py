@@ -8,6 +8,7 @@ import struct
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -50,20 +51,21 @@ def write_nifti(
         aside: gives the path to write to, and moves it into place; `bundle.files.Staged.written` where several files take their places
             together.
     """
-    volumes = iter([volumes] if isinstance(volumes, np.ndarray) else volumes)
-    volume = next(volumes)
-    header = _header(volume, np.asarray(affine, dtype=np.float64), count, forms, scaled)
+    each = iter([volumes] if isinstance(volumes, np.ndarray) else volumes)
+    first = next(each)
+    header = _header(first, np.asarray(affine, dtype=np.float64), count, forms, scaled)
     extension = _extension(table)
     header["vox_offset"] = 348 + len(extension)
     with aside(Path(path)) as hidden, open(hidden, "wb") as raw, gzip.GzipFile("", "wb", COMPRESSION, raw, mtime=0) as file:
         file.write(header.binaryblock + extension)
+        volume: np.ndarray | None = first
         while volume is not None:
             for slab in np.array_split(volume.T, max(1, volume.shape[2] // SLICES)):
-                file.write(np.ascontiguousarray(slab))
-            volume = next(volumes, None)
+                file.write(np.ascontiguousarray(slab).data)
+            volume = next(each, None)
 
 
-def _header(volume: np.ndarray, affine: np.ndarray, count: int, forms: Forms | None, scaled: bool) -> object:
+def _header(volume: np.ndarray, affine: np.ndarray, count: int, forms: Forms | None, scaled: bool) -> Any:
     import nibabel
 
     header = nibabel.Nifti1Header()
@@ -91,7 +93,7 @@ def _extension(table: bytes) -> bytes:
     return b"\1\0\0\0" + struct.pack("<ii", length, COMMENT_CODE) + table.ljust(length - 8, b"\0")
 
 
-def _same_place(header: object, affine: np.ndarray, shape: tuple[int, ...]) -> bool:
+def _same_place(header: Any, affine: np.ndarray, shape: tuple[int, ...]) -> bool:
     """Whether a header's own place and unit put the corners where the affine puts them, to a hundredth of a voxel."""
     try:
         found = np.asarray(header.get_best_affine(), dtype=np.float64)

@@ -9,7 +9,8 @@ import dicom_objects as made
 import pydicom
 import pytest
 
-from bundle.dicom.maker import Maker, impossible, tracking_uid, unchecked_values
+from bundle.dicom.maker import Maker, impossible, making, tracking_uid, unchecked_values
+from bundle.errors import UserError
 
 
 def test_the_version_names_the_weights_where_they_are_known() -> None:
@@ -41,3 +42,15 @@ def test_what_cannot_be_made_is_one_line_with_the_key_to_leave_out(tmp_path: Pat
     said = str(impossible(source, "RTSTRUCT", "rtstruct", ValueError("no\n  frame")))
     assert said == f"{tmp_path}: no RTSTRUCT can be made of this series (no frame). Fix: run it without --rtstruct, or repair its headers."
     assert "(KeyError)" in str(impossible(source, "RTSTRUCT", "rtstruct", KeyError()))
+
+
+def test_what_fails_while_an_object_is_made_is_an_error_of_the_series(tmp_path: Path) -> None:
+    source, _ = made.source_of(dicom_files.series(tmp_path), made.tiny_labels())
+    before = pydicom.config.settings.writing_validation_mode
+    for error in (IndexError("x"), UserError("a", "b")):
+        with pytest.raises(UserError, match="no DICOM SEG can be made of this series"), making(source, "DICOM SEG", "dicom_seg"):
+            assert pydicom.config.settings.writing_validation_mode == pydicom.config.IGNORE
+            raise error
+    with pytest.raises(ZeroDivisionError), making(source, "DICOM SEG", "dicom_seg"):
+        raise ZeroDivisionError  # of ours, not of the series
+    assert pydicom.config.settings.writing_validation_mode == before
