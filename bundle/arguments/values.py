@@ -239,6 +239,8 @@ KINDS: dict[str, Kind] = {
     "dicom_seg_type": one_of("binary", "labelmap"),
     "rtstruct": switch,
     "overwrite": switch,
+    "watch": switch,
+    "watch_idle": number(least=0, optional=True),
     "allow_missing": switch,
 }
 

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 class CaseHandler:
     """An Ignite handler whose methods are called at the events of a `ScanEvaluator`; a subclass overrides what it needs.
 
-    `named`, `done`, `claim` and `later` are questions of the engine and give an answer; the others are events.
+    `named`, `done`, `claim` and `later` are questions of the engine and give an answer; `arrived` and `waiting` are told by the engine
+    while a folder is watched; the others are events.
     """
 
     def attach(self, engine: Engine) -> None:
@@ -55,6 +56,12 @@ class CaseHandler:
     def later(self, items: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         """Asked at the end about cases that were not claimed: those to try again. It may wait for other processes."""
         return []
+
+    def arrived(self, items: Sequence[dict[str, Any]]) -> None:
+        """More entries came while the run was going on, under the names that they have in it; some may be done already."""
+
+    def waiting(self) -> None:
+        """All that is there is done, and the run stays for what may come: bring up to date what people look at."""
 
     def start(self, evaluator: ScanEvaluator, items: Sequence[dict[str, Any]]) -> None:
         """The run begins, with these entries of the dataset."""

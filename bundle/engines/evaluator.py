@@ -177,6 +177,26 @@ class ScanEvaluator(SupervisedEvaluator):
                 self.fire_event(ScanEvents.RUN_FINISHED)
         return self.cases
 
+    def admit(self, items: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Take more scans into the run, as while a folder is watched; gives those that are to be done, under their names.
+
+        Args:
+            items: entries as of the dataset; one of a source that the run has takes the place of its earlier entry.
+        """
+        new = entries(items)
+        for handler in self.case_handlers:
+            new = handler.named(new)
+        sources = {str(item["source"]) for item in new}
+        self.items = [*(item for item in self.items if str(item["source"]) not in sources), *new]
+        for handler in self.case_handlers:
+            handler.arrived(new)
+        return [item for item in new if not self.done(item)]
+
+    def await_scans(self) -> None:
+        """Tell the handlers that all is done for now, and more may come."""
+        for handler in self.case_handlers:
+            handler.waiting()
+
     def finalize(self) -> None:
         """End the process with exit code 1 when a case failed; `run` itself raises nothing, so that notebooks can look on.
 

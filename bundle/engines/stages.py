@@ -36,11 +36,13 @@ class Stages:
         """The batches of the run, each of one scan; between two of them the last one is written."""
         self.begun = True
         todo = [item for item in self.engine.items if not self.engine.done(item)]
-        while todo:
+        while True:
             skipped: list[Case] = []
             yield from self._through_network(todo, skipped)
             todo = [item for handler in self.engine.case_handlers for item in handler.later([case.item for case in skipped])]
             self._leave([case for case in skipped if case.item not in todo])
+            if not todo:
+                return
 
     def _leave(self, cases: list[Case]) -> None:
         """End the cases of other processes; one that is not finished by now counts as failed."""

@@ -71,6 +71,15 @@ class _Search:
         self.scans.append(Scan(_place(parts, path), str(path), (str(path),), problem))
 
 
+def scans_now(dataset_dir: str | os.PathLike, leave_out: str | os.PathLike | None = None, watch: bool = False) -> FoundScans:
+    """The scans that a run begins with: `find_scans`, or none where it watches the folder, as then each is taken when it is complete.
+
+    Raises:
+        UserError: as `find_scans`.
+    """
+    return FoundScans() if watch else find_scans(dataset_dir, leave_out)
+
+
 def find_scans(dataset_dir: str | os.PathLike, leave_out: str | os.PathLike | None = None) -> FoundScans:
     """Every scan below a folder as `[{"image": path or slices, "case": name, "source": path}, ...]`.
 

@@ -86,6 +86,10 @@ class CaseReports(CaseHandler):
                 case.lacking.append(option)
             logger.warning("%s could not be drawn: %s", name, error)
 
+    def waiting(self) -> None:
+        """Write the page over what there is so far."""
+        write_page_alone(self.output_dir)
+
     def finish(self, evaluator: ScanEvaluator) -> None:
         """Write the page over the folder, where this process is the one that ends last."""
         if self.share is None or self.share.ended:

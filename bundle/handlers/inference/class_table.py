@@ -124,6 +124,10 @@ class ClassTable(CaseHandler):
         if time.monotonic() - self._written > EVERY:
             self._write_table()
 
+    def waiting(self) -> None:
+        """Write the table, which may be behind."""
+        self._write_table()
+
     def finish(self, evaluator: ScanEvaluator) -> None:
         """Write the table."""
         self._write_table()

@@ -41,11 +41,12 @@ class Console(CaseHandler):
         self.earlier = self.todo = 0
         self.began = 0.0
         self.over: list[Case] = []
+        self.engine: ScanEvaluator | None = None
         self.who = f"process {rank()}: " if size() > 1 else ""
 
     def start(self, evaluator: ScanEvaluator, items: Sequence[dict[str, Any]]) -> None:
         """Say how many scans there are, how many are already done, and what was left alone."""
-        self.began, self.over = time.monotonic(), []
+        self.began, self.over, self.engine = time.monotonic(), [], evaluator
         self.earlier = sum(evaluator.done(item) for item in items)
         self.todo = len(items) - self.earlier
         if rank() > 0:
@@ -59,6 +60,21 @@ class Console(CaseHandler):
         sys.stdout.flush()
         if self.todo and sys.stderr.isatty() and not self.who:
             self.bar = tqdm(total=self.todo, unit="scan", desc="scans", file=sys.stderr)
+
+    def arrived(self, items: Sequence[dict[str, Any]]) -> None:
+        """Say how many scans have come."""
+        known = {case.name for case in self.over}
+        done = sum(str(item["case"]) not in known and self.engine.done(item) for item in items)
+        self.earlier += done
+        self.todo += len(items) - done
+        print(f"{counted(len(items), 'scan')} arrived" + (f", {done} of them finished by an earlier run" if done else ""), flush=True)
+        if self.bar is not None:
+            self.bar.total = self.todo
+            self.bar.refresh()
+
+    def waiting(self) -> None:
+        """Say that the run stays."""
+        print("waiting for scans; Ctrl-C ends the run", flush=True)
 
     def ended(self, case: Case) -> None:
         """Move the bar on, or write a line; name a failed case at once."""

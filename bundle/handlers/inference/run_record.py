@@ -99,7 +99,7 @@ class RunRecord(CaseHandler):
             raise self._not_writable(error) from error
         self.hidden = {entry["case"] for entry in self.records if is_past(self.folder, entry)}
         named = named_apart(items, _Shown(self.records, self.hidden))
-        self.names = {str(item["source"]) + str(item["case"]): str(new["case"]) for item, new in zip(items, named, strict=True)}
+        self.names |= {str(item["source"]) + str(item["case"]): str(new["case"]) for item, new in zip(items, named, strict=True)}
         return named
 
     def start(self, evaluator: ScanEvaluator, items: Sequence[dict[str, Any]]) -> None:
@@ -112,8 +112,28 @@ class RunRecord(CaseHandler):
         # a handler such as MONAI's CheckpointLoader may have put others in the place of those of the file
         self.wanted.settings["weights"] = evaluator.loaded_weights() or self.wanted.settings["weights"]
         self.started = case_entry.now()
-        self.items = [str(item["case"]) for item in items]
-        self.hidden -= set(self.items)
+        self._look_for_finished(items)
+        try:
+            self.share.begin(self._run(finished=False))
+            if self.share.keeps_tables:
+                self._write_tables(self._run(finished=False))
+        except OSError as error:
+            raise self._not_writable(error) from error
+
+    def arrived(self, items: Sequence[dict[str, Any]]) -> None:
+        """Find out which of them an earlier run has finished."""
+        self._look_for_finished(items)
+
+    def waiting(self) -> None:
+        """Write the tables, which may be behind."""
+        with suppress(OSError):
+            self._write_tables(self._run(finished=False))
+
+    def _look_for_finished(self, items: Sequence[dict[str, Any]]) -> None:
+        names = [str(item["case"]) for item in items]
+        self.items = list(dict.fromkeys([*self.items, *names]))
+        self.hidden -= set(names)
+        self.finished -= set(names)
         again: Counter[str] = Counter()
         for item in items:
             why = self._why_again(item)
@@ -123,12 +143,6 @@ class RunRecord(CaseHandler):
                 again[why] += 1
         for why, count in again.most_common():
             logger.warning("%s: %s done again", why, "1 case is" if count == 1 else f"{count} cases are")
-        try:
-            self.share.begin(self._run(finished=False))
-            if self.share.keeps_tables:
-                self._write_tables(self._run(finished=False))
-        except OSError as error:
-            raise self._not_writable(error) from error
 
     def done(self, item: dict[str, Any]) -> bool:
         """Whether an earlier run has finished this case, with the same content, weights and settings."""
