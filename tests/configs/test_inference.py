@@ -296,7 +296,7 @@ def test_the_label_map_has_both_forms_of_its_scan(tmp_path: Path, infer) -> None
 
 def test_no_scan_is_a_readable_error(tmp_path: Path, infer) -> None:
     (tmp_path / "data").mkdir()
-    with pytest.raises(Exception, match="find_scans") as caught:
+    with pytest.raises(Exception, match="scans_now") as caught:
         infer(tmp_path / "data", tmp_path / "out")
     chain, link = "", caught.value
     while link is not None:
