@@ -59,6 +59,17 @@ def typed(monkeypatch: pytest.MonkeyPatch, repository: Path) -> Callable[..., st
 
 
 @pytest.fixture
+def refused(typed: Callable[..., str]) -> Callable[[list[str], str, str], None]:
+    """`refused(words, key, said)`: the error's line begins with the key, says this, and has a fix."""
+
+    def check(words: list[str], key: str, said: str) -> None:
+        line = typed(*words)
+        assert line.startswith(f"{key}: ") and said in line and "Fix: " in line
+
+    return check
+
+
+@pytest.fixture
 def verb(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture) -> Callable[..., str]:
     """`verb(*words)` is what `python -m bundle WORDS` writes in an empty folder when it ends with exit code 2."""
     monkeypatch.chdir(tmp_path)

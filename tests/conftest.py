@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -35,3 +36,12 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip(f"no real data at {SHARED_DATA} (set BUNDLE_SHARED_DATA)")
     return SHARED_DATA
+
+
+@pytest.fixture(scope="module")
+def reader_ended() -> Iterator[None]:
+    """For modules that read in the reader's process: it is ended after their last test."""
+    yield
+    from bundle import reader_process
+
+    reader_process.close()

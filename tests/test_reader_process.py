@@ -20,10 +20,7 @@ from bundle.reader_process import call
 HERE = f"{__name__}:"
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _ended():
-    yield
-    reader_process.close()
+pytestmark = pytest.mark.usefixtures("reader_ended")
 
 
 # what the child is asked to do

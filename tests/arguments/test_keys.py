@@ -36,9 +36,8 @@ from bundle.errors import UserError
     ],
     ids=shown,
 )
-def test_a_key_without_effect_is_named_with_the_nearest(typed: Any, words: list[str], key: str, said: str) -> None:
-    line = typed(*words)
-    assert line.startswith(f"{key}: ") and said in line and ("Fix: " in line)
+def test_a_key_without_effect_is_named_with_the_nearest(refused: Any, words: list[str], key: str, said: str) -> None:
+    refused(words, key, said)
 
 
 def test_a_slip_in_a_config_file_is_named_and_a_note_is_not(typed: Any, tmp_path: Path) -> None:

@@ -25,9 +25,8 @@ from bundle.errors import UserError
     ],
     ids=shown,
 )
-def test_what_is_no_name_of_a_folder_is_named(typed: Any, words: list[str], key: str, said: str) -> None:
-    line = typed(*words)
-    assert line.startswith(f"{key}: ") and said in line and ("Fix: " in line)
+def test_what_is_no_name_of_a_folder_is_named(refused: Any, words: list[str], key: str, said: str) -> None:
+    refused(words, key, said)
 
 
 @pytest.mark.parametrize("name", [*"2024 scans#1 a::b Doe,John [x] {x} (x) 1e5 None True 'x' x=1 ~x".split(), "a b", "./@a", "./%x"])

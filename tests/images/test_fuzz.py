@@ -28,10 +28,7 @@ NUMBERS = (b"0", b"-1", b"1e308", b"nan", b"32767", b"4294967296", b"99999999999
 HEADER = 360
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _ended():
-    yield
-    reader_process.close()
+pytestmark = pytest.mark.usefixtures("reader_ended")
 
 
 def _nifti(folder: Path) -> dict[str, bytes]:

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from awkward import SHAPE, body
 
-from bundle import reader_process
 from bundle.errors import UserError
 from bundle.images import read, read_scan
 
@@ -43,10 +42,7 @@ META = {
 AFFINE = np.array([[-4, 0, 0, -10], [0, -4, 0, -20], [0, 0, 5, 30], [0, 0, 0, 1.0]])  # LPS turned to RAS
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _ended():
-    yield
-    reader_process.close()
+pytestmark = pytest.mark.usefixtures("reader_ended")
 
 
 def nrrd(path: Path, content: bytes = RAW, **changes: str | None) -> Path:
