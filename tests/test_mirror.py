@@ -23,8 +23,6 @@ TO_DO = {
     "handlers/inference/case_names.py",
     "handlers/inference/class_table.py",
     "networks/authors.py",
-    "serving/app.py",
-    "serving/checked.py",
 }
 
 

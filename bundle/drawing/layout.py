@@ -52,7 +52,7 @@ def row(
 
 def _annotate(pen: ImageDraw.ImageDraw, window: Window, corner: tuple[int, int], size: tuple[int, int], scale: float) -> None:
     (x, y), (width, height) = corner, size
-    left, right, top, bottom = PLANES[window.plane][3]
+    left, right, top, bottom = list(PLANES[window.plane][3])
     if min(size) > 60:
         label(pen, (x + 5, y + height / 2), left, anchor="lm")
         label(pen, (x + width - 5, y + height / 2), right, anchor="rm")
@@ -67,13 +67,14 @@ def _annotate(pen: ImageDraw.ImageDraw, window: Window, corner: tuple[int, int],
 def sheet(strips: Sequence[Image.Image], *, title: str, subtitle: tuple[str, Colour] | None = None) -> Image.Image:
     """Strips below each other under a title and a subtitle (text, colour)."""
     width = max([WIDTH, *(strip.width for strip in strips)]) + 2 * EDGE
-    lines = wrap(subtitle[0], width - 2 * EDGE, 14, SUBTITLE_LINES) if subtitle else []
+    text, colour = subtitle or ("", TEXT)
+    lines = wrap(text, width - 2 * EDGE, 14, SUBTITLE_LINES)
     head = 34 + 20 * len(lines) + (4 if lines else 0)
     page = Image.new("RGB", (width, head + EDGE + sum(strip.height + GAP for strip in strips)), BACKGROUND)
     pen = ImageDraw.Draw(page)
     pen.text((EDGE, 8), fit(title, width - 2 * EDGE, 18, bold=True), font=font(18, True), fill=TEXT)
     for index, line in enumerate(lines):
-        pen.text((EDGE, 34 + 20 * index), line, font=font(14), fill=subtitle[1])
+        pen.text((EDGE, 34 + 20 * index), line, font=font(14), fill=colour)
     y = head + 6
     for strip in strips:
         page.paste(strip, (EDGE, y))

@@ -82,7 +82,8 @@ class Views:
                 share = np.zeros(self.shape[target])
                 share[start:stop] = profile / profile.max()
                 weights[target] += share if flip > 0 else share[::-1]
-        return tuple(int(weight.argmax()) if weight.any() else len(weight) // 2 for weight in weights)
+        x, y, z = (int(weight.argmax()) if weight.any() else len(weight) // 2 for weight in weights)
+        return x, y, z
 
     def whole(self, plane: str, centre: Sequence[int]) -> Window:
         """The whole picture of one plane through `centre`."""

@@ -54,7 +54,7 @@ def _panel(panel: Axes, effect: Effect) -> None:
     panel.axhline(0, color="black", linewidth=0.8)
     if found.mean_difference is not None:
         panel.axhline(found.mean_difference, color="#2166ac", linewidth=1.5)
-        if found.low is not None:
+        if found.low is not None and found.high is not None:
             panel.axhspan(found.low, found.high, color="#2166ac", alpha=0.2, linewidth=0)
     p = "" if found.wilcoxon_p is None else f", Wilcoxon p = {found.wilcoxon_p:.2g}"
     mean = "" if found.mean_difference is None else f": {found.mean_difference:+.3f}"

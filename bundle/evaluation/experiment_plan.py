@@ -49,7 +49,7 @@ def held_out_cases(merged: Mapping[str, Any], split: Split) -> dict[int, list[st
         UserError: before anything is trained, where a scored case is also trained on, or is scored in two folds.
     """
     source = merged.get("datalist") or merged["dataset_dir"]
-    keys = {case.fold for case in find_cases(merged["dataset_dir"], merged.get("datalist")).labelled} - {None}
+    keys = {case.fold for case in find_cases(merged["dataset_dir"], merged.get("datalist")).labelled if case.fold is not None}
     if split.num_folds > 1 and keys and max(keys) >= split.num_folds:
         problem = f"its cases have fold keys up to {max(keys)}, but num_folds is {split.num_folds}: some would be in no table"
         raise UserError(source, problem, f"give --num_folds {max(keys) + 1}")
@@ -79,7 +79,8 @@ def merged_config(files: Sequence[str], overrides: Mapping[str, Any]) -> tuple[d
     from bundle.arguments import keys, overlays
     from bundle.arguments.command_line import CommandLine, normal
 
-    line = CommandLine({normal(key): str(value) for key, value in overrides.items()} | {"config_file": json.dumps(list(files))})
+    words: dict[str, str | None] = {normal(key): str(value) for key, value in overrides.items()}
+    line = CommandLine(words | {"config_file": json.dumps(list(files))})
     overlays.check_order(files)
     parser = ConfigParser(ConfigParser.load_config_files(list(files)))
     keys.check_nested(parser.get(), line)

@@ -36,9 +36,9 @@ class Ensemble(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits (B, K, *spatial), float32, of x (B, C, *spatial)."""
-        total: Tensor | None = None
-        for network in self.networks:
+        total: Tensor = self.networks[0](x).float()
+        for network in self.networks[1:]:
             logits = network(x).float()
-            total = logits if total is None else total + logits if torch.is_grad_enabled() else total.add_(logits)
+            total = total + logits if torch.is_grad_enabled() else total.add_(logits)
             del logits
         return total / len(self.networks) if torch.is_grad_enabled() else total.div_(len(self.networks))

@@ -84,6 +84,7 @@ def _measure(name: str, labels: np.ndarray, affine: np.ndarray, value: int, box:
     profiles = [flat.sum(axis=1), flat.sum(axis=0), mask.sum(axis=(0, 1))]
     voxels = int(profiles[0].sum())
     index = [start.start + float(profile @ np.arange(len(profile))) / voxels for start, profile in zip(box, profiles, strict=True)]
+    x, y, z = (affine[:3, :3] @ index + affine[:3, 3]).tolist()
     voxel_ml = grids.voxel_ml(affine)
     pieces, count = ndimage.label(mask, structure=np.ones((3, 3, 3)))
     sizes = np.sort(_counts(pieces, count))[::-1]
@@ -93,7 +94,7 @@ def _measure(name: str, labels: np.ndarray, affine: np.ndarray, value: int, box:
         volume_ml=voxels * voxel_ml,
         mean_hu=mean_hu,
         sd_hu=sd_hu,
-        centroid_mm=tuple(float(x) for x in affine[:3, :3] @ index + affine[:3, 3]),
+        centroid_mm=(x, y, z),
         touches_border=any(s.start == 0 or s.stop == n for s, n in zip(box, labels.shape, strict=True)),
         components=int(count),
         piece_ml=tuple(float(size) * voxel_ml for size in sizes[:MAX_PIECES]),

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ class Records:
         self._entries: dict[str, Entry] = {}
         self._seen: dict[str, tuple[int, ...]] = {}
 
-    def open(self, table_rows: Callable[[], Mapping[str, list[Mapping[str, Any]]]] = dict) -> None:
+    def open(self, table_rows: Callable[[], Mapping[str, Sequence[Mapping[str, Any]]]] = dict) -> None:
         """Make the folder, clear away what killed processes left, and read what is recorded.
 
         Args:

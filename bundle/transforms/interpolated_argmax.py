@@ -111,8 +111,9 @@ class Axis:
         """For points at any positions on an axis of `size` voxels; those outside count as being on its ends."""
         position = np.clip(position, 0, size - 1)
         before = np.floor(position).astype(np.int64)
-        weight = torch.as_tensor((position - before).astype(np.float32), device=device)
-        return cls(*(torch.as_tensor(i, device=device) for i in (before, np.minimum(before + 1, size - 1))), weight)
+        after = np.minimum(before + 1, size - 1)
+        first, second, weight = (torch.as_tensor(i, device=device) for i in (before, after, (position - before).astype(np.float32)))
+        return cls(first, second, weight)
 
     def part(self, where: slice | Tensor) -> Axis:
         """Some of the points: a slice of them, or those of the given numbers."""

@@ -41,6 +41,20 @@ def test_questions_and_events_of_a_scan_in_their_order(tmp_path: Path) -> None:
     assert handler.seen == ["named", "start", "done", "claim", "loaded", "predicted", "completed", "replacing", "ended", "later", "finish"]
 
 
+def test_at_replacing_the_files_are_not_in_their_places_and_at_the_end_they_are(tmp_path: Path) -> None:
+    scan(tmp_path / "data" / "a.nii")
+    there = []
+
+    class Looks(CaseHandler):
+        def replacing(self, case) -> None:
+            there.append((tmp_path / "out" / "a_seg.nii.gz").is_file())
+
+        ended = replacing
+
+    evaluator(tmp_path / "data", tmp_path / "out", Looks()).run()
+    assert there == [False, True]
+
+
 def test_a_handler_that_overrides_nothing_changes_nothing() -> None:
     handler, items = CaseHandler(), [{"case": "a"}]
     assert handler.named(items) == items and handler.named(items) is not items

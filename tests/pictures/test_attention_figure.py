@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from matplotlib.image import imread
+from matplotlib.axes import Axes
+from matplotlib.image import AxesImage, imread
 
 from bundle.pictures.attention_figure import draw_gates, draw_training, in_order, middle_of, most_of, window
 
@@ -47,3 +48,40 @@ def test_a_row_for_each_gate_and_view(gates: int, tmp_path: Path) -> None:
     for name, columns in (("epochs", 3), ("gates", 4)):
         height, width = imread(tmp_path / f"{name}.png").shape[:2]
         assert height == pytest.approx(110 * (1.9 * 2 * gates + 0.5), abs=2) and width == pytest.approx(110 * (1.9 * columns + 0.6), abs=2)
+
+
+@pytest.fixture
+def drawn(monkeypatch) -> list[tuple[np.ndarray, dict]]:
+    """What is drawn as pictures, in order."""
+    calls, original = [], Axes.imshow
+
+    def imshow(self, values, **options) -> AxesImage:
+        calls.append((np.asarray(values), options))
+        return original(self, values, **options)
+
+    monkeypatch.setattr(Axes, "imshow", imshow)
+    return calls
+
+
+def test_a_row_per_gate_a_column_per_epoch_and_one_scale_for_a_row(tmp_path, drawn):
+    scan, label = np.linspace(0, 1, 48).reshape(6, 8), np.zeros((6, 8), np.uint8)
+    label[2:4, 3:6] = 1
+    maps = {epoch: {(level, 1, "axial"): np.full((6, 8), level / 10 + epoch / 100) for level in (1, 2)} for epoch in (5, 1)}
+    draw_training({"axial": scan}, {"axial": label}, maps, tmp_path / "t.png")
+    coefficients = [(float(values[0, 0]), options["vmin"], options["vmax"]) for values, options in drawn if "vmin" in options]
+    # the deepest gate first, the earliest epoch first; the scale spans the epochs of that row
+    expected = [(0.21, 0.21, 0.25), (0.25, 0.21, 0.25), (0.11, 0.11, 0.15), (0.15, 0.11, 0.15)]
+    assert np.allclose(coefficients, expected)
+
+
+def test_features_before_and_after_a_gate_share_their_colours(tmp_path, drawn):
+    parts = [np.full((3, 4), value) for value in (3.0, 2.0, 1.0)]
+    pictures, contours = {"axial": np.zeros((6, 8))}, {"axial": np.zeros((6, 8), np.uint8)}
+    gates = {(2, 1, "axial"): parts, (3, 1, "axial"): [part * 10 for part in parts]}
+    draw_gates(pictures, contours, gates, tmp_path / "g.png")
+    assert [float(values[0, 0]) for values, _ in drawn] == [0, 30, 20, 10, 0, 3, 2, 1], "the coarse level first"
+    assert [(options["cmap"], options.get("vmin"), options.get("vmax")) for _, options in drawn[5:]] == [
+        ("viridis", 1, 3),
+        ("inferno", None, None),
+        ("viridis", 1, 3),
+    ]

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 from bundle.data.checks.facts import VERSION
 from bundle.files import write_text
@@ -19,7 +20,8 @@ class FactCache:
     """
 
     def __init__(self, path: str | None = None) -> None:
-        self.path, self.known, self.changed = path, {}, False
+        self.path, self.changed = path, False
+        self.known: dict[str, Any] = {}
         with contextlib.suppress(OSError, ValueError, AttributeError):
             content = json.loads(Path(path).read_text(encoding="utf-8")) if path else {}
             self.known = content.get("files", {}) if content.get("version") == VERSION else {}

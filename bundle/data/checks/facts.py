@@ -111,7 +111,8 @@ class Thinned:
     """Every n-th voxel of a volume that is read slices by slices, so that voxels are about `THIN_MM` apart."""
 
     def __init__(self) -> None:
-        self.steps, self.starts, self.parts = [1, 1, 1], [0, 0, 0], []
+        self.steps, self.starts = [1, 1, 1], [0, 0, 0]
+        self.parts: list[np.ndarray] = []
         self.axes: grids.Axes | None = None
 
     def choose(self, facts: dict) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from bundle.data.listing import nifti_files
-from bundle.data.prepare.plan import Plan, PlannedCase, child, find_folder, not_found, number
+from bundle.data.prepare.plan import Plan, PlannedCase, by_number, children, find_folder, not_found
 
 STRUCTURES = (
     "spleen",
@@ -39,16 +39,14 @@ def plan(source: Path) -> Plan:
     result = Plan("BTCV abdomen", "https://doi.org/10.7303/syn3193805", licence, structures, merged)
     if (registered := find_folder(source, "RegData")) is not None:
         result.warnings.append(f"{registered / 'RegData'} holds registered copies of the same scans and is left out")
-    labels = {number(path): path for path in nifti_files(child(training, "label"))}
-    images = {number(path): path for path in nifti_files(child(training, "img"))}
+    images, labels = (by_number(nifti_files(part)) for part in children(training, "img", "label"))
     for case in sorted(set(images) | set(labels)):
         if case in images and case in labels:
             result.cases.append(PlannedCase(f"btcv_{case:04d}", images[case], (labels[case],)))
         else:
             missing = "label" if case in images else "image"
             result.warnings.append(f"case {case:04d} is left out: there is no {missing} of that number")
-    testing = child(training.parent, "Testing")
-    if testing is not None and child(testing, "img"):
-        for path in nifti_files(child(testing, "img")):
-            result.cases.append(PlannedCase(f"btcv_{number(path):04d}", path, section="test"))
+    for testing in children(training.parent, "Testing"):
+        for part in children(testing, "img"):
+            result.cases += [PlannedCase(f"btcv_{case:04d}", path, section="test") for case, path in by_number(nifti_files(part)).items()]
     return result

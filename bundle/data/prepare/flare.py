@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bundle.data.datalist import ENDINGS
 from bundle.data.listing import nifti_files, stem
-from bundle.data.prepare.plan import Plan, PlannedCase, child, find_folder, not_found
+from bundle.data.prepare.plan import Plan, PlannedCase, children, find_folder, not_found
 
 STRUCTURES = (
     "liver",
@@ -34,10 +34,11 @@ UNLABELLED = ("ValidationSet", "Validation", "imagesVal", "imagesTs")
 
 def plan(source: Path) -> Plan:
     """The labelled scans; validation scans, and unlabelled ones next to them, as unlabelled cases."""
-    pair = next((names for names in PAIRS if find_folder(source, *names)), None)
-    if pair is None:
+    pairs = [(folder, names) for names in PAIRS if (folder := find_folder(source, *names)) is not None]
+    if not pairs:
         raise not_found(source, "folders images and labels", "FLARE22_LabeledCase50/images and FLARE22_LabeledCase50/labels")
-    folder = find_folder(source, *pair)
+    folder, names = pairs[0]
+    images, labelled = children(folder, *names)
     structures = {name: value for value, name in enumerate(STRUCTURES, start=1)}
     merged = {"kidney": ["right kidney", "left kidney"]}
     result = Plan(
@@ -48,12 +49,12 @@ def plan(source: Path) -> Plan:
         merged,
     )
     result.warnings.append("the 50 labelled scans are from MSD's pancreas task: do not train on one of the two and test on the other")
-    if "flare23" in str(folder).lower() or any("flare23" in path.name.lower() for path in nifti_files(child(folder, pair[0]))):
+    if "flare23" in str(folder).lower() or any("flare23" in path.name.lower() for path in nifti_files(images)):
         result.warnings.append(
             "this looks like FLARE 2023, whose labels leave out organs in many cases: those would be learnt as background"
         )
-    labels = _labels(child(folder, pair[1]))
-    for path in nifti_files(child(folder, pair[0])):
+    labels = _labels(labelled)
+    for path in nifti_files(images):
         name = stem(path).removesuffix("_0000")
         if name in labels:
             result.cases.append(PlannedCase(name, path, (labels.pop(name),)))
@@ -63,8 +64,8 @@ def plan(source: Path) -> Plan:
     result.warnings += [f"{path.name} is left out: there is no image of that name" for path in labels.values()]
     for beside in UNLABELLED:
         found = find_folder(source, beside)
-        for path in nifti_files(child(found, beside)) if found else []:
-            result.cases.append(PlannedCase(stem(path).removesuffix("_0000"), path, section="test"))
+        for unlabelled in children(found, beside) if found else []:
+            result.cases += [PlannedCase(stem(path).removesuffix("_0000"), path, section="test") for path in nifti_files(unlabelled)]
     return result
 
 

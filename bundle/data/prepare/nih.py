@@ -16,7 +16,7 @@ import numpy as np
 
 from bundle.data.checks.orientation import by_header, decide, fit
 from bundle.data.datalist import ENDINGS
-from bundle.data.prepare.plan import Plan, PlannedCase, Targets, not_found, number
+from bundle.data.prepare.plan import Plan, PlannedCase, Targets, by_number, not_found
 from bundle.grids import spacing, turned
 from bundle.images import read, read_scan, write_nifti
 
@@ -26,8 +26,8 @@ LAYOUT = "PANCREAS_0001, PANCREAS_0002, ... and TCIA_pancreas_labels-02-05-2017"
 
 def plan(source: Path, *, keep_duplicates: bool = False) -> Plan:
     """Cases with an image and a label; 25 and 70 only with `keep_duplicates`."""
-    images = {number(path): path for path in _images(source)}
-    labels = {number(path): path for path in sorted(source.rglob("label*")) if path.name.lower().endswith(ENDINGS)}
+    images = by_number(_images(source))
+    labels = by_number(path for path in sorted(source.rglob("label*")) if path.name.lower().endswith(ENDINGS))
     if not images or not labels:
         raise not_found(source, "DICOM folders PANCREAS_*" if not images else "label maps label*.nii.gz", LAYOUT)
     result = Plan(
@@ -75,7 +75,7 @@ def _label(path: Path, image: np.ndarray, affine: np.ndarray) -> tuple[np.ndarra
     if not label.any():
         return label, [*remarks, f"{path.name} is empty"]
     expected = by_header(own, affine, image.shape) or ()  # a header that fits the image's is believed
-    flip, clear = decide(fit(image, label, spacing(affine)), expected)
+    flip, clear = decide(fit(image, label, tuple(spacing(affine).tolist())), expected)
     if flip:
         axes = " and ".join("xyz"[axis] for axis in flip)
         remarks.append(f"{path.name} is flipped along {axes} against the DICOM's rows, columns and slices: corrected by the image")

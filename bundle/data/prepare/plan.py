@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -104,6 +104,16 @@ def child(folder: Path, name: str) -> Path | None:
     if exact.exists():
         return exact
     return next((path for path in sorted(folder.iterdir()) if path.name.lower() == name.lower()), None)
+
+
+def children(folder: Path, *names: str) -> list[Path]:
+    """The entries of `folder` with those names that there are, in any case of letters."""
+    return [path for name in names if (path := child(folder, name)) is not None]
+
+
+def by_number(files: Iterable[Path]) -> dict[int, Path]:
+    """The last number in each file's name to the file; those without a number are left out."""
+    return {found: path for path in files if (found := number(path)) is not None}
 
 
 def not_found(source: Path, what: str, layout: str) -> UserError:

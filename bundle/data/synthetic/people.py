@@ -190,8 +190,8 @@ def save_person(person: Person, path: Path) -> None:
 def load_person(path: Path) -> Person:
     """Read what `save_person` wrote."""
     with np.load(path) as arrays:
-        extent = tuple(float(v) for v in arrays["extent"])
-        return Person(path.stem, arrays["tissues"], arrays["spacing"], arrays["centre"], arrays["outline"], extent)
+        low, high = arrays["extent"].tolist()
+        return Person(path.stem, arrays["tissues"], arrays["spacing"], arrays["centre"], arrays["outline"], (low, high))
 
 
 def paint_person(canvas: Canvas, person: Person) -> None:

@@ -7,18 +7,25 @@ import logging
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from bundle.files import spelled
 from bundle.results import identity
 from bundle.results.outputs import LONGEST_CASE
-from bundle.results.records import Entry, Records, key
+from bundle.results.records import Entry, key
 
 logger = logging.getLogger("bundle.inference")
 Item = dict[str, Any]
 
 
-def named_apart(items: Sequence[Item], records: Records) -> list[Item]:
+class Known(Protocol):
+    """What a folder holds."""
+
+    def get(self, case: str) -> Entry | None:
+        """The entry of a case; None where there is none."""
+
+
+def named_apart(items: Sequence[Item], records: Known) -> list[Item]:
     """The entries of a run, each under a name that no other scan has in the folder.
 
     A name that the folder has for another scan gets the name of the source's folder before it, and, where that is taken

@@ -74,10 +74,10 @@ def weights_digest(path: str | os.PathLike | Sequence[str | os.PathLike] | None)
     """Digest of the values in a checkpoint, or in several; of the file's bytes where it is another kind, as exported networks are."""
     from bundle.networks.weights import file_digest
 
-    if isinstance(path, (list, tuple)):
-        return file_digest(path)
+    if path is None or not isinstance(path, (str, os.PathLike)):
+        return None if path is None else file_digest(path)
     try:
-        return file_digest(path) if path is not None and os.path.isfile(path) else None
+        return file_digest(path) if os.path.isfile(path) else None
     except UserError:
         return bytes_digest(path)
 

@@ -228,7 +228,7 @@ class RunRecord(CaseHandler):
         Raises:
             UserError: there are none.
         """
-        found = {}
+        found: dict[str, str] = {}
         for item in items:
             entry = self.records.reread(self.names.get(str(item["source"]) + str(item["case"]), str(item["case"])))
             if entry is not None and entry["status"] == "ok" and not self.wanted.changed(entry) and entry.get("output"):
@@ -274,9 +274,7 @@ class RunRecord(CaseHandler):
 
     def _run(self, finished: bool) -> dict[str, Any]:
         """What `run.json` says of this run."""
-        several = isinstance(self.weights, (list, tuple))
-        paths = [files.spelled(path) for path in (self.weights if several else [self.weights]) if path is not None]
-        settings = self.wanted.settings | {"ckpt_path": paths if several else next(iter(paths), None)}
+        settings = self.wanted.settings | {"ckpt_path": _spelled(self.weights)}
         return {"settings": settings, "started": self.started, "finished": case_entry.now() if finished else None}
 
     def _write_tables(self, run: Mapping[str, Any]) -> None:
@@ -292,3 +290,10 @@ class _Shown:
     def get(self, case: str) -> Entry | None:
         entry = self._records.get(case)
         return None if entry is None or entry["case"] in self._hidden else entry
+
+
+def _spelled(weights: str | os.PathLike | Sequence[str | os.PathLike] | None) -> str | list[str] | None:
+    """The path of the weights, or their paths, as text."""
+    if weights is None or isinstance(weights, (str, os.PathLike)):
+        return None if weights is None else files.spelled(weights)
+    return [files.spelled(path) for path in weights]
