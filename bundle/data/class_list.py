@@ -22,7 +22,7 @@ import ignite.distributed as idist
 from torch.utils.data import RandomSampler, Sampler, WeightedRandomSampler
 
 from bundle.data.datalist import SHOWN, Case, Listing, sections
-from bundle.data.list_file import SECTION_OF, Mistakes, stem
+from bundle.data.list_file import Mistakes, belongs, places, stem
 from bundle.data.splits import SECTIONS, Split
 from bundle.errors import UserError
 from bundle.files import named
@@ -59,23 +59,18 @@ def read_class_list(dataset_dir: str | os.PathLike, datalist_file: str | None = 
     order = _order(content, mistakes)
     listing = ClassListing(str(path))
     first: dict[str, str] = {}
-    for key, section in SECTION_OF.items():
-        listed = content.get(key, [])
-        if not isinstance(listed, list):
-            mistakes.add(key, f'"{key}" is {kind(listed)}, not a list', f"write {EXAMPLE.replace('training', key)}")
+    for place, section, entry in places(content, mistakes, EXAMPLE):
+        if section == "test" and (isinstance(entry, str) or (isinstance(entry, Mapping) and "class" not in entry)):
+            continue  # MSD lists images without anything known about them there
+        case = _case(place, entry, section, (folder, path.parent), order, mistakes)
+        if case is None:
             continue
-        for index, entry in enumerate(listed):
-            if section == "test" and (isinstance(entry, str) or (isinstance(entry, Mapping) and "class" not in entry)):
-                continue  # MSD lists images without anything known about them there
-            case = _case(f"{key}[{index}]", entry, section, (folder, path.parent), order, mistakes)
-            if case is None:
-                continue
-            if case.image in first:
-                problem = f"lists the image {case.image} more than once ({first[case.image]}, {key}[{index}])"
-                mistakes.add("again", problem, "list each image once")
-                continue
-            first[case.image] = f"{key}[{index}]"
-            listing.cases.append(case)
+        if case.image in first:
+            problem = f"lists the image {case.image} more than once ({first[case.image]}, {place})"
+            mistakes.add("again", problem, "list each image once")
+            continue
+        first[case.image] = place
+        listing.cases.append(case)
     for name, number in Counter(case.name for case in listing.cases).items():
         if number > 1:
             mistakes.add("name", f"the case {name} is listed {number} times", "give each case another name")
@@ -188,20 +183,11 @@ def _case(place: str, entry: Any, section: str | None, folders: Sequence[Path], 
     elif order and name not in order:
         wrong = True
         mistakes.add("other class", f'{place}.class is "{name}", none of {", ".join(order)}', 'correct it, or add it to "classes"')
-    fold, group, case = entry.get("fold"), entry.get("group"), entry.get("case")
-    if fold is not None and (isinstance(fold, bool) or not isinstance(fold, int) or fold < 0):
-        wrong = True
-        mistakes.add("fold", f"{place}.fold is {kind(fold)}", "write a whole number from 0 up, or leave it out")
-    if isinstance(group, bool) or not isinstance(group, (str, int, type(None))):
-        wrong = True
-        mistakes.add("group", f"{place}.group is {kind(group)}", 'write the name of the patient, such as "patient_1", or leave it out')
-    if not isinstance(case, (str, type(None))):
-        wrong = True
-        mistakes.add("case", f"{place}.case is {kind(case)}", "write the name of the case as text, or leave it out")
-    if wrong or path is None:
+    belonging = belongs(place, entry, mistakes)
+    if wrong or path is None or belonging is None:
         return None
-    own = case or (Path(str(image)).parent / stem(path)).as_posix()
-    return Case(own, path, name, section, fold, None if group is None else str(group))
+    fold, group, case = belonging
+    return Case(case or (Path(str(image)).parent / stem(path)).as_posix(), path, name, section, fold, group)
 
 
 def _file(image: str, folders: Sequence[Path]) -> str | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -116,17 +116,29 @@ def value_names(content: dict[str, Any], mistakes: Mistakes) -> dict[int, str]:
     return meaning
 
 
-def _entries(content: dict[str, Any], mistakes: Mistakes) -> Iterator[Entry]:
-    """The entries that have the right shape; the others are noted."""
+def places(content: dict[str, Any], mistakes: Mistakes, example: str) -> Iterator[tuple[str, str | None, Any]]:
+    """What each section lists: its place (`training[3]`), its section of the split, and what is there.
+
+    Args:
+        content: of the file.
+        mistakes: gets the sections that are no list.
+        example: of a list of `training`, for the fix.
+    """
     for key, section in SECTION_OF.items():
         listed = content.get(key, [])
         if not isinstance(listed, list):
-            mistakes.add(key, f'"{key}" is {kind(listed)}, not a list', f"write {EXAMPLE.replace('training', key)}")
+            mistakes.add(key, f'"{key}" is {kind(listed)}, not a list', f"write {example.replace('training', key)}")
             continue
         for index, value in enumerate(listed):
-            entry = _entry(f"{key}[{index}]", {"image": value} if isinstance(value, str) else value, section, mistakes)
-            if entry is not None and not os.path.basename(entry.image).startswith("._"):  # macOS' resource forks, in some copies of MSD
-                yield entry
+            yield f"{key}[{index}]", section, value
+
+
+def _entries(content: dict[str, Any], mistakes: Mistakes) -> Iterator[Entry]:
+    """The entries that have the right shape; the others are noted."""
+    for place, section, value in places(content, mistakes, EXAMPLE):
+        entry = _entry(place, {"image": value} if isinstance(value, str) else value, section, mistakes)
+        if entry is not None and not os.path.basename(entry.image).startswith("._"):  # macOS' resource forks, in some copies of MSD
+            yield entry
 
 
 def _entry(place: str, value: Any, section: str | None, mistakes: Mistakes) -> Entry | None:
@@ -142,7 +154,16 @@ def _entry(place: str, value: Any, section: str | None, mistakes: Mistakes) -> E
         fix = 'write {"image": "path", "label": "path"}; several images per case are not supported'
         mistakes.add(f"{key} of another type", f"{place}.{key} {what}: it names no {key} file", fix)
         good = False
+    belonging = belongs(place, value, mistakes)
+    if not good or belonging is None:
+        return None
+    return Entry(place, section, value["image"], value.get("label"), *belonging)
+
+
+def belongs(place: str, value: Mapping[str, Any], mistakes: Mistakes) -> tuple[int | None, str | None, str | None] | None:
+    """Fold, group and name of the case that an entry says, each None where it does not; None where one is of another type."""
     fold, group, case = (value.get(key) for key in ("fold", "group", "case"))
+    good = True
     if fold is not None and (isinstance(fold, bool) or not isinstance(fold, int) or fold < 0):
         mistakes.add("fold", f"{place}.fold is {kind(fold)}", "write a whole number from 0 up, or leave it out")
         good = False
@@ -152,9 +173,7 @@ def _entry(place: str, value: Any, section: str | None, mistakes: Mistakes) -> E
     if not isinstance(case, (str, type(None))):
         mistakes.add("case", f"{place}.case is {kind(case)}", "write the name of the case as text, or leave it out")
         good = False
-    if not good:
-        return None
-    return Entry(place, section, value["image"], value.get("label"), fold, None if group is None else str(group), case or None)
+    return (fold, None if group is None else str(group), case or None) if good else None
 
 
 def _unique(entries: Iterator[Entry], finder: _Finder, mistakes: Mistakes) -> list[Entry]:
