@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import nn
+from trained_norms import as_if_trained
 
 from bundle.networks import AttentionUnet, fold_batch_norm
 from bundle.networks.fast.folding import MergedSkip
@@ -16,13 +17,9 @@ SMALL = (3, 4, 5, 6, 7)
 def trained(**arguments) -> AttentionUnet:
     """A network whose batch norms have seen data, in evaluation."""
     torch.manual_seed(0)
-    network = AttentionUnet(**{"spatial_dims": 3, "in_channels": 1, "out_channels": 3, "channels": SMALL, "init": "authors", **arguments})
-    for module in network.modules():
-        if isinstance(module, (nn.BatchNorm2d, nn.BatchNorm3d)):
-            module.running_mean.normal_(0, 0.3)
-            module.running_var.uniform_(0.5, 2)
-            nn.init.normal_(module.bias, 0, 0.3)
-    return network.eval()
+    return as_if_trained(
+        AttentionUnet(**{"spatial_dims": 3, "in_channels": 1, "out_channels": 3, "channels": SMALL, "init": "authors", **arguments})
+    )
 
 
 @pytest.mark.parametrize("arguments", [{"num_gates": 0}, {"num_gates": 1}, {"num_gates": 3}, {"spatial_dims": 2}, {"align_corners": True}])

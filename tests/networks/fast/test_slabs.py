@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import nn
+from trained_norms import as_if_trained
 
 from bundle.networks import AttentionUnet, fold_batch_norm
 from bundle.networks.blocks import TwoConvs, UpBlock
@@ -13,16 +13,6 @@ from bundle.networks.fast import slabs
 from bundle.networks.fast.slabs import by_slabs, conv_planes, slab_planes
 
 GRID = (20, 18, 14)
-
-
-def with_statistics(block: nn.Module) -> nn.Module:
-    """The block in evaluation, its batch norms far from doing nothing."""
-    for norm in block.modules():
-        if isinstance(norm, nn.BatchNorm3d):
-            norm.running_mean.normal_(0, 0.3)
-            norm.running_var.uniform_(0.5, 2)
-            nn.init.normal_(norm.bias, 0, 0.3)
-    return block.eval()
 
 
 def features(channels: int, size=GRID, batch: int = 1) -> torch.Tensor:
@@ -59,7 +49,7 @@ def test_planes_of_a_convolution():
 
 @pytest.mark.parametrize("batch", [1, 2])
 def test_two_convolutions(small_slabs, batch):
-    block = with_statistics(TwoConvs(3, 2, 4))
+    block = as_if_trained(TwoConvs(3, 2, 4))
     x = features(2, batch=batch)
     expected = block(x)  # with gradients: all at once
     given = x.clone()
@@ -74,7 +64,7 @@ def test_two_convolutions(small_slabs, batch):
 @pytest.mark.parametrize("extra", [0, 2])
 def test_decoder_block(small_slabs, monkeypatch, batch, size, extra):
     monkeypatch.setattr("bundle.networks.blocks.splitting_pays", lambda *_: True)
-    block = with_statistics(UpBlock(3, 4, 6, extra_channels=extra))
+    block = as_if_trained(UpBlock(3, 4, 6, extra_channels=extra))
     skip, coarse = features(4 + extra, size, batch), features(6, [n // 2 for n in size], batch)
     expected = block(skip, coarse)
     with torch.no_grad():
@@ -87,7 +77,7 @@ def test_decoder_block(small_slabs, monkeypatch, batch, size, extra):
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
 def test_whole_network(monkeypatch, precision):
     torch.manual_seed(0)
-    network = fold_batch_norm(with_statistics(AttentionUnet(3, 1, 3, (8, 12, 16, 20, 24), init="authors")))
+    network = fold_batch_norm(as_if_trained(AttentionUnet(3, 1, 3, (8, 12, 16, 20, 24), init="authors")))
     x = features(1, (33, 64, 47))
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=precision is torch.bfloat16):
         expected, maps = network.attention(x)
