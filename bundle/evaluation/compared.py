@@ -65,11 +65,14 @@ def read_run(path: Path, name: str) -> Run:
     for candidate in (outputs.RECORD, "experiment.json"):
         if (table.parent / candidate).is_file():
             known.update(read_object(table.parent / candidate, '{"parameters": ..., "seconds_per_case": ...}'))
-    numbers = [known.get(key) for key in ("parameters", "seconds_per_case")]
-    forward = known.get("forward") if isinstance(known.get("forward"), dict) else {}
-    numbers.append(forward.get("seconds"))
+    timed = known.get("forward")
+    forward = timed if isinstance(timed, dict) else {}
+    parameters, seconds, passes = (
+        value if isinstance(value, (int, float)) else None
+        for value in (known.get("parameters"), known.get("seconds_per_case"), forward.get("seconds"))
+    )
     size = tuple(int(length) for length in forward.get("size", ()))
-    return Run(name, rows, *(value if isinstance(value, (int, float)) else None for value in numbers), forward_size=size)
+    return Run(name, rows, None if parameters is None else int(parameters), seconds, passes, size)
 
 
 def metrics_of(runs: Sequence[Run]) -> list[str]:

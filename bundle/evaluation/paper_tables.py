@@ -44,7 +44,8 @@ class Table:
 
     columns: tuple[str, ...]
     structures: tuple[str, ...] = ("pancreas",)
-    how: tuple[str, ...] = ()
+    side_by_side: bool = False
+    pairs: bool = True
 
 
 PANCREAS = ("ct82", "without_other_organs")
@@ -65,10 +66,10 @@ COLUMNS = {
     "att_cv": Column("with gates, 5 folds", "ct82", ("pancreas_alone",)),
 }
 TABLES = {
-    "1": Table(("unet_120", "att_120", "unet_30", "att_30"), ("pancreas", "spleen", "kidney"), ("side_by_side", "pairs")),
-    "2": Table(("att_120", "unet_120", "unet_6m", "unet_10m")),
-    "3": Table(("unet_bft", "att_bft", "unet_aft", "att_aft", "unet_scr", "att_scr"), how=("pairs",)),
-    "4": Table(("unet_cv", "att_cv"), how=("pairs",)),
+    "1": Table(("unet_120", "att_120", "unet_30", "att_30"), ("pancreas", "spleen", "kidney"), side_by_side=True),
+    "2": Table(("att_120", "unet_120", "unet_6m", "unet_10m"), pairs=False),
+    "3": Table(("unet_bft", "att_bft", "unet_aft", "att_aft", "unet_scr", "att_scr")),
+    "4": Table(("unet_cv", "att_cv")),
 }
 
 
@@ -149,7 +150,7 @@ def _compare(output: Path, table: str) -> Path:
     print(f"\nTable {table}", flush=True)
     folder, spec, papers = output / f"table_{table}", TABLES[table], published()
     runs = [replace(read_run(output / key, COLUMNS[key].name), published=papers.get(key, {})) for key in spec.columns]
-    compare_columns(runs, spec.structures, folder, **dict.fromkeys(spec.how, True))
+    compare_columns(runs, spec.structures, folder, side_by_side=spec.side_by_side, pairs=spec.pairs)
     made = [name for name in TABLES if (output / f"table_{name}" / "comparison.md").is_file()]
     parts = [f"## Table {name}\n\n{(output / f'table_{name}' / 'comparison.md').read_text(encoding='utf-8')}" for name in made]
     parts.append("The paper: arXiv:1804.03999. In brackets: written from memory, not checked (docs/experiments.md).\n")

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 # level (2 is the finest that has gates), gate (from 1), view
 Row = tuple[int, int, str]
 VIEWS = ("axial", "sagittal")
+COLOURS = ("#ffb020", "#58c4ff", "#6ee66e", "#ff78c8")
 
 
 def draw_training(
@@ -107,16 +108,17 @@ def middle_of(label: np.ndarray) -> list[int]:
 
 
 def most_of(label: np.ndarray) -> list[int]:
-    """Along each axis, the slice that shows most of the structures, each counted against its own largest section.
+    """Along each axis, the slice that shows most of the structures: the sum of square roots of their shares of their own largest section.
 
-    Of several that show as much the middle one; the middle of the volume where there are none.
+    By the roots, some of each counts more than all of one. Of several that show as much the middle one; the middle of the volume
+    where there are none.
     """
     weights = [np.zeros(length) for length in label.shape]
     for value in (value for value in np.unique(label) if value > 0):
         mask = label == value
         for axis, weight in enumerate(weights):
             profile = mask.sum(axis=tuple(other for other in range(mask.ndim) if other != axis))
-            weight += profile / profile.max()
+            weight += np.sqrt(profile / profile.max())
     best = [np.flatnonzero(weight >= weight.max() - 1e-9) for weight in weights]
     return [int(slices[len(slices) // 2]) for slices in best]
 
@@ -142,5 +144,6 @@ def _scan(panel: Axes, picture: np.ndarray, contour: np.ndarray | None) -> None:
     panel.imshow(picture, cmap="gray", interpolation="bilinear")
     if contour is None:
         return
-    for value, colour in zip([v for v in np.unique(contour) if v > 0], ("#ffb020", "#58c4ff", "#6ee66e", "#ff78c8") * 8, strict=False):
-        panel.contour(contour == value, levels=[0.5], colors=[colour], linewidths=0.9)
+    for value in (int(value) for value in np.unique(contour) if value > 0):
+        # by value, so that a structure has its colour in views without the others too
+        panel.contour(contour == value, levels=[0.5], colors=[COLOURS[(value - 1) % len(COLOURS)]], linewidths=0.9)

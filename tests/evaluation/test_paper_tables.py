@@ -149,7 +149,7 @@ def test_table_3_end_to_end_on_a_set_of_the_form_of_ct82(tmp_path: Path, monkeyp
         "preview_cases": 0,
     }
     (tmp_path / "small.json").write_text(json.dumps(small))
-    monkeypatch.setitem(module.TABLES, "3", module.Table(("att_bft", "att_aft", "att_scr")))
+    monkeypatch.setitem(module.TABLES, "3", module.Table(("att_bft", "att_aft", "att_scr"), pairs=False))
     keys = {"max_epochs": 1, "cache_dir": str(tmp_path / "cache"), "ct82_sizes": [2, 2], "overlays": str(tmp_path / "small.json")}
     weights = {name: str(tmp_path / "four.pt") for name in ("weights", "unet_weights")}
     paper_tables(str(tmp_path / "out"), ct82=str(tmp_path / "data"), tables=3, **keys, **weights)

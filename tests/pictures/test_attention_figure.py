@@ -7,9 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba
 from matplotlib.image import AxesImage, imread
 
-from bundle.pictures.attention_figure import draw_gates, draw_training, in_order, middle_of, most_of, window
+from bundle.drawing.figures import new_figure
+from bundle.pictures.attention_figure import COLOURS, _scan, draw_gates, draw_training, in_order, middle_of, most_of, window
 
 
 def test_the_slices_that_show_most_of_the_structures() -> None:
@@ -27,6 +29,23 @@ def test_the_slices_that_show_most_of_the_structures() -> None:
     box = np.zeros((10, 10, 10))
     box[4:9, 6:9, 2:3] = 3
     assert most_of(box) == [6, 7, 2], "of slices that show as much the middle one"
+
+
+def test_some_of_each_counts_more_than_all_of_one() -> None:
+    """Slice 0 has all of the first structure, slice 1 a quarter of it and half of the second: 1 < 0.5 + 0.71."""
+    label = np.zeros((3, 4, 2), np.uint8)
+    label[0, :, 0], label[1, 0, 0] = 1, 1
+    label[1, 0, 1], label[2, :2, 1] = 2, 2
+    assert most_of(label)[0] == 1
+
+
+def test_a_structure_has_its_colour_in_views_without_the_others() -> None:
+    panel = new_figure(2, 2).subplots()
+    slice_of_spleen = np.zeros((8, 8))
+    slice_of_spleen[2:6, 2:6] = 2
+    _scan(panel, np.zeros((8, 8)), slice_of_spleen)
+    (outline,) = panel.collections
+    assert tuple(outline.get_edgecolor()[0]) == to_rgba(COLOURS[1])
 
 
 def test_windows_stay_inside() -> None:
