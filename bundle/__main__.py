@@ -6,6 +6,7 @@ import sys
 from importlib import import_module
 from inspect import getdoc
 
+from bundle import read_ahead
 from bundle.arguments.mistakes import one_line
 from bundle.errors import UserError
 
@@ -50,6 +51,9 @@ def main() -> int:
             print(f"  {name:18s} {summary}")
         return 0
     try:
+        if verb == "run":
+            # before anything that takes long to import
+            read_ahead.begin(sys.argv[2:])
         result = _call(verb, sys.argv[2:])
     except (Exception, KeyboardInterrupt) as error:
         known = one_line(error)

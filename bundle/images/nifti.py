@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from bundle import read_ahead
 from bundle.errors import UserError
 from bundle.grids import spacing
 from bundle.images import streams
@@ -95,7 +96,7 @@ class Stored:
         Raises:
             EOFError, OSError, zlib.error, UserError: the file is truncated or damaged.
         """
-        with streams.opened(self.voxels) as stream:
+        with read_ahead.stream(self.voxels) or streams.opened(self.voxels) as stream:
             streams.skip(stream, self.offset)
             for start in range(0, self.size, at_once):
                 part = np.empty(min(at_once, self.size - start), dtype=self.dtype)

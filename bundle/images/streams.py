@@ -128,7 +128,7 @@ def read_to_the_end(stream: Stream, path: str | os.PathLike) -> None:
         UserError: there is far more than any header or padding needs.
         EOFError, OSError, zlib.error: the content is damaged.
     """
-    if not isinstance(stream, (gzip.GzipFile, bz2.BZ2File)):
+    if not isinstance(stream, (gzip.GzipFile, bz2.BZ2File, io.BytesIO)):
         return
     behind = 0
     try:
