@@ -37,6 +37,25 @@ def test_dicom_folder(tmp_path: Path, options: dict) -> None:
     assert segment(dicom_series(tmp_path / "series"), **options).shape == SHAPE
 
 
+def test_network_and_weights_stay_for_the_next_call(tmp_path: Path, options: dict, monkeypatch: pytest.MonkeyPatch) -> None:
+    weights = tmp_path / "model.pt"
+    weights.write_bytes(Path(options["ckpt_path"]).read_bytes())
+    ran: list[int] = []
+
+    def noting(self: AttentionUnet, x: torch.Tensor) -> torch.Tensor:
+        ran.append(id(self))
+        return plain(self, x)
+
+    plain = AttentionUnet.forward
+    monkeypatch.setattr(AttentionUnet, "forward", noting)
+    first = segment(body(), AFFINE, **{**options, "ckpt_path": str(weights)})
+    weights.unlink()
+    again = segment(body(), AFFINE, **{**options, "ckpt_path": str(weights)})
+    assert np.array_equal(again, first) and len(set(ran)) == 1 and len(ran) == 2
+    with pytest.raises(UserError, match="there is no such file"):
+        segment(body(), AFFINE, **{**options, "ckpt_path": str(weights)}, flips=True)
+
+
 def test_options_are_those_of_the_config(options: dict) -> None:
     assert segment(body(), AFFINE, **options, flips=True, spacing=[3.0, 3.0, 3.0]).shape == SHAPE
     with pytest.raises(UserError, match="not a key of configs"):
