@@ -24,17 +24,21 @@ MEMORY_GB, SHARE = 3.5, 8
 _ahead: _Unpacking | None = None
 
 
+class Unpacked(io.BytesIO):
+    """What was in a packed file, its checksum compared."""
+
+
 class _Unpacking(threading.Thread):
     """Unpacks one gzip file into memory; `content` is None where it is larger than `most` or not one whole gzip stream."""
 
     def __init__(self, path: str, most: float) -> None:
         super().__init__(name="read ahead", daemon=True)
         self.path, self.most, self.stamp = os.path.realpath(path), most, _stamp(path)
-        self.content: io.BytesIO | None = None
+        self.content: Unpacked | None = None
         self.dropped = False
 
     def run(self) -> None:
-        found = io.BytesIO()
+        found = Unpacked()
         # takes gzip's header, and compares its checksum
         unpacker = zlib.decompressobj(wbits=31)
         try:
@@ -75,7 +79,7 @@ def begin(words: Sequence[str]) -> None:
         _ahead.start()
 
 
-def stream(path: str | os.PathLike) -> io.BytesIO | None:
+def stream(path: str | os.PathLike) -> Unpacked | None:
     """The unpacked bytes of a file, if it is the one that was read ahead and has not changed; they are given once, and not kept."""
     global _ahead
     ahead, _ahead = _ahead, None

@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from bundle.errors import UserError
+from bundle.read_ahead import Unpacked
 
 # a file, or what unpacks one
 Stream = BinaryIO | io.BufferedIOBase
@@ -128,7 +129,7 @@ def read_to_the_end(stream: Stream, path: str | os.PathLike) -> None:
         UserError: there is far more than any header or padding needs.
         EOFError, OSError, zlib.error: the content is damaged.
     """
-    if not isinstance(stream, (gzip.GzipFile, bz2.BZ2File, io.BytesIO)):
+    if not isinstance(stream, (gzip.GzipFile, bz2.BZ2File, Unpacked)):
         return
     behind = 0
     try:
