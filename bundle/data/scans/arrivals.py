@@ -69,7 +69,7 @@ class Arrivals:
             return FoundScans()
 
     def _files(self) -> list[tuple[str, tuple[int, ...]]]:
-        found = []
+        found: list[tuple[str, tuple[int, ...]]] = []
         for here in walk(self.folder, named(self.leave_out).resolve() if self.leave_out else None):
             for path in here.files:
                 try:
