@@ -15,6 +15,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "run": ("bundle.arguments.front:run", "train or infer: monai.bundle run with this bundle's configs"),
     "phantom": ("bundle.data.synthetic.phantom:write_phantom", "write a data set of synthetic abdominal CT with labels"),
     "phantom-classes": ("bundle.data.synthetic.classes:phantom_classes", "write synthetic CT whose contrast phase or body region is known"),
+    "head-neck": ("bundle.data.synthetic.head_neck:head_neck", "write a data set of synthetic heads and necks with CT and PET"),
     "check": ("bundle.data.checks.doctor:check", "check a data set: problems with their fixes, summary, picture"),
     "prepare": ("bundle.data.prepare.run:prepare", "bring a public data set, as downloaded, into the layout that training reads"),
     "synthesise": ("bundle.data.synthetic.synthesis:synthesise", "write CT synthesised from label maps: the training set of the weights"),

@@ -6,12 +6,14 @@ one CT. The first is a CT: the others are resampled to its grid, the body is fou
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from bundle.errors import UserError
+from bundle.json_input import read_object
 
 # kind: what its values are; the words by which names of files and folders say that they are of it
 KINDS: dict[str, tuple[str, frozenset[str]]] = {
@@ -60,6 +62,22 @@ def channels_of(block: Block) -> tuple[Channel, ...]:
         problem = f"the first one, {found[0].name}, is of the kind {found[0].kind}; grid, body and label maps are those of a CT"
         raise UserError("channels", problem, "put the CT first")
     return found
+
+
+def resolve(channels: Block | str | os.PathLike) -> Block:
+    """The block that is given, or the one in a JSON file: a config or an overlay with `channels` in it.
+
+    Raises:
+        UserError: the file cannot be read or has no channels, or the block is not right.
+    """
+    block: Any = channels
+    if isinstance(channels, (str, os.PathLike)):
+        content = read_object(channels, f'{{"channels": {EXAMPLE}}}')
+        if "channels" not in content:
+            raise UserError(channels, "it has no channels", f'write {{"channels": {EXAMPLE}}}')
+        block = content["channels"]
+    channels_of(block)
+    return block
 
 
 def further(block: Block) -> tuple[Channel, ...]:

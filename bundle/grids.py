@@ -176,6 +176,20 @@ def box(mask: np.ndarray, margin: Sequence[int] | int = 0) -> tuple[slice, ...] 
     return tuple(slice(max(0, one.start - wider), min(size, one.stop + wider)) for one, size, wider in widened)
 
 
+def covered(shape: Sequence[int], affine: np.ndarray, other_shape: Sequence[int], other: np.ndarray) -> float:
+    """The share of a grid that is inside another one, whatever their directions; by up to 32 places along each axis.
+
+    Args:
+        shape, affine: of the grid; three sizes, and (4, 4), voxel indices to mm.
+        other_shape, other: of the one that may cover it.
+    """
+    places = [np.unique(np.linspace(0, n - 1, min(int(n), 32)).round()) for n in shape[:3]]
+    index = np.stack([*(axis.ravel() for axis in np.meshgrid(*places, indexing="ij")), np.ones(np.prod([len(one) for one in places]))])
+    there = (np.linalg.inv(np.asarray(other, dtype=np.float64)) @ np.asarray(affine, dtype=np.float64) @ index)[:3]
+    inside = (there >= -0.5).all(0) & (there <= np.array(other_shape[:3])[:, None] - 0.5).all(0)
+    return float(inside.mean())
+
+
 def describe(shape: Sequence[int], affine: np.ndarray) -> str:
     """A grid in words: size, spacing, axis codes and origin."""
     from nibabel.orientations import aff2axcodes

@@ -132,6 +132,14 @@ def labels(value: Any) -> Any:
     return value
 
 
+def channels(value: Any) -> Any:
+    """A block of channels; what is wrong inside it is said by `bundle.channels`."""
+    from bundle.channels import channels_of
+
+    channels_of(value)
+    return value
+
+
 def part(value: Any) -> Any:
     """A part of a run, such as 3/8."""
     from bundle.errors import UserError
@@ -176,6 +184,7 @@ KINDS: dict[str, Kind] = {
     # data
     "labels": labels,
     "unlisted_labels": one_of("background", "error"),
+    "channels": channels,
     "fold": whole(0),
     "num_folds": COUNT,
     "split_seed": whole(),

@@ -206,6 +206,8 @@ def _identity(value: Any) -> Any:
     """A path that exists -> absolute path, size and time of the file, or of every file of the folder (DICOM)."""
     if isinstance(value, (list, tuple)):
         return [_identity(entry) for entry in value]
+    if isinstance(value, Mapping):
+        return {str(key): _identity(entry) for key, entry in value.items()}
     if not isinstance(value, (str, os.PathLike)) or not os.path.exists(value):
         return definition(value)
     path = Path(value).resolve()

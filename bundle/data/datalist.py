@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from bundle.channels import Block
 from bundle.data.splits import SECTIONS, Split, split
 from bundle.errors import UserError
 from bundle.files import named
@@ -19,7 +20,10 @@ SHOWN = 100  # problems that one error lists
 
 @dataclass(frozen=True)
 class Case:
-    """One scan: its name, image, label (None where it has none), section the list puts it in (None: by fold), fold key, group."""
+    """One scan: its name, image, label (None where it has none), section the list puts it in (None: by fold), fold key, group.
+
+    `further` are its other channels, (name, file): none where there is one, or where they are in the file of the image.
+    """
 
     name: str
     image: str
@@ -27,10 +31,12 @@ class Case:
     section: str | None = None
     fold: int | None = None
     group: str | None = None
+    further: tuple[tuple[str, str], ...] = ()
 
-    def item(self) -> dict[str, str]:
+    def item(self) -> dict[str, Any]:
         """The case as MONAI's dictionary transforms take it."""
-        return {"image": self.image, "label": self.label} if self.label else {"image": self.image}
+        label = {"label": self.label} if self.label else {}
+        return {"image": self.image, **label, **({"channels": dict(self.further)} if self.further else {})}
 
 
 @dataclass
@@ -48,7 +54,9 @@ class Listing:
         return [case for case in self.cases if case.label]
 
 
-def datalist(dataset_dir: str, section: str = "training", datalist_file: str | None = None, **keys: Any) -> list[dict[str, str]]:
+def datalist(
+    dataset_dir: str, section: str = "training", datalist_file: str | None = None, *, channels: Block = None, **keys: Any
+) -> list[dict[str, Any]]:
     """The cases of one section as `[{"image": path, "label": path}, ...]`, absolute paths, sorted by case name.
 
     Args:
@@ -57,6 +65,8 @@ def datalist(dataset_dir: str, section: str = "training", datalist_file: str | N
         datalist_file: a MONAI datalist JSON (sections `training`, `validation`, `test`, or `fold` keys; cases with the same
             `group` stay together); relative paths in it start at `dataset_dir`, or at the JSON's own folder. None or "" reads
             `dataset.json` in `dataset_dir`, or the folders.
+        channels: the `channels` block. Of several, an entry has the further ones in `channels`, name to path: of nnU-Net's files
+            `a_0000.nii.gz`, `a_0001.nii.gz`, or of a list under `image`; nothing where they are the fourth axis of one file.
         keys: what makes a `bundle.data.splits.Split`: fold, num_folds, seed, with_test, train_size, test_size. A section
             that the JSON itself lists is taken as it is.
 
@@ -66,7 +76,7 @@ def datalist(dataset_dir: str, section: str = "training", datalist_file: str | N
     if section not in (*SECTIONS, "all", "unlabelled"):
         raise UserError("section", f"'{section}' is not a section", f"use one of {', '.join(SECTIONS)}, all, unlabelled")
     wanted = Split.of(keys)
-    listing = find_cases(dataset_dir, datalist_file)
+    listing = find_cases(dataset_dir, datalist_file, channels)
     if section == "unlabelled":
         return [case.item() for case in listing.cases if not case.label]
     raise_all(listing.problems)
@@ -75,20 +85,22 @@ def datalist(dataset_dir: str, section: str = "training", datalist_file: str | N
     return [case.item() for case in sections(listing, wanted)[section]]
 
 
-def find_cases(dataset_dir: str, datalist_file: str | None = None) -> Listing:
+def find_cases(dataset_dir: str, datalist_file: str | None = None, channels: Block = None) -> Listing:
     """All cases of a data set, and the problems of its listing; raises `UserError` only where there is nothing to list."""
+    from bundle.channels import channels_of
     from bundle.data import list_file, listing
     from bundle.json_input import read_object
 
+    wanted = channels_of(channels)
     if datalist_file:
-        return list_file.from_json(named(datalist_file), named(dataset_dir) if dataset_dir else None)
+        return list_file.from_json(named(datalist_file), named(dataset_dir) if dataset_dir else None, wanted)
     folder = named(dataset_dir)
     if not folder.is_dir():
         raise UserError(dataset_dir, "no such folder", "give the folder that holds imagesTr and labelsTr")
     about = folder / "dataset.json"
     if about.is_file() and list_file.has_list(read_object(about, list_file.EXAMPLE)):
-        return list_file.from_json(about, folder)
-    return listing.from_folders(folder)
+        return list_file.from_json(about, folder, wanted)
+    return listing.from_folders(folder, wanted)
 
 
 def sections(listing: Listing, wanted: Split | None = None) -> dict[str, list[Case]]:

@@ -6,12 +6,14 @@ Whatever is wrong in it is one line for each kind of mistake: the file, the plac
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bundle.channels import CT, KINDS, Channel
 from bundle.data.datalist import ENDINGS, Case, Listing
 from bundle.errors import UserError
 from bundle.json_input import kind, read_object
@@ -33,6 +35,7 @@ class Entry:
     fold: int | None
     group: str | None
     case: str | None
+    further: tuple[str, ...] = ()  # files of the channels behind the first
 
 
 class Mistakes:
@@ -54,8 +57,14 @@ class Mistakes:
         return [UserError(self.path, problem + more[sort], fix) for sort, (problem, fix) in self.first.items()]
 
 
-def from_json(path: Path, base: Path | None = None) -> Listing:
+def from_json(path: Path, base: Path | None = None, channels: Sequence[Channel] = (CT,)) -> Listing:
     """Cases of a MONAI datalist JSON or an MSD `dataset.json`, where paths start at `base` or at the JSON's own folder.
+
+    Args:
+        path: the JSON.
+        base: where paths start.
+        channels: what a case has. Where there are several, an image is a list of files, or the first of nnU-Net's `a_0000.nii.gz`,
+            `a_0001.nii.gz`, or one file that holds all channels.
 
     Raises:
         UserError: the file is not readable as JSON, or does not hold an object. What is wrong further in is in `problems`.
@@ -63,20 +72,24 @@ def from_json(path: Path, base: Path | None = None) -> Listing:
     content = read_object(path, EXAMPLE)
     mistakes = Mistakes(path)
     listing = Listing(str(path), value_names=value_names(content, mistakes))
+    check_modalities(content, channels, mistakes)
+    further = [channel.name for channel in channels[1:]]
     finder = _Finder([folder for folder in (base, path.parent) if folder is not None])
     found = []
-    for entry in _unique(_entries(content, mistakes), finder, mistakes):
+    for entry in _unique(_entries(content, mistakes, further), finder, mistakes):
         image, label = (finder.file(name) if name else None for name in (entry.image, entry.label))
         lost = [key for key, name, file in (("image", entry.image, image), ("label", entry.label, label)) if name and not file]
         for key in lost:
             mistakes.add(f"no {key}", *_missing(entry, key, finder))
+        others = _channels(entry, image, further, finder, mistakes)
         if label is None and entry.section != "test" and not lost:
             fix = 'add its "label", or list it under "test"'
             mistakes.add("no label", f"this image has no label: {entry.place}, {entry.image}", fix)
         if image and not lost:
-            found.append((entry, image, label))
-    for name, (entry, image, label) in zip(_names([(image, entry.case) for entry, image, _ in found]), found, strict=True):
-        listing.cases.append(Case(name, image, label, entry.section if label else None, entry.fold, entry.group))
+            found.append((entry, image, label, others))
+    names = _names([(_without_channel(image, others), entry.case) for entry, image, _, others in found])
+    for name, (entry, image, label, others) in zip(names, found, strict=True):
+        listing.cases.append(Case(name, image, label, entry.section if label else None, entry.fold, entry.group, others))
     for name, number in Counter(case.name for case in listing.cases).items():
         if number > 1:
             mistakes.add("name", f"the case {name} is listed {number} times", "list each case once")
@@ -116,6 +129,29 @@ def value_names(content: dict[str, Any], mistakes: Mistakes) -> dict[int, str]:
     return meaning
 
 
+def check_modalities(content: dict[str, Any], channels: Sequence[Channel], mistakes: Mistakes) -> None:
+    """Note where `modality` (MSD) or `channel_names` (nnU-Net) of a `dataset.json` say other channels, or in another order.
+
+    Only where there are several: what a list says of one image is its own business.
+    """
+    stated = content.get("modality", content.get("channel_names"))
+    if len(channels) == 1 or not isinstance(stated, dict) or not all(str(key).isdecimal() for key in stated):
+        return
+    said = [str(stated[key]) for key in sorted(stated, key=int)]
+    wanted = ", ".join(channel.name for channel in channels)
+    if len(said) != len(channels):
+        problem = f"it says that there are {len(said)} channels ({', '.join(said)[:80]}), and the network takes {len(channels)} ({wanted})"
+        mistakes.add("modality", problem, "name in channels what the data set has")
+        return
+    for name, channel in zip(said, channels, strict=True):
+        words = set(re.split(r"[\W_]+", name.lower()))
+        others = [kind for kind, (_, known) in KINDS.items() if kind != channel.kind and words & known]
+        if others and not words & channel.words:
+            problem = f"it says that the channels are {', '.join(said)[:80]}, and channels says {wanted}"
+            mistakes.add("modality", problem, "write files and channels in one order, the CT first")
+            return
+
+
 def places(content: dict[str, Any], mistakes: Mistakes, example: str) -> Iterator[tuple[str, str | None, Any]]:
     """What each section lists: its place (`training[3]`), its section of the split, and what is there.
 
@@ -133,31 +169,41 @@ def places(content: dict[str, Any], mistakes: Mistakes, example: str) -> Iterato
             yield f"{key}[{index}]", section, value
 
 
-def _entries(content: dict[str, Any], mistakes: Mistakes) -> Iterator[Entry]:
+def _entries(content: dict[str, Any], mistakes: Mistakes, further: Sequence[str]) -> Iterator[Entry]:
     """The entries that have the right shape; the others are noted."""
     for place, section, value in places(content, mistakes, EXAMPLE):
-        entry = _entry(place, {"image": value} if isinstance(value, str) else value, section, mistakes)
+        alone = isinstance(value, str) or (bool(further) and isinstance(value, list))
+        entry = _entry(place, {"image": value} if alone else value, section, mistakes, further)
         if entry is not None and not os.path.basename(entry.image).startswith("._"):  # macOS' resource forks, in some copies of MSD
             yield entry
 
 
-def _entry(place: str, value: Any, section: str | None, mistakes: Mistakes) -> Entry | None:
+def _entry(place: str, value: Any, section: str | None, mistakes: Mistakes, further: Sequence[str]) -> Entry | None:
     if not isinstance(value, dict):
         mistakes.add("entry", f"{place} is {kind(value)}, which names no image file", 'write {"image": "path", "label": "path"}')
         return None
     good = True
+    files = value.get("image")
+    if further and isinstance(files, list):
+        if len(files) != len(further) + 1 or not all(isinstance(file, str) and file.strip() for file in files):
+            names = ", ".join(("the CT", *further))
+            problem = f"{place}.image has {len(files)} entries, and the network takes {len(further) + 1} channels ({names})"
+            mistakes.add("channels", problem, "list the file of each channel, in this order")
+            return None
+        value = {**value, "image": files[0]}
     for key in ("image", "label"):
         path = value.get(key, "" if key == "image" else None)
         if (path is None and key == "label" and key not in value) or (isinstance(path, str) and path.strip() and "\0" not in path):
             continue
         what = "is not there" if key not in value else "is empty" if path == "" else f"is {kind(path)}"
-        fix = 'write {"image": "path", "label": "path"}; several images per case are not supported'
+        fix = 'write {"image": "path", "label": "path"}; several images per case take the key channels (docs/channels.md)'
         mistakes.add(f"{key} of another type", f"{place}.{key} {what}: it names no {key} file", fix)
         good = False
     belonging = belongs(place, value, mistakes)
     if not good or belonging is None:
         return None
-    return Entry(place, section, value["image"], value.get("label"), *belonging)
+    others = tuple(files[1:]) if further and isinstance(files, list) else ()
+    return Entry(place, section, value["image"], value.get("label"), *belonging, others)
 
 
 def belongs(place: str, value: Mapping[str, Any], mistakes: Mistakes) -> tuple[int | None, str | None, str | None] | None:
@@ -189,6 +235,33 @@ def _unique(entries: Iterator[Entry], finder: _Finder, mistakes: Mistakes) -> li
         shown = ", ".join([first[key].place, *places[:3]]) + (", ..." if len(places) > 3 else "")
         mistakes.add("again", f"lists the image {first[key].image} {len(places) + 1} times ({shown})", "list each image once")
     return list(first.values())
+
+
+def _channels(entry: Entry, image: str | None, further: Sequence[str], finder: _Finder, mistakes: Mistakes) -> tuple[tuple[str, str], ...]:
+    """The further channels of a case: the files that it lists, or those of nnU-Net beside its image; none in one file of all."""
+    if not further or image is None or (not entry.further and not stem(image).endswith("_0000")):
+        return ()
+    found = []
+    for number, name in enumerate(further, start=1):
+        listed = entry.further[number - 1] if entry.further else _of_channel(image, f"_{number:04d}")
+        file = finder.file(listed)
+        if file is None:
+            problem = f'{entry.place}: its {name}, "{listed[:200]}", is not there'
+            mistakes.add("no channel", problem, "put the file there, correct the entry, or take it away")
+        else:
+            found.append((name, file))
+    return tuple(found)
+
+
+def _without_channel(image: str, others: tuple[tuple[str, str], ...]) -> str:
+    """The path that names a case: of several channels in nnU-Net's files that without the channel's number."""
+    return _of_channel(image, "") if others and stem(image).endswith("_0000") else image
+
+
+def _of_channel(image: str, number: str) -> str:
+    """nnU-Net's file of another channel: `a_0001.nii.gz` for `a_0000.nii.gz`."""
+    folder, name = os.path.split(image)
+    return os.path.join(folder, stem(name).removesuffix("_0000") + number + name[len(stem(name)) :])
 
 
 def _missing(entry: Entry, key: str, finder: _Finder) -> tuple[str, str]:

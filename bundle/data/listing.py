@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
+from bundle.channels import CT, Channel
 from bundle.data.datalist import ENDINGS, Case, Listing
-from bundle.data.list_file import Mistakes, stem, value_names
+from bundle.data.list_file import Mistakes, check_modalities, stem, value_names
 from bundle.errors import UserError
 from bundle.json_input import read_object
 
@@ -20,18 +22,24 @@ def nifti_files(folder: Path) -> list[Path]:
     return sorted(path for path in visible if path.name.lower().endswith(ENDINGS) and path.is_file())
 
 
-def from_folders(folder: Path) -> Listing:
+def from_folders(folder: Path, channels: Sequence[Channel] = (CT,)) -> Listing:
     """Cases of a folder in MSD layout: an image in `imagesTr` goes with the label of the same name in `labelsTr`.
 
     nnU-Net's channel suffix is understood: image `a_0000.nii.gz` goes with label `a.nii.gz`. Labels in `labelsTs` make the
-    cases of `imagesTs` the test section.
+    cases of `imagesTs` the test section. Where there are further channels, `a_0001.nii.gz` and so on are those of case `a`.
+
+    Args:
+        folder: the data set.
+        channels: what a case has.
     """
     about = folder / "dataset.json"
     mistakes = Mistakes(about)
-    listing = Listing(str(folder), value_names=value_names(read_object(about, EXAMPLE) if about.is_file() else {}, mistakes))
+    content = read_object(about, EXAMPLE) if about.is_file() else {}
+    listing = Listing(str(folder), value_names=value_names(content, mistakes))
+    check_modalities(content, channels, mistakes)
     listing.problems += mistakes.errors()
     for images, labels, section in (("imagesTr", "labelsTr", None), ("imagesTs", "labelsTs", "test")):
-        _pair(listing, folder / images, folder / labels, section)
+        _pair(listing, folder / images, folder / labels, section, [channel.name for channel in channels[1:]])
     if not listing.labelled and not listing.problems:
         there = "the folder is empty" if not any(folder.iterdir()) else "there is no .nii or .nii.gz file in imagesTr and labelsTr"
         fix = "put images in imagesTr and labels of the same names in labelsTr, or give a datalist JSON (--datalist)"
@@ -40,23 +48,26 @@ def from_folders(folder: Path) -> Listing:
     return listing
 
 
-def _pair(listing: Listing, images: Path, labels: Path, section: str | None) -> None:
+def _pair(listing: Listing, images: Path, labels: Path, section: str | None, further: Sequence[str]) -> None:
     """Add the cases of one pair of folders; unlabelled images are a problem in `imagesTr` only."""
     label_of, image_of = _by_stem(listing, labels), _by_stem(listing, images)
+    others = _take_channels(listing, image_of, label_of, further)
     used = set()
     unpacked = _folders_like_files(labels)
     for name, image in image_of.items():
         key = name if name in label_of else name.removesuffix("_0000")
         if key in label_of:
             used.add(key)
-            listing.cases.append(Case(key, str(image), str(label_of[key]), section))
+            listing.cases.append(Case(key, str(image), str(label_of[key]), section, further=others.get(name, ())))
             continue
-        listing.cases.append(Case(name, str(image)))
+        listing.cases.append(Case(key if name in others else name, str(image), further=others.get(name, ())))
         folder = unpacked.get(name) or unpacked.get(name.removesuffix("_0000"))
         if folder:
             listing.problems.append(_is_folder(folder, f"the label of {image.name}"))
         elif section is None:
             fix = f"add the label as {labels / image.name}, or move the image to imagesTs"
+            if not further and name[-5:-1] == "_000" and f"{name[:-5]}_0000" in image_of:
+                fix = f"where it is a second channel of {name[:-5]}, name the channels (docs/channels.md); otherwise {fix}"
             listing.problems.append(UserError(image, f"this image has no label in {labels}", fix))
     unpacked = _folders_like_files(images)
     for name in sorted(set(label_of) - used):
@@ -66,6 +77,22 @@ def _pair(listing: Listing, images: Path, labels: Path, section: str | None) -> 
             continue
         fix = f"add the image as {images / label_of[name].name}, or take the label away"
         listing.problems.append(UserError(label_of[name], f"this label has no image in {images}", fix))
+
+
+def _take_channels(
+    listing: Listing, image_of: dict[str, Path], label_of: dict[str, Path], further: Sequence[str]
+) -> dict[str, tuple[tuple[str, str], ...]]:
+    """The further channels of images `a_0000` by the image's stem, taken out of the images; a lack of one is a problem."""
+    found = {}
+    for name in [name for name in image_of if name.endswith("_0000") and name not in label_of] if further else []:
+        files = {channel: image_of.pop(f"{name[:-1]}{number}", None) for number, channel in enumerate(further, start=1)}
+        for channel, path in files.items():
+            if path is None:
+                number = further.index(channel) + 1
+                lost = image_of[name].name.replace("_0000.", f"_000{number}.")
+                listing.problems.append(UserError(image_of[name], f"this image has no {channel}", f"put it beside it as {lost}"))
+        found[name] = tuple((channel, str(path)) for channel, path in files.items() if path is not None)
+    return found
 
 
 def _folders_like_files(folder: Path) -> dict[str, Path]:

@@ -13,8 +13,9 @@ from monai.config import KeysCollection
 from monai.data import ImageReader, MetaTensor
 from monai.transforms import LoadImaged, MapTransform
 
+from bundle.channels import Block, channels_of, told
 from bundle.errors import UserError
-from bundle.images.reading import read_scan
+from bundle.images.reading import read_channel, read_scan, read_volumes, volumes
 from bundle.images.voxels import array_as_scan, check_affine, check_grid
 
 
@@ -32,18 +33,24 @@ class LoadScand(LoadImaged):
             affine in mm, RAS+: a `MetaTensor`, or `affine` in the item `<key>_meta_dict`.
         memory_gb: GB (10^9 bytes) that the run may take: a scan whose header claims more is refused before it is read.
         allow_missing_keys: do not raise where a key is missing.
+        channels: the `channels` block. Of several, the first is loaded under the first key; the others are in the item `channels`,
+            a dictionary of name and path, in whose place their voxels come: SUV of a PET, each on its own grid. Where there is no
+            such item, the first key is a list with a path for each channel, or a NIfTI file with the channels on its fourth axis.
 
     Raises:
-        UserError: the file is not a three-dimensional scan with one value per voxel, or is damaged; a tensor has no affine.
+        UserError: the file is not a three-dimensional scan with one value per voxel, or is damaged; a tensor has no affine; a
+            channel is missing.
     """
 
     # MONAI Label sets `_loader.image_only` of whatever is a LoadImaged; nothing here reads it
     _loader = SimpleNamespace(image_only=True)
 
-    def __init__(self, keys: KeysCollection, memory_gb: float | None = None, allow_missing_keys: bool = False) -> None:
+    def __init__(
+        self, keys: KeysCollection, memory_gb: float | None = None, allow_missing_keys: bool = False, channels: Block = None
+    ) -> None:
         # not LoadImaged's own: it would set up every reader that MONAI knows, and their messages, for nothing
         MapTransform.__init__(self, keys, allow_missing_keys)
-        self.memory_gb = memory_gb
+        self.memory_gb, self.channels = memory_gb, channels_of(channels)
 
     def __call__(self, data: Mapping[Hashable, Any], reader: ImageReader | None = None) -> dict[Hashable, torch.Tensor]:
         """Load every key as a `MetaTensor` (X, Y, Z) with the affine in mm, RAS+; other keys stay as they are."""
@@ -53,12 +60,56 @@ class LoadScand(LoadImaged):
             if isinstance(d[key], (torch.Tensor, np.ndarray)):
                 d[key] = loaded_scan(d[key], d.get(f"{key}_meta_dict"), str(key))
                 continue
-            values, meta = reader.get_data(reader.read(d[key]))
-            # the file's own order of voxels stays: a copy into another one takes as long as decompressing a scan
-            image = MetaTensor(torch.from_numpy(values), meta=meta)
-            image.meta["filename_or_obj"] = str(d[key] if isinstance(d[key], (str, os.PathLike)) else d[key][0])
-            d[key] = image
+            if len(self.channels) > 1 and key == self.keys[0]:
+                d[key], d["channels"] = self._several(d[key], d.get("channels"), reader)
+                continue
+            d[key] = _tensor(d[key], reader.get_data(reader.read(d[key])))
         return d
+
+    def _several(self, source: Any, others: Mapping[str, Any] | None, reader: ImageReader) -> tuple[MetaTensor, dict[str, MetaTensor]]:
+        """The first channel, and the others by their names."""
+        names = [channel.name for channel in self.channels]
+        if not others and isinstance(source, (list, tuple)) and len(source) == len(names):
+            source, others = source[0], dict(zip(names[1:], source[1:], strict=True))
+        where = str(source if isinstance(source, (str, os.PathLike)) else source[0])
+        if not others and isinstance(source, (str, os.PathLike)) and volumes(source) > 1:
+            found, affine, extra = read_volumes(source, [channel.kind for channel in self.channels], memory_gb=self.memory_gb)
+            parts = [_tensor(source, as_monai(values, affine, extra)) for values in found]
+            return parts[0], dict(zip(names[1:], parts[1:], strict=True))
+        if missing := [name for name in names[1:] if name not in (others or {})]:
+            raise missing_channel(where, missing, names)
+        loaded = {}
+        for channel in self.channels[1:]:
+            path = (others or {})[channel.name]
+            loaded[channel.name] = _tensor(path, as_monai(*read_channel(path, channel.kind, memory_gb=self.memory_gb)))
+        return _tensor(source, reader.get_data(reader.read(source))), loaded
+
+
+def missing_channel(where: str, missing: Sequence[str], names: Sequence[str]) -> UserError:
+    """What is said of a case that lacks a channel.
+
+    Args:
+        where: its first channel.
+        missing: names of those that are not there.
+        names: of all channels.
+    """
+    wanted = told([{"name": name, "kind": "ct"} for name in names])
+    problem = f"the {' and the '.join(missing)} of this case {'is' if len(missing) == 1 else 'are'} missing; the network takes {wanted}"
+    return UserError(where, problem, "put it beside the CT (docs/channels.md), or use a network of one channel")
+
+
+def _tensor(source: Any, read: tuple[np.ndarray, dict]) -> MetaTensor:
+    values, meta = read
+    # the file's own order of voxels stays: a copy into another one takes as long as decompressing a scan
+    image = MetaTensor(torch.from_numpy(values), meta=meta)
+    image.meta["filename_or_obj"] = str(source if isinstance(source, (str, os.PathLike)) else source[0])
+    return image
+
+
+def as_monai(values: np.ndarray, affine: np.ndarray, extra: Mapping[str, Any]) -> tuple[np.ndarray, dict]:
+    """What `bundle.images` has read, as MONAI wants it: the array, and a dictionary that says where it is."""
+    meta = {"affine": affine, "original_affine": affine.copy(), "spatial_shape": np.array(values.shape)}
+    return values, {**meta, "space": "RAS", "original_channel_dim": float("nan"), **extra}
 
 
 def loaded_scan(image: torch.Tensor | np.ndarray, meta: Mapping | None = None, where: str = "image") -> MetaTensor:
@@ -106,9 +157,7 @@ class ScanReader(ImageReader):
 
     def get_data(self, img: tuple[np.ndarray, np.ndarray, dict]) -> tuple[np.ndarray, dict]:
         """What `read` gave, as MONAI wants it: the array, and a dictionary that says where it is."""
-        values, affine, extra = img
-        meta = {"affine": affine, "original_affine": affine.copy(), "spatial_shape": np.array(values.shape)}
-        return values, {**meta, "space": "RAS", "original_channel_dim": float("nan"), **extra}
+        return as_monai(*img)
 
 
 def checked_voxels(values: np.ndarray, where: str) -> np.ndarray:

@@ -7,21 +7,28 @@ from typing import Any
 import ignite.distributed as idist
 
 from bundle import labels as label_block
+from bundle.channels import Block
 from bundle.data.checks.check import check_before_training
 from bundle.data.datalist import datalist
 from bundle.errors import counted
 
 
 def training_cases(
-    dataset_dir: str, datalist_file: str | None = None, *, labels: label_block.Labels, cache_dir: str | None = None, **split: Any
-) -> list[dict[str, str]]:
+    dataset_dir: str,
+    datalist_file: str | None = None,
+    *,
+    labels: label_block.Labels,
+    cache_dir: str | None = None,
+    channels: Block = None,
+    **split: Any,
+) -> list[dict[str, Any]]:
     """Check the whole data set, say how many cases there are, and give those of the section `training`.
 
     The check hangs on this list, not on the start of the run, because MONAI Label brings lists of its own: where those
     replace this one there is no data set to check.
 
     Args:
-        dataset_dir, datalist_file, split: as `bundle.data.datalist.datalist` takes them.
+        dataset_dir, datalist_file, channels, split: as `bundle.data.datalist.datalist` takes them.
         labels: the `labels` block.
         cache_dir: where the check notes what it measured; a second start then reads no voxel.
 
@@ -29,7 +36,8 @@ def training_cases(
         UserError: every problem of the data set, in one error.
     """
     first = idist.get_rank() == 0
-    counts = check_before_training(dataset_dir, labels, datalist_file=datalist_file, cache_dir=cache_dir, progress=first, **split)
+    files = {"datalist_file": datalist_file, "channels": channels}
+    counts = check_before_training(dataset_dir, labels, **files, cache_dir=cache_dir, progress=first, **split)
     if first:
         print(f"{dataset_dir}: " + ", ".join(f"{counted(number, 'case')} for {name}" for name, number in counts.items()), flush=True)
-    return datalist(dataset_dir, "training", datalist_file, **split)
+    return datalist(dataset_dir, "training", datalist_file, channels=channels, **split)

@@ -89,6 +89,11 @@ def suv_factor(files: Sequence[str | os.PathLike]) -> float:
     return 1000.0 * weight / injected.at(_decay_seconds(headers, injected, where))
 
 
+def attenuation_corrected(file: str | os.PathLike) -> bool:
+    """Whether a slice of a PET series says that it is corrected for attenuation."""
+    return "ATTN" in [part.upper() for part in _header(str(file)).texts("CorrectedImage")]
+
+
 @dataclass(frozen=True)
 class _Injected:
     """What was injected: dose in Bq, half-life in s, and the header that says when."""

@@ -16,6 +16,7 @@ from monai.transforms import LoadImaged
 
 import bundle
 from bundle.arguments.mistakes import users_mistake
+from bundle.channels import Block
 from bundle.data.load_scan import checked_voxels
 from bundle.data.scans import find_scans
 from bundle.engines.case import Case
@@ -84,8 +85,8 @@ def segment(image: Any, affine: Any = None, *, details: bool = False, **options:
 
 
 def _segment_one(image: Any, affine: Any, details: bool, options: Mapping[str, Any]) -> np.ndarray | Segmentation:
-    item = _item(image, affine)
     get = partial(_get, _parser(options))
+    item = _item(image, affine, get("channels"))
     case = Case(item, data=dict(item))
     if details and isinstance(item["image"], MetaTensor):
         case.scan = item["image"]
@@ -129,12 +130,12 @@ def _get(parser: ConfigParser, name: str) -> Any:
         raise users_mistake(error) or error from None
 
 
-def _item(image: Any, affine: np.ndarray | None) -> dict[str, Any]:
+def _item(image: Any, affine: np.ndarray | None, channels: Block) -> dict[str, Any]:
     """The entry that the transforms begin with: a path to load, as inference finds it, or voxels that are there already."""
     if isinstance(image, (str, os.PathLike)):
         if affine is not None:
             raise UserError("affine", "the file has one of its own", "leave it out")
-        return _one_scan(image)
+        return _one_scan(image, channels)
     if hasattr(image, "dataobj") and hasattr(image, "affine"):
         if affine is not None:
             raise UserError("affine", "the image has one of its own", "leave it out")
@@ -153,13 +154,13 @@ def _item(image: Any, affine: np.ndarray | None) -> dict[str, Any]:
     return {"image": MetaTensor(voxels, affine=torch.as_tensor(affine), meta={**meta, "space": "RAS"}), "case": "image", "source": "image"}
 
 
-def _one_scan(path: str | os.PathLike) -> dict[str, Any]:
+def _one_scan(path: str | os.PathLike, channels: Block) -> dict[str, Any]:
     """The one scan that a path is.
 
     Raises:
         UserError: there is none, it cannot be read, or there are several.
     """
-    found = find_scans(path)
+    found = find_scans(path, channels=channels)
     if len(found) > 1:
         names = ", ".join(str(item["source"]) for item in found[:3])
         raise UserError(

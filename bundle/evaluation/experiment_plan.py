@@ -17,7 +17,7 @@ from bundle.files import write_json
 from bundle.json_input import read_object
 
 # what a trained network and its inference must agree on: taken from the training configuration, given to inference
-SHARED = ("labels", "network_def", "spacing", "hu_range")
+SHARED = ("labels", "channels", "network_def", "spacing", "hu_range")
 Names = str | Sequence[str]
 
 
@@ -49,7 +49,8 @@ def held_out_cases(merged: Mapping[str, Any], split: Split) -> dict[int, list[st
         UserError: before anything is trained, where a scored case is also trained on, or is scored in two folds.
     """
     source = merged.get("datalist") or merged["dataset_dir"]
-    keys = {case.fold for case in find_cases(merged["dataset_dir"], merged.get("datalist")).labelled if case.fold is not None}
+    channels = merged.get("channels")
+    keys = {case.fold for case in find_cases(merged["dataset_dir"], merged.get("datalist"), channels).labelled if case.fold is not None}
     if split.num_folds > 1 and keys and max(keys) >= split.num_folds:
         problem = f"its cases have fold keys up to {max(keys)}, but num_folds is {split.num_folds}: some would be in no table"
         raise UserError(source, problem, f"give --num_folds {max(keys) + 1}")
@@ -57,7 +58,8 @@ def held_out_cases(merged: Mapping[str, Any], split: Split) -> dict[int, list[st
     fold_of: dict[str, int] = {}
     for fold in range(split.num_folds):
         own = replace(split, fold=fold)
-        parts = [datalist(merged["dataset_dir"], part, merged.get("datalist"), **own) for part in ("training", own.held_out)]
+        dataset, listed = merged["dataset_dir"], merged.get("datalist")
+        parts = [datalist(dataset, part, listed, channels=channels, **own) for part in ("training", own.held_out)]
         trained, scored = ({case["image"] for case in part} for part in parts)
         if trained & scored:
             problem = f"{len(trained & scored)} cases of fold {fold} are trained on and scored, such as {min(trained & scored)}"

@@ -59,6 +59,102 @@ def _read(source: Source, scan: bool, memory_gb: float | None) -> tuple[np.ndarr
         raise unreadable(where, error) from error
 
 
+def read_channel(source: Source, kind: str, *, memory_gb: float | None = None) -> tuple[np.ndarray, np.ndarray, dict]:
+    """One channel of a case (`bundle.channels`): voxels (X, Y, Z), affine and `extra`, as `read_scan`.
+
+    Args:
+        source: a file, a folder that holds one DICOM series, or the files of a series.
+        kind: "ct" as `read_scan`; "pet" is SUV, which a DICOM series is made by its header and a file is taken for; others are the
+            numbers that are stored. But for a CT voxels are float32, 0 where they are no numbers.
+        memory_gb: as `read_scan`.
+
+    Raises:
+        UserError: as `read_scan`; a PET series that does not say its SUV.
+    """
+    if kind == "ct":
+        return read_scan(source, memory_gb=memory_gb)
+    files = [os.fspath(source)] if isinstance(source, (str, os.PathLike)) else [os.fspath(file) for file in source]
+    if kind == "pet" and _is_dicom(files[0]):
+        try:
+            values, affine, extra = _pet_series(files, memory_gb)
+        except Exception as error:
+            raise unreadable(files[0], error) from error
+        return values, affine, {"orientation_known": True, "nifti_forms": Forms.none(), **extra}
+    values, affine, extra = read(files if len(files) > 1 else files[0], memory_gb=memory_gb)
+    return _numbers(values), affine, extra
+
+
+def volumes(path: str | os.PathLike) -> int:
+    """How many volumes a NIfTI file holds by its header; 1 for what is no NIfTI file."""
+    if os.path.isdir(path) or kind(path) != "nifti":
+        return 1
+    try:
+        return int(np.prod(nifti.header(path).shape[3:], dtype=np.int64))
+    except Exception as error:
+        raise unreadable(path, error) from error
+
+
+def read_volumes(
+    path: str | os.PathLike, kinds: Sequence[str], *, memory_gb: float | None = None
+) -> tuple[list[np.ndarray], np.ndarray, dict]:
+    """The channels of a NIfTI file whose fourth axis they are, as MSD has them; each as `read_channel`.
+
+    Args:
+        path: the file.
+        kinds: of the channels, in their order.
+        memory_gb: as `read_scan`.
+
+    Returns:
+        an array (X, Y, Z) for each kind; affine and `extra` as `read_scan`.
+
+    Raises:
+        UserError: it has another number of volumes, or as `read_scan`.
+    """
+    try:
+        stored = nifti.header(path)
+        if tuple(stored.shape[3:]) != (len(kinds),):
+            size = "x".join(map(str, stored.shape))
+            raise UserError(
+                path, f"its size is {size}, and {len(kinds)} channels are wanted on its fourth axis", "store one volume per channel"
+            )
+        check_grid(stored.path, stored.shape[:3], dtype=stored.dtype)
+        check_affine(stored.path, stored.affine)
+        check_size(stored.path, stored.shape, max(stored.loaded_width, stored.dtype.itemsize), memory_gb)
+        stored.check_length()
+        parts = np.concatenate(list(stored.values())).reshape(stored.shape, order="F")
+    except Exception as error:
+        raise unreadable(path, error) from error
+    found = [array_as_scan(parts[..., k], str(path)) if one == "ct" else _numbers(parts[..., k]) for k, one in enumerate(kinds)]
+    forms = Forms.none() if stored.forms is None else stored.forms.numbers
+    return found, stored.affine, {"orientation_known": stored.orientation_known, "nifti_forms": forms}
+
+
+def _numbers(values: np.ndarray) -> np.ndarray:
+    """float32, with 0 in place of what is not a number."""
+    return np.nan_to_num(values.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
+
+
+def _is_dicom(path: str) -> bool:
+    return os.path.isdir(path) or kind(path) not in ("nifti", "mgh", "itk")
+
+
+def _pet_series(files: list[str], memory_gb: float | None) -> tuple[np.ndarray, np.ndarray, dict]:
+    from bundle.dicom import read_shape, series_in
+    from bundle.dicom.suv import read_suv
+
+    where = files[0]
+    if os.path.isdir(where):
+        found = series_in(where, pet=True)
+        if not found:
+            raise UserError(where, "no PET is in this folder", "give a file, or the folder that holds the slices")
+        files = max(found, key=len)
+    shape = read_shape(files, pet=True)
+    check_grid(where, shape)
+    check_size(where, shape, 4, memory_gb)
+    values, affine = read_suv(files)
+    return _numbers(values).reshape(values.shape[:3], order="F"), affine, {}
+
+
 def unreadable(where: str | os.PathLike, error: Exception) -> UserError:
     """What a library said about a file, as an error that names the file, the reason and the fix."""
     if isinstance(error, UserError):

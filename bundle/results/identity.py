@@ -22,8 +22,15 @@ def source_of(item: Mapping[str, Any]) -> str:
 
 
 def files_of(item: Mapping[str, Any]) -> list[str]:
-    """Every file that a scan's voxels and geometry come from: slices, or a header with the files that it names."""
-    image = item["image"]
+    """Every file that a scan's voxels and geometry come from: slices, or a header with the files that it names; and those of its
+    further channels."""
+    found = _files_of(item["image"])
+    for channel in (item.get("channels") or {}).values():
+        found += _files_of(channel)
+    return found
+
+
+def _files_of(image: str | os.PathLike | Sequence[str | os.PathLike]) -> list[str]:
     files = [str(image)] if isinstance(image, (str, os.PathLike)) else [str(file) for file in image]
     if len(files) == 1 and os.path.isdir(files[0]):
         return sorted(entry.path for entry in os.scandir(files[0]) if entry.is_file())

@@ -1,5 +1,6 @@
 """Transforms that MONAI lacks: body crop, body statistics, spacing that survives MONAI Label, labels back to the source grid."""
 
+from bundle.transforms.add_channels import AddChannelsd
 from bundle.transforms.crop_affine import RandCropAffined
 from bundle.transforms.crop_body import CropBodyd
 from bundle.transforms.crop_organs import CropOrgansd
@@ -12,6 +13,7 @@ from bundle.transforms.restore_labels import RestoreLabelsd
 from bundle.transforms.shape_prior import ShapePriord
 
 __all__ = [
+    "AddChannelsd",
     "CropBodyd",
     "CropOrgansd",
     "DenseCRFd",

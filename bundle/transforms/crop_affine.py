@@ -19,7 +19,7 @@ class RandCropAffined(Randomizable, MapTransform):
     A patch centre is drawn uniformly from the places where the patch is inside the scan (the middle, along an axis
     where the scan is smaller); the patch is then rotated, scaled and shifted about that centre. Every voxel of the
     patch is read from the scan once: nothing is blurred twice, and the corners of a rotated patch show the scan and
-    not padding. Voxels outside the scan get the scan's lowest value (air) and label 0.
+    not padding. Voxels outside the scan get their channel's lowest value (air) and label 0.
 
     MONAI's parts come near and do not reach it: `RandAffined(spatial_size=...)` takes its patch round the middle of the
     scan, and its shift range is one number of voxels for scans of all sizes; `RandSpatialCropd` + `RandAffined` as a
@@ -110,9 +110,9 @@ def sampling_grid(matrix: torch.Tensor, shape: Sequence[int], patch: Sequence[in
 
 
 def sample(volume: torch.Tensor, grid: torch.Tensor, mode: str) -> torch.Tensor:
-    """Read a (C, X, Y, Z) volume at `grid` (see `sampling_grid`); outside it is the volume's minimum (0 for nearest)."""
+    """Read a (C, X, Y, Z) volume at `grid` (see `sampling_grid`); outside it is each channel's minimum (0 for nearest)."""
     source = (volume.as_tensor() if isinstance(volume, MetaTensor) else volume)[None].to(torch.float32)
-    outside = source.amin() if mode == "bilinear" else source.new_zeros(())
+    outside = source.amin((2, 3, 4), keepdim=True) if mode == "bilinear" else source.new_zeros(())
     # grid_sample pads with zeros: shift the volume so that zero is air, and back
     out = F.grid_sample(source - outside if mode == "bilinear" else source, grid, mode=mode, padding_mode="zeros", align_corners=True)
     out = out.add_(outside) if mode == "bilinear" else out

@@ -91,6 +91,15 @@ TRAINING: dict[str, Callable[[ConfigParser], Any]] = {
         and p.get_parsed_content("train#trainer").loss_function.loss is p.get_parsed_content("loss")
         and type(p.get_parsed_content("optimizer")).__name__ == "Adam"
     ),
+    "pet_ct": lambda p: (
+        (
+            _first_weight(_plain(p)).shape[1] == 2
+            and "AddChannelsd" in _targets(p, "train#preprocessing_transforms")
+            and list(p.get_parsed_content("labels")) == ["background", "tumour"]
+        )
+        if hasattr(_plain(p), "encoder")
+        else "AddChannelsd" in _targets(p, "train#preprocessing_transforms")
+    ),
     "phantom_study": lambda p: p.get_parsed_content("spacing") == [4, 4, 4] and p.get_parsed_content("lr_scheduler").step_size == 9,
     "quickstart": lambda p: p.get_parsed_content("lr_scheduler").total_iters == 40 and p.get_parsed_content("spacing") == [3, 3, 3],
     "residual_blocks": lambda p: type(_plain(p).centre).__name__ == "ResidualConvs",
@@ -121,6 +130,10 @@ TOGETHER = {
     ("finetune", "deep_supervision"),
     ("phantom_study", "unet"),
     ("paper", "deep_supervision"),
+    ("pet_ct", "unet"),
+    ("pet_ct", "swin_unetr"),
+    ("pet_ct", "weights"),
+    ("pet_ct", "multi_gpu_train"),
     ("paper", "loss_dice_ce"),
     ("paper", "fine_resolution"),
     ("fine_resolution", "large_patches"),

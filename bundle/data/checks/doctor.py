@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from bundle import labels as label_block
+from bundle.channels import Block, resolve
 from bundle.data.checks import rules
 from bundle.data.checks.check import Measured, measure, print_problems, problems_of
 from bundle.data.datalist import Case, find_cases, sections
@@ -25,6 +26,7 @@ def check(
     *,
     labels: Mapping | str | None = None,
     datalist: str | None = None,
+    channels: Block | str = None,
     output_dir: str | None = None,
     patch_size: Sequence[int] = (160, 160, 96),
     spacing: float = 2.0,
@@ -40,6 +42,7 @@ def check(
         labels: the `labels` block, or a JSON file that holds one; by default `labels.json` in the data set, else that of
             `configs/train.json`.
         datalist: a MONAI datalist JSON instead of the folders.
+        channels: the `channels` block, or a JSON file that has one, where a case has several images (docs/channels.md).
         output_dir: where `findings.csv`, `cases.csv`, `summary.json`, `distribution.png` and the cache go; by default
             `runs/check/NAME` in the working directory.
         patch_size: training patch in voxels (x, y, z); scans smaller than it are reported.
@@ -59,15 +62,16 @@ def check(
     patch_mm = _patch_mm(patch_size, spacing)
     block, origin, _ = label_block.resolve(labels, [dataset_dir] if dataset_dir else [], files=("labels.json",), config="train.json")
     output = Path(output_dir or Path("runs") / "check" / Path(dataset_dir or datalist).resolve().name)
-    listing = find_cases(dataset_dir, datalist)
-    measured = measure(listing, cache_dir=str(output), num_workers=num_workers)
+    channels = resolve(channels)
+    listing = find_cases(dataset_dir, datalist, channels)
+    measured = measure(listing, cache_dir=str(output), num_workers=num_workers, channels=channels)
     found = [_as_problem(problem) for problem in listing.problems]
     parts: dict[str, list[Case]] = {}
     try:
         parts = sections(listing, split)
     except UserError as error:
         found.append(_as_problem(error))
-    found += problems_of(measured, block, parts)
+    found += problems_of(measured, block, parts, channels)
     found += _unlisted(measured)
     found += _warnings(measured, block, patch_mm)
     found.sort(key=lambda one: (one.level, one.case))
@@ -100,6 +104,7 @@ def _unlisted(measured: Measured) -> list[rules.Problem]:
     if source.name != "dataset.json":
         return []
     known = {stem(case.image).removesuffix("_0000") for case in measured.listing.cases}
+    known |= {stem(path) for case in measured.listing.cases for _, path in case.further}
     beside = [path for part in ("imagesTr", "imagesTs") for path in nifti_files(source.parent / part)]
     forgotten = [path for path in beside if stem(path).removesuffix("_0000") not in known]
     if not forgotten:

@@ -7,6 +7,7 @@ splits; changing those costs no second look at the voxels.
 from __future__ import annotations
 
 import hashlib
+import os
 import zlib
 from collections.abc import Iterator
 
@@ -17,7 +18,7 @@ from bundle.data.checks.tally import Tally
 from bundle.errors import UserError
 from bundle.images.names import kind
 from bundle.images.nifti import Stored, header
-from bundle.images.reading import read
+from bundle.images.reading import read, read_channel
 from bundle.images.voxels import check_size
 from bundle.labels import TOLERANCE
 
@@ -29,13 +30,15 @@ PERCENTILES = (0.5, 5, 25, 50, 75, 95, 99.5)
 UNREADABLE = (OSError, EOFError, ValueError, TypeError, KeyError, zlib.error, RuntimeError, MemoryError)
 
 
-def case_facts(image: str, label: str | None = None) -> tuple[dict, dict | None]:
+def case_facts(image: str, label: str | None = None, channels: int = 1) -> tuple[dict, dict | None]:
     """Facts of an image and of its label; the label's have `fit`, how well each flip of it fits the image.
+
+    `channels`: as many volumes may be on the fourth axis of the image, of which the first is looked at.
 
     `fit` holds the eight numbers of `orientation.fit`, in the order of its `FLIPS`, from every third millimetre of the scans.
     """
     thin = Thinned()
-    found = image_facts(image, thin)
+    found = image_facts(image, thin, (0, channels))
     if label is None:
         return found, None
     image_voxels, edges, thin.parts = thin.array(), np.array(thin.steps, dtype=float), []
@@ -52,18 +55,40 @@ def case_facts(image: str, label: str | None = None) -> tuple[dict, dict | None]
     return found, said
 
 
-def image_facts(path: str, thin: Thinned | None = None) -> dict:
+def channel_facts(path: str, kind_of_channel: str, volume: tuple[int, int] = (0, 1)) -> dict:
+    """Facts of a further channel, as `image_facts`; a PET that is DICOM in SUV.
+
+    Args:
+        path: the file, or the folder of a series.
+        kind_of_channel: a key of `bundle.channels.KINDS`.
+        volume: which one it is, of how many on the fourth axis of the file.
+    """
+    if volume[1] > 1 or (not os.path.isdir(path) and kind(path) in ("nifti", "mgh")):
+        return image_facts(path, None, volume)
+    try:
+        array, affine, extra = read_channel(path, kind_of_channel)
+    except UserError as error:
+        return _error_of(error)
+    facts = {"shape": list(array.shape), "affine": affine.tolist(), "dtype": array.dtype.name}
+    return _measured({**facts, "no_orientation": not extra["orientation_known"]}, _LoadedVolume(array))
+
+
+def image_facts(path: str, thin: Thinned | None = None, volume: tuple[int, int] = (0, 1)) -> dict:
     """Grid, value range, non-finite voxels and fingerprint of an image; `error` where it cannot be read to its end.
 
     `histogram` is over whole Hounsfield units, `[[value, count], ...]` thinned to steps of 10. The fingerprint is a hash of
     the exact histogram and the sorted shape: the same scan stored flipped, renamed or recompressed has the same one.
+    `volume` says which one is looked at, of how many on the fourth axis.
     """
-    facts, volume = _header(path, thin)
-    if volume is None:
-        return facts
+    facts, voxels = _header(path, thin, volume)
+    return facts if voxels is None else _measured(facts, voxels)
+
+
+def _measured(facts: dict, voxels: _NiftiVolume | _LoadedVolume) -> dict:
+    """The facts of a header, with those of the voxels of an image."""
     tally, bad, lowest, highest = Tally(), 0, np.inf, -np.inf
     try:
-        for values in volume.chunks():
+        for values in voxels.chunks():
             finite = np.isfinite(values) if values.dtype.kind == "f" else None
             if finite is not None and not finite.all():
                 bad += int(values.size - finite.sum())
@@ -152,16 +177,22 @@ class Thinned:
 class _NiftiVolume:
     """The voxels of a NIfTI file, in chunks of whole slices, with the header's slope and intercept applied; read to the very end."""
 
-    def __init__(self, stored: Stored, thin: Thinned | None) -> None:
-        self.stored, self.thin = stored, thin
+    def __init__(self, stored: Stored, thin: Thinned | None, volume: tuple[int, int] = (0, 1)) -> None:
+        self.stored, self.thin, self.volume = stored, thin, volume
 
     def chunks(self) -> Iterator[np.ndarray]:
         rows, columns, slices = self.stored.shape[:3]
         at_once = max(1, CHUNK // (rows * columns))
+        if self.volume[1] > 1:  # pieces that do not go on into the next volume
+            at_once = max(n for n in range(1, min(at_once, slices) + 1) if slices % n == 0)
         check_size(self.stored.path, (rows, columns, slices), self.stored.loaded_width)
         check_size(self.stored.path, (rows, columns, at_once), 16 * self.stored.dtype.itemsize)
         self.stored.check_length()
         for number, part in enumerate(self.stored.stored(rows * columns * at_once)):
+            if self.volume[1] > 1:
+                index, number = divmod(number, slices // at_once)
+                if index != self.volume[0]:
+                    continue
             values = part * self.stored.slope + self.stored.inter if self.stored.scaled else part
             if self.thin is not None:
                 start = number * at_once
@@ -180,10 +211,10 @@ class _LoadedVolume:
             yield self.array[start : start + CHUNK]
 
 
-def _header(path: str, thin: Thinned | None = None) -> tuple[dict, _NiftiVolume | _LoadedVolume | None]:
+def _header(path: str, thin: Thinned | None = None, volume: tuple[int, int] = (0, 1)) -> tuple[dict, _NiftiVolume | _LoadedVolume | None]:
     """Facts of the header and the volume to read; no volume where the header cannot be read or is not of a 3D scalar grid."""
     try:
-        facts, volume, dtype = _nifti(path, thin) if kind(path) in ("nifti", "mgh") else _other(path)
+        facts, voxels, dtype = _nifti(path, thin, volume) if kind(path) in ("nifti", "mgh") else _other(path)
     except Exception as error:  # nibabel's and ITK's own exceptions share no base class
         return _error_of(error), None
     while len(facts["shape"]) > 3 and facts["shape"][-1] == 1:
@@ -191,14 +222,22 @@ def _header(path: str, thin: Thinned | None = None) -> tuple[dict, _NiftiVolume 
     if thin is not None and thin.steps == [1, 1, 1] and len(facts["shape"]) == 3:
         thin.choose(facts)
     usable = dtype.kind in "biuf" and len(facts["shape"]) == 3 and min(facts["shape"]) > 0
-    return facts, volume if usable else None
+    return facts, voxels if usable else None
 
 
-def _nifti(path: str, thin: Thinned | None) -> tuple[dict, _NiftiVolume, np.dtype]:
+def _nifti(path: str, thin: Thinned | None, volume: tuple[int, int]) -> tuple[dict, _NiftiVolume, np.dtype]:
     stored = header(path)
-    facts = {"shape": list(stored.shape), "affine": stored.affine.tolist(), "dtype": stored.dtype.name}
+    several = volume[1] > 1 and tuple(stored.shape[3:]) == (volume[1],)
+    shape = stored.shape[:3] if several else stored.shape
+    facts = {"shape": list(shape), "affine": stored.affine.tolist(), "dtype": stored.dtype.name}
+    if several:
+        facts["volumes"] = volume[1]
     gap = stored.forms.gap_mm(stored.shape) if stored.forms else None
-    return {**facts, "forms_gap_mm": gap, "no_orientation": not stored.orientation_known}, _NiftiVolume(stored, thin), stored.dtype
+    return (
+        {**facts, "forms_gap_mm": gap, "no_orientation": not stored.orientation_known},
+        _NiftiVolume(stored, thin, volume if several else (0, 1)),
+        stored.dtype,
+    )
 
 
 def _other(path: str) -> tuple[dict, _LoadedVolume, np.dtype]:

@@ -51,10 +51,10 @@ def case_problems(
     `meaning` is what dataset.json calls the label values: one that it names and `labels` leaves out is not a mistake, the
     structure is not wanted and counts as background.
     """
-    found = _readable(case, case.image, image) or [*_grid(case, case.image, image), *_intensities(case, image)]
+    found = readable_problems(case, case.image, image) or [*_grid(case, case.image, image), *_intensities(case, image)]
     if label is None:
         return found
-    found += _readable(case, case.label, label) or [*_grid(case, case.label, label), *_values(case, label, labels, meaning or {})]
+    found += readable_problems(case, case.label, label) or [*_grid(case, case.label, label), *_values(case, label, labels, meaning or {})]
     if not any(one.code in ("unreadable", "not 3D", "affine") for one in found):
         found += _same_grid(case, image, label) or _flipped(case, label)
     return found
@@ -158,7 +158,8 @@ def volumes_ml(facts: Mapping, labels: label_block.Labels) -> dict[str, float]:
     return {name: sum(facts["counts"].get(str(value), 0) for value in values) * voxel for name, values in block}
 
 
-def _readable(case: Case, file: str, facts: Mapping) -> list[Problem]:
+def readable_problems(case: Case, file: str, facts: Mapping) -> list[Problem]:
+    """Why one file of a case cannot be used at all."""
     if "error" in facts:
         fix = f"{facts.get('fix', 'copy or download it again')}, or take the case out"
         return [Problem("error", "unreadable", case.name, file, f"cannot be read ({facts['error']})", fix)]

@@ -5,18 +5,23 @@ from __future__ import annotations
 import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from bundle.channels import Block, Channel, channels_of
 from bundle.data.archives import is_archive, unpacked
 from bundle.data.scans.case_names import Place, digest, names_apart
+from bundle.data.scans.channel_files import File, Joined, joined, series_of_study
 from bundle.data.scans.header_start import read_start
-from bundle.data.scans.left_alone import LeftAlone, dicom_kind, label_folder, lines, not_read, recorded_results, sort_out
+from bundle.data.scans.left_alone import LeftAlone, dicom_kind, kind_by_name, label_folder, lines, not_read, recorded_results, sort_out
 from bundle.data.scans.walk import Here, Problem, file_problem, walk
 from bundle.errors import UserError
 from bundle.files import named
 from bundle.images.names import DICOM_ENDINGS, PAIR_ENDINGS, VOLUME_ENDINGS, ending, stem, voxels_of_pair
+
+if TYPE_CHECKING:
+    from bundle.dicom import LeftAlone as DicomLeft
 
 # files that are never opened to see whether they are DICOM without saying so
 OTHER_ENDINGS = frozenset(
@@ -30,18 +35,20 @@ LABEL_MAP = Problem("its header says that it is a label map, not a scan", "give 
 
 @dataclass(frozen=True)
 class Scan:
-    """One scan: its place (which makes its name), where it is, and why it cannot be read, if so."""
+    """One scan: its place (which makes its name), where it is, and why it cannot be read, if so; files of its further channels."""
 
     place: Place
     source: str  # the file, or the folder of the series
     files: tuple[str, ...]  # one, or the slices of a DICOM series in order
     problem: Problem | None = None
+    further: tuple[tuple[str, File], ...] = ()
 
     def item(self, name: str) -> dict[str, Any]:
         """The scan as MONAI's dictionary transforms take it: `image` is one path or, for DICOM, the paths of the slices."""
         image = list(self.files) if len(self.files) > 1 else self.files[0]
         why = {"problem": self.problem.words, "fix": self.problem.fix} if self.problem else {}
-        return {"image": image, "case": name, "source": self.source, **why}
+        others = {channel: file if isinstance(file, str) else list(file) for channel, file in self.further}
+        return {"image": image, **({"channels": others} if others else {}), "case": name, "source": self.source, **why}
 
 
 class FoundScans(list):
@@ -71,16 +78,16 @@ class _Search:
         self.scans.append(Scan(_place(parts, path), str(path), (str(path),), problem))
 
 
-def scans_now(dataset_dir: str | os.PathLike, leave_out: str | os.PathLike | None = None, watch: bool = False) -> FoundScans:
+def scans_now(dataset_dir: str | os.PathLike, leave_out: str | os.PathLike | None = None, watch: bool = False, channels: Block = None) -> FoundScans:
     """The scans that a run begins with: `find_scans`, or none where it watches the folder, as then each is taken when it is complete.
 
     Raises:
         UserError: as `find_scans`.
     """
-    return FoundScans() if watch else find_scans(dataset_dir, leave_out)
+    return FoundScans() if watch else find_scans(dataset_dir, leave_out, channels)
 
 
-def find_scans(dataset_dir: str | os.PathLike, leave_out: str | os.PathLike | None = None) -> FoundScans:
+def find_scans(dataset_dir: str | os.PathLike, leave_out: str | os.PathLike | None = None, channels: Block = None) -> FoundScans:
     """Every scan below a folder as `[{"image": path or slices, "case": name, "source": path}, ...]`.
 
     What cannot be read has `problem` and `fix` as well. Hidden files and what is not a scan (`left_alone`) are left alone;
@@ -90,32 +97,36 @@ def find_scans(dataset_dir: str | os.PathLike, leave_out: str | os.PathLike | No
     Args:
         dataset_dir: folder (searched recursively), one volume file, a folder of DICOM slices, or a zip file of any of these.
         leave_out: a folder below it that is not searched, such as the one that results go to.
+        channels: the `channels` block. Of several, an entry has the further ones that are there in `channels`, name to path or slices
+            (`channel_files`); they are then no scans of their own.
 
     Raises:
         UserError: nothing is there, or no scan is in it.
     """
-    path = named(dataset_dir)
+    path, wanted = named(dataset_dir), channels_of(channels)
     if is_archive(path):
-        return _in_archive(path)
+        return _in_archive(path, channels)
     if not path.is_dir():
-        return FoundScans(_with_names([_one_file(path)]))
+        return FoundScans(_with_names([_beside(_one_file(path), path, wanted)]))
     search = _Search(path)
     for here in walk(path, named(leave_out).resolve() if leave_out else None):
         if here.folder == path and here.problems[:1] and here.problems[0][0] == path:
             raise UserError(path, here.problems[0][1].words, here.problems[0][1].fix)
         _look(search, here)
-    _dicom(search)
+    _dicom(search, wanted)
+    if len(wanted) > 1:
+        _join(search, wanted)
     left = lines(search.left, path)
     if not search.scans:
         raise UserError(path, _nothing(left, search.others), _what_scans_are(left))
     return FoundScans(_with_names(search.scans), left)
 
 
-def _in_archive(path: Path) -> FoundScans:
+def _in_archive(path: Path, channels: Block) -> FoundScans:
     """The scans in a zip file, which are read from a temporary folder; their sources are places in the file, the same in every run."""
     folder = unpacked(path)
     try:
-        found = find_scans(folder)
+        found = find_scans(folder, channels=channels)
     except UserError as error:
         raise UserError(path, error.problem, error.fix) from error
     for item in found:
@@ -123,7 +134,7 @@ def _in_archive(path: Path) -> FoundScans:
     return found
 
 
-def listed_scans(labelled: Sequence[Mapping[str, str]], dataset_dir: str | os.PathLike | None = None) -> list[dict[str, Any]]:
+def listed_scans(labelled: Sequence[Mapping[str, Any]], dataset_dir: str | os.PathLike | None = None) -> list[dict[str, Any]]:
     """Entries like those of `find_scans` from a data list of `{"image": path, "label": path}`; named after the labels.
 
     A label map that is written for such an entry has the name by which it is found again for its reference: folders below
@@ -142,7 +153,9 @@ def listed_scans(labelled: Sequence[Mapping[str, str]], dataset_dir: str | os.Pa
         parts = tuple(part for part in parts if not label_folder(Path(part), Path()))
         own = stem(label)
         own = next((own.removesuffix(suffix) for suffix in ("_seg", ".seg") if own.endswith(suffix)), own)
-        scan = Scan(_place((*parts, own), label), image, (image,), problem=_problem(Path(image)))
+        others = dict(entry.get("channels", {}))
+        problems = [found for file in (image, *others.values()) if (found := _problem(Path(file)))]
+        scan = Scan(_place((*parts, own), label), image, (image,), next(iter(problems), None), tuple(others.items()))
         scans.append(scan)
         labels[id(scan)] = str(label)
     return [{**item, "label_path": labels[id(scan)]} for scan, item in _named(scans)]
@@ -223,7 +236,49 @@ def _look(search: _Search, here: Here) -> None:
             search.left.append(LeftAlone("special", str(path)))
 
 
-def _dicom(search: _Search) -> None:
+def _join(search: _Search, channels: Sequence[Channel]) -> None:
+    """Give the volume files that are further channels to the scans that they belong to."""
+    kinds = {channel.kind for channel in channels[1:]}
+    volumes = {Path(scan.source): scan for scan in search.scans if len(scan.files) == 1 and ending(scan.source) in VOLUME_ENDINGS}
+    beside = {Path(one.path): one for one in search.left if one.kind in kinds and ending(one.path) in VOLUME_ENDINGS}
+    found, alone = joined([*volumes, *beside], search.root, channels)
+    used = {path for one in found.values() for path in one.channels.values()} | set(map(str, alone))
+    search.scans = [scan for scan in search.scans if Path(scan.source) not in volumes or scan.source not in used]
+    search.scans = [_with_channels(scan, found.get(Path(scan.source)), search.root) for scan in search.scans]
+    search.left = [one for one in search.left if one not in beside.values() or one.path not in used]
+    words = ("image of a further channel without its CT", "images of further channels without their CT")
+    search.left += [LeftAlone("pet" if path in beside and beside[path].kind == "pet" else words, str(path)) for path in alone]
+
+
+def _with_channels(scan: Scan, mine: Joined | None, root: Path) -> Scan:
+    if mine is None:
+        return scan
+    place = scan.place
+    if place.parts[-1].endswith("_0000"):  # the case, and not its first channel, gives the name
+        place = place._replace(parts=(*place.parts[:-1], place.parts[-1].removesuffix("_0000")))
+    return replace(scan, place=place, problem=scan.problem or mine.problem, further=(*scan.further, *mine.channels.items()))
+
+
+def _beside(scan: Scan, path: Path, channels: Sequence[Channel]) -> Scan:
+    """A file that was asked for by its own path, with the channels that are in its folder."""
+    if len(channels) == 1 or scan.problem or ending(path) not in VOLUME_ENDINGS:
+        return scan
+    near = [other for other in path.parent.iterdir() if ending(other) in VOLUME_ENDINGS and not file_problem(other)]
+    near = [other for other in near if other == path or not (kind_by_name(other, path.parent, path.parent) == "labels" or _problem(other))]
+    return _with_channels(scan, joined(near, path.parent, channels)[0].get(path), path.parent)
+
+
+def _pet_series(search: _Search, left: Sequence[DicomLeft], channels: Sequence[Channel]) -> list[list[str]]:
+    """The PET series among what was left alone, where a channel is one; what cannot be read stays left alone."""
+    from bundle.dicom import find_series
+
+    if not any(channel.kind == "pet" for channel in channels[1:]):
+        return []
+    found, _ = find_series([file for one in left if one.kind == "PET" for file in one.files], pet=True)
+    return [list(one.files) for one in found if not one.problem]
+
+
+def _dicom(search: _Search, channels: Sequence[Channel]) -> None:
     """The CT series among the files that were collected; those of one folder that cannot be read for one reason are one scan."""
     if not search.slices:
         return
@@ -240,7 +295,7 @@ def _dicom(search: _Search) -> None:
         else:
             bad[str(path.parent), problem].append(path)
     found, left = find_series(good)
-    search.left += [LeftAlone(dicom_kind(one.kind), one.files[0], len(one.files)) for one in left]
+    pets, used = _pet_series(search, left, channels), set()
     for one in found:
         if not one.uid and one.problem:
             bad[one.folder, Problem(one.problem, one.fix)] += map(Path, one.files)
@@ -254,7 +309,16 @@ def _dicom(search: _Search) -> None:
         name = "_".join(folder.relative_to(search.root).parts[-1:]) or folder.resolve().name
         own = f"{name}_{digest([one.uid])}" if shared[one.folder] > 1 else name
         place = Place((*folder.relative_to(search.root).parts[:-1], own), len(VOLUME_ENDINGS), os.path.basename(one.files[0]))
-        search.scans.append(Scan(place, one.folder, one.files, Problem(one.problem, one.fix) if one.problem else None))
+        mine = Joined()
+        if pets and not one.problem:
+            mine = series_of_study(one.files, pets, next(channel.name for channel in channels[1:] if channel.kind == "pet"))
+            used |= {file for files in mine.channels.values() for file in files}
+        problem = Problem(one.problem, one.fix) if one.problem else mine.problem
+        search.scans.append(Scan(place, one.folder, one.files, problem, tuple(mine.channels.items())))
+    for one in left:
+        files = [file for file in one.files if file not in used]
+        if files:
+            search.left.append(LeftAlone(dicom_kind(one.kind), files[0], len(files)))
 
 
 def _is_dicom(path: Path) -> bool:

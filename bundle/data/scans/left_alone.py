@@ -89,14 +89,14 @@ def sort_out(files: Sequence[Path], below: Path, root: Path, recorded: set[Path]
         recorded: what run.json files call results.
     """
     in_labels = label_folder(below, root) or predicted_by_nnunet(below)
-    names = {path: _words(stem(path)) for path in files}
+    names = {path: words_of(stem(path)) for path in files}
     images = {_own(words) for words in names.values() if not words & LABEL_WORDS}
     scans = {_own(words) for words in names.values() if words & {"ct", "cta", "ctres"}}
     kinds: dict[Path, str | None] = {}
     for path in files:
         kind = "results" if path in recorded else "labels" if in_labels else kind_by_name(path, below, root)
         kinds[path] = kind or _kind_beside(names[path], images, scans)
-    in_folders = {word for part in below.relative_to(root).parts for word in _words(part)}
+    in_folders = {word for part in below.relative_to(root).parts for word in words_of(part)}
     small_means_labels = bool(in_folders & (LABEL_FOLDER_WORDS | WEAK_WORDS))
     starts = {path: read_start(path) for path in files if kinds[path] is None}
     large = {path: start.grid for path, start in starts.items() if not start.small and start.grid}
@@ -128,8 +128,8 @@ def kind_by_name(path: Path, folder: Path, root: Path) -> str | None:
     match = BIDS.fullmatch(name)
     if match and match["suffix"] in BIDS_KINDS:
         return BIDS_KINDS[match["suffix"]]
-    in_folders = {word for part in folder.relative_to(root).parts for word in _words(part)}
-    if LABEL_WORDS & _words(name) and LABEL_FOLDER_WORDS & in_folders:
+    in_folders = {word for part in folder.relative_to(root).parts for word in words_of(part)}
+    if LABEL_WORDS & words_of(name) and LABEL_FOLDER_WORDS & in_folders:
         return "labels"
     return None
 
@@ -189,7 +189,7 @@ def _below(path: str, root: Path) -> str:
 
 
 def _is_label_name(name: str) -> bool:
-    words = _words(name) - FILLING_WORDS
+    words = words_of(name) - FILLING_WORDS
     # imagesTs_pred of nnU-Net's documentation
     return bool(words) and (words <= LABEL_FOLDER_WORDS or re.search(r"[\W_](pred|preds|predictions?)$", name.lower()) is not None)
 
@@ -223,7 +223,7 @@ def _own(words: frozenset[str]) -> frozenset[str]:
     return words - IMAGE_WORDS - {"ctres", "0000"}
 
 
-def _words(name: str) -> frozenset[str]:
+def words_of(name: str) -> frozenset[str]:
     """The words of a name in small letters, split at signs, between letters and numbers and before capitals."""
     split = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[^\W\d_])(?=\d)|(?<=\d)(?=[^\W\d_])", " ", name)
     return frozenset(re.split(r"[\W_]+", split.lower())) - {""}

@@ -114,12 +114,26 @@ def load_weights(network: nn.Module, path: Paths) -> nn.Module:
     stamp = _stamp(path)
     state_dict = read_state_dict(path)
     _remember(stamp, path, state_dict)
+    _check_channels(network, state_dict, path)
     try:
         network.load_state_dict(state_dict, strict=True)
     except (RuntimeError, TypeError, AttributeError) as error:
         reason = " ".join(str(error).split())[:300]
         raise UserError(path, f"these weights are of another network ({reason})", "set network_def as it was in training") from error
     return network.eval()
+
+
+def _check_channels(network: nn.Module, state_dict: Mapping[str, Tensor], path: str | os.PathLike) -> None:
+    """Refuse weights whose first convolution takes another number of channels than the network's."""
+    own = getattr(network, "state_dict", dict)()
+    name = next((name for name, value in own.items() if value.ndim > 3), "")
+    found = state_dict.get(name)
+    if found is None or found.ndim != own[name].ndim or found.shape[1] == own[name].shape[1] or found.shape[2:] != own[name].shape[2:]:
+        return
+    there, wanted = found.shape[1], own[name].shape[1]
+    problem = f"these weights take {there} channel{'s' if there > 1 else ''}, and the network {wanted}"
+    fix = "set channels as it was in training (configs/overlays/experiments/pet_ct.json for CT with PET), or give other weights"
+    raise UserError(path, problem, fix)
 
 
 def _several(network: nn.Module, paths: Sequence[str | os.PathLike]) -> nn.Module:
