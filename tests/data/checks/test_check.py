@@ -252,7 +252,7 @@ def test_image_of_one_value(msd, save):
 def test_second_start_reads_no_voxel_and_changed_files_are_read_again(msd, save, scan, tmp_path, monkeypatch):
     folder, looked = msd(), []
     original = check.case_facts
-    monkeypatch.setattr(check, "case_facts", lambda image, label: looked.append(image) or original(image, label))
+    monkeypatch.setattr(check, "case_facts", lambda image, *more: looked.append(image) or original(image, *more))
     check_before_training(str(folder), LABELS, cache_dir=str(tmp_path / "cache"))
     assert len(looked) == 6
     check_before_training(str(folder), LABELS, cache_dir=str(tmp_path / "cache"))
