@@ -36,8 +36,9 @@ def training_cases(
         UserError: every problem of the data set, in one error.
     """
     first = idist.get_rank() == 0
-    files = {"datalist_file": datalist_file, "channels": channels}
-    counts = check_before_training(dataset_dir, labels, **files, cache_dir=cache_dir, progress=first, **split)
+    counts = check_before_training(
+        dataset_dir, labels, datalist_file=datalist_file, channels=channels, cache_dir=cache_dir, progress=first, **split
+    )
     if first:
         print(f"{dataset_dir}: " + ", ".join(f"{counted(number, 'case')} for {name}" for name, number in counts.items()), flush=True)
     return datalist(dataset_dir, "training", datalist_file, channels=channels, **split)

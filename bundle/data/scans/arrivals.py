@@ -7,10 +7,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+from bundle.channels import Block, further
 from bundle.data.scans.find import FoundScans, find_scans
 from bundle.data.scans.walk import walk
 from bundle.errors import UserError
 from bundle.files import named
+from bundle.images.reading import volumes
 from bundle.results import identity
 
 
@@ -24,12 +26,16 @@ class Arrivals:
         folder: searched recursively.
         leave_out: a folder below it that is not searched.
         settle: seconds that all files of a scan must stay as they are.
+        channels: the `channels` block: of several, a scan waits for the others, unless they are in its own file.
 
     Raises:
         UserError: there is no such folder.
     """
 
-    def __init__(self, folder: str | os.PathLike, leave_out: str | os.PathLike | None = None, settle: float = 5.0) -> None:
+    def __init__(
+        self, folder: str | os.PathLike, leave_out: str | os.PathLike | None = None, settle: float = 5.0, channels: Block = None
+    ) -> None:
+        self.channels = channels
         self.folder, self.leave_out, self.settle = named(folder), leave_out, settle
         if not self.folder.is_dir():
             raise UserError(self.folder, "this is no folder, and only a folder can be watched", "make it, or leave out --watch")
@@ -64,9 +70,11 @@ class Arrivals:
 
     def _found(self) -> FoundScans:
         try:
-            return find_scans(self.folder, leave_out=self.leave_out)
+            found = find_scans(self.folder, leave_out=self.leave_out, channels=self.channels)
         except UserError:  # none so far
             return FoundScans()
+        names = {channel.name for channel in further(self.channels)}
+        return FoundScans(item for item in found if names <= set(item.get("channels", ())) or _holds_all(item["image"]))
 
     def _files(self) -> list[tuple[str, tuple[int, ...]]]:
         found: list[tuple[str, tuple[int, ...]]] = []
@@ -78,3 +86,11 @@ class Arrivals:
                     continue
                 found.append((str(Path(path)), (state.st_size, state.st_mtime_ns, state.st_ino)))
         return found
+
+
+def _holds_all(image: str | list[str]) -> bool:
+    """Whether a file has several volumes; one that cannot be read is taken, so that it is said."""
+    try:
+        return isinstance(image, str) and volumes(image) > 1
+    except UserError:
+        return True

@@ -78,7 +78,9 @@ class _Search:
         self.scans.append(Scan(_place(parts, path), str(path), (str(path),), problem))
 
 
-def scans_now(dataset_dir: str | os.PathLike, leave_out: str | os.PathLike | None = None, watch: bool = False, channels: Block = None) -> FoundScans:
+def scans_now(
+    dataset_dir: str | os.PathLike, leave_out: str | os.PathLike | None = None, watch: bool = False, channels: Block = None
+) -> FoundScans:
     """The scans that a run begins with: `find_scans`, or none where it watches the folder, as then each is taken when it is complete.
 
     Raises:

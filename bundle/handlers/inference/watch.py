@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from bundle import distributed
+from bundle.channels import Block
 from bundle.data.scans.arrivals import Arrivals
 from bundle.engines.case_handler import CaseHandler
 from bundle.engines.evaluator import ScanEvaluator
@@ -29,6 +30,7 @@ class Watch(CaseHandler):
         part: of a run in parts, which cannot watch.
         settle: seconds that a scan's files must stay unchanged before it is taken.
         poll: seconds between two looks at the folder.
+        channels: the `channels` block: of several, a scan is taken when all are there.
 
     Raises:
         UserError: watching with several processes or parts, or of something that is no folder.
@@ -43,6 +45,7 @@ class Watch(CaseHandler):
         part: str | None = None,
         settle: float = 5.0,
         poll: float = 1.0,
+        channels: Block = None,
     ) -> None:
         self.watch, self.idle, self.poll = watch, idle, poll
         self.engine: ScanEvaluator | None = None
@@ -50,7 +53,7 @@ class Watch(CaseHandler):
             return
         if distributed.size() > 1 or part_of(part).count > 1:
             raise UserError("watch", "one process watches a folder, and this run has several", "leave out watch, or torchrun and part")
-        self.arrivals = Arrivals(dataset_dir, leave_out=output_dir, settle=settle)
+        self.arrivals = Arrivals(dataset_dir, leave_out=output_dir, settle=settle, channels=channels)
 
     def start(self, evaluator: ScanEvaluator, items: Sequence[dict[str, Any]]) -> None:
         """Know the engine that takes the scans.

@@ -66,3 +66,17 @@ def test_only_a_folder_can_be_watched(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="only a folder can be watched"):
         Arrivals(scan(tmp_path / "a.nii"))
     assert scans_now(tmp_path, watch=True) == [] and names(scans_now(tmp_path)) == ["a"]
+
+
+def test_of_several_channels_a_scan_waits_for_the_others(tmp_path: Path, clock: list[float]) -> None:
+    block = [{"name": "ct", "kind": "ct"}, {"name": "pet", "kind": "pet"}]
+    watched = Arrivals(tmp_path, settle=5, channels=block)
+    scan(tmp_path / "a_0000.nii")
+    for _ in range(2):
+        assert watched.new() == []
+        clock[0] += 5
+    scan(tmp_path / "a_0001.nii")
+    assert watched.new() == [], "it is still being written"
+    clock[0] += 5
+    (item,) = watched.new()
+    assert (item["case"], list(item["channels"])) == ("a", ["pet"])
