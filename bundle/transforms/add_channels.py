@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
 
+import numpy as np
 import torch
 from monai.config import KeysCollection
 from monai.data.meta_tensor import MetaTensor
@@ -50,9 +52,9 @@ class AddChannelsd(MapTransform):
     ) -> None:
         super().__init__(keys, allow_missing_keys)
         self.channels, self.normalize = channels_of(channels), NormalizeBody(hu_range)
-        self.resample = ResampleToMatch(mode="bilinear", padding_mode="zeros", dtype=torch.float32)
+        self.resample = ResampleToMatch(mode="bilinear", padding_mode="zeros", dtype=np.float32)
 
-    def __call__(self, data: Mapping[Hashable, torch.Tensor]) -> dict[Hashable, torch.Tensor]:
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Add the channels to every key."""
         d = dict(data)
         given = d.pop("channels", None) or {}
@@ -85,7 +87,7 @@ class AddChannelsd(MapTransform):
         if channel.kind == "pet":
             low, high = channel.range
             return values.clamp_(low, high).sub_(low).div_(SUV_UNIT)
-        return _plain(NormalizeIntensity(nonzero=True)(values)) if channel.kind == "mr" else values
+        return _plain(torch.as_tensor(NormalizeIntensity(nonzero=True)(values))) if channel.kind == "mr" else values
 
 
 def _plain(image: torch.Tensor) -> torch.Tensor:

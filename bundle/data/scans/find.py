@@ -297,7 +297,8 @@ def _dicom(search: _Search, channels: Sequence[Channel]) -> None:
         else:
             bad[str(path.parent), problem].append(path)
     found, left = find_series(good)
-    pets, used = _pet_series(search, left, channels), set()
+    pets = _pet_series(search, left, channels)
+    used: set[str] = set()
     for one in found:
         if not one.uid and one.problem:
             bad[one.folder, Problem(one.problem, one.fix)] += map(Path, one.files)
@@ -317,10 +318,10 @@ def _dicom(search: _Search, channels: Sequence[Channel]) -> None:
             used |= {file for files in mine.channels.values() for file in files}
         problem = Problem(one.problem, one.fix) if one.problem else mine.problem
         search.scans.append(Scan(place, one.folder, one.files, problem, tuple(mine.channels.items())))
-    for one in left:
-        files = [file for file in one.files if file not in used]
+    for other in left:
+        files = [file for file in other.files if file not in used]
         if files:
-            search.left.append(LeftAlone(dicom_kind(one.kind), files[0], len(files)))
+            search.left.append(LeftAlone(dicom_kind(other.kind), files[0], len(files)))
 
 
 def _is_dicom(path: Path) -> bool:

@@ -66,7 +66,7 @@ class _Patient:
 
     def __init__(self, rng: np.random.Generator) -> None:
         self.size, self.turn = rng.uniform(0.9, 1.08), rng.uniform(-6, 6, 2)
-        self.places = []
+        self.places: list[tuple[np.ndarray, float]] = []
         for _ in range(3):  # the tumour and two nodes, in the muscle around the airway
             angle, out = rng.uniform(0, 2 * np.pi), rng.uniform(24, 34)
             place = np.array([out * np.cos(angle), out * np.sin(angle) + 6, rng.uniform(-78, -22)])
@@ -132,12 +132,14 @@ def head_neck(out: str, cases: int = 12, seed: int = 0) -> None:
     own = {"seed": seed, "version": VERSION}
     claim(folder, "head-neck", own, parts=PARTS)
     names = [f"hn_{index:03d}" for index in range(cases)]
-    listed = [{"image": [f"imagesTr/{name}_{k:04d}.nii.gz" for k in range(2)], "label": f"labelsTr/{name}.nii.gz"} for name in names]
+    images = [[f"imagesTr/{name}_{k:04d}.nii.gz" for k in range(2)] for name in names]
+    labels = [f"labelsTr/{name}.nii.gz" for name in names]
+    listed = [{"image": both, "label": label} for both, label in zip(images, labels, strict=True)]
     about = {"name": "synthetic head and neck", "modality": {"0": "CT", "1": "PET"}, "labels": LABELS}
     write_json(folder / "dataset.json", {**about, "training": listed, "head-neck": own})
     write_json(folder / "ct.json", {"labels": LABELS, "training": [{**entry, "image": entry["image"][0]} for entry in listed]})
-    for index, entry in enumerate(listed):
-        paths = [folder / name for name in (*entry["image"], entry["label"])]
+    for index, (both, label) in enumerate(zip(images, labels, strict=True)):
+        paths = [folder / name for name in (*both, label)]
         if all(path.exists() for path in paths):
             continue
         made = make_head_neck([seed, index])
