@@ -41,12 +41,13 @@ def run(dataset: Path, out: Path, threads: int, root: Path = ROOT, **keys: objec
     import inference
 
     words = {"dataset_dir": dataset, "output_dir": out, "overwrite": True, "threads": threads, "bundle_root": root, **keys}
-    command = [sys.executable, "-m", "monai.bundle", "run", "--config_file", str(root / "configs" / "inference.json")]
+    # a commit whose own front begins before MONAI is imported is started by it
+    front = ["bundle", "run", "inference"] if (root / "bundle" / "read_ahead.py").is_file() else ["monai.bundle", "run"]
+    command = [sys.executable, "-m", *front, "--config_file", str(root / "configs" / "inference.json")]
+    command += [part for key, value in words.items() for part in (f"--{key}", str(value))]
     before, inference.ROOT = inference.ROOT, root
     try:
-        return inference.measure(
-            command + [part for key, value in words.items() for part in (f"--{key}", str(value))], threads, out.with_suffix(".log")
-        )
+        return inference.measure(command, threads, out.with_suffix(".log"))
     finally:
         inference.ROOT = before
 
