@@ -133,8 +133,13 @@ def test_the_docs_have_every_published_figure_and_say_which_were_checked() -> No
 
 
 @pytest.mark.slow
-def test_table_3_end_to_end_on_a_set_of_the_form_of_ct82(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """NIH Pancreas-CT as downloaded, one structure, prepared: before and after fine-tuning and from scratch, the gated network."""
+@pytest.mark.parametrize(
+    ("other", "heading", "papers"), [("att_aft", "AFT: with gates", "0.831 ± 0.038"), ("att_scr", "SCR: with gates", "0.821 ± 0.057")]
+)
+def test_table_3_end_to_end_on_a_set_of_the_form_of_ct82(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, other: str, heading: str, papers: str
+) -> None:
+    """NIH Pancreas-CT as downloaded, one structure, prepared: before fine-tuning against after it, and against from scratch."""
     from bundle.data.prepare.run import prepare
     from bundle.networks import AttentionUnet
 
@@ -149,17 +154,21 @@ def test_table_3_end_to_end_on_a_set_of_the_form_of_ct82(tmp_path: Path, monkeyp
         "preview_cases": 0,
     }
     (tmp_path / "small.json").write_text(json.dumps(small))
-    monkeypatch.setitem(module.TABLES, "3", module.Table(("att_bft", "att_aft", "att_scr"), pairs=False))
+    monkeypatch.setitem(module.TABLES, "3", module.Table(("att_bft", other)))
     keys = {"max_epochs": 1, "cache_dir": str(tmp_path / "cache"), "ct82_sizes": [2, 2], "overlays": str(tmp_path / "small.json")}
     weights = {name: str(tmp_path / "four.pt") for name in ("weights", "unet_weights")}
     paper_tables(str(tmp_path / "out"), ct82=str(tmp_path / "data"), tables=3, **keys, **weights)
     lines = (tmp_path / "out" / "table_3" / "comparison.md").read_text(encoding="utf-8").splitlines()
-    assert lines[0] == "| | BFT: with gates | AFT: with gates | p | SCR: with gates | p |"
-    assert lines[2].startswith("| pancreas Dice | 0.") and lines[3].startswith("| *the paper* | 0.712 ± 0.110 | 0.831 ± 0.038 |")
+    assert lines[0] == f"| | BFT: with gates | {heading} | p |"
+    assert lines[2].startswith("| pancreas Dice | 0.") and lines[3] == f"| *the paper* | 0.712 ± 0.110 | {papers} |  |"
     assert any(line.startswith("| forward pass of 32x32x32 | 0.") for line in lines)
-    states = [read_state_dict(path) for path in (tmp_path / "four.pt", tmp_path / "out" / "att_aft" / "fold_0" / "last.pt")]
-    assert states[0].keys() == states[1].keys() and not torch.equal(*(state["heads.final.weight"][:2] for state in states))
-    assert {row["structure"] for row in read_metrics(tmp_path / "out" / "att_scr" / "metrics.csv")} == {"pancreas"}
+    trained = read_state_dict(tmp_path / "out" / other / "fold_0" / "last.pt")["heads.final.weight"]
+    if other == "att_aft":
+        before = read_state_dict(tmp_path / "four.pt")["heads.final.weight"]
+        assert trained.shape == before.shape and not torch.equal(trained[:2], before[:2])
+        torch.testing.assert_close(trained[2:], before[2:], rtol=0, atol=2e-4)  # the weight decay of Adam moves them, at most a step each
+    assert len(trained) == (4 if other == "att_aft" else 2)
+    assert {row["structure"] for row in read_metrics(tmp_path / "out" / other / "metrics.csv")} == {"pancreas"}
 
 
 def _as_downloaded(folder: Path) -> None:
