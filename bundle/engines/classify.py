@@ -37,7 +37,8 @@ class ClassEvaluator(ScanEvaluator):
         if not self.attention:
             logits = self.inferer(volume, network)
         elif hasattr(network, "attention"):
-            logits, maps = self.inferer.attention(volume, network)
+            inferer: Any = self.inferer
+            logits, maps = inferer.attention(volume, network)
             case.attention = {level: alpha[0].cpu() for level, alpha in maps.items()}
         else:
             raise UserError("attention", "this network has no gates to show", "leave it out, or use an AttentionSononet")

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from monai.data.meta_tensor import MetaTensor
 from monai.inferers import SimpleInferer
 from monai.transforms import EnsureChannelFirstd, Orientationd, ScaleIntensityRanged, SpatialPadd
 from torch import Tensor, nn
@@ -79,7 +78,7 @@ class ClassInferer(SimpleInferer):
             return network(inputs, *args, **kwargs)
         return torch.stack([self._slices(scan, network, *args, **kwargs) for scan in inputs])
 
-    def attention(self, inputs: Tensor, network: nn.Module) -> tuple[Tensor, dict[int, Tensor]]:
+    def attention(self, inputs: Tensor, network: Any) -> tuple[Tensor, dict[int, Tensor]]:
         """The same logits, and where the gates looked: for each gated level (B, 1, X, Y, Z) on the grid of `inputs`, in 0..1.
 
         Coefficients are relative to the largest of their level in the scan. They are interpolated from the level's grid, and are 0
@@ -90,7 +89,7 @@ class ClassInferer(SimpleInferer):
             level: torch.stack([maps[level] for _, maps in found]) for level in (found[0][1] if found else ())
         }
 
-    def _attention(self, scan: Tensor, network: nn.Module) -> tuple[Tensor, dict[int, Tensor]]:
+    def _attention(self, scan: Tensor, network: Any) -> tuple[Tensor, dict[int, Tensor]]:
         if self.spatial_dims == 3:
             logits, coarse = network.attention(scan[None])
             maps = {level: resize(alpha, list(scan.shape[1:]), False)[0] for level, alpha in coarse.items()}
@@ -153,7 +152,7 @@ class Classifier:
         self.transforms = classifier_transforms(**seen, memory_gb=memory_gb)
         self.inferer = ClassInferer(self.spatial_dims)
 
-    def __call__(self, image: MetaTensor | str | os.PathLike) -> dict[str, float]:
+    def __call__(self, image: Tensor | str | os.PathLike) -> dict[str, float]:
         """The probability of each class for a scan: a path, or what `LoadScand` gives (X, Y, Z) in HU."""
         data: dict[str, Any] = {"image": image}
         for transform in self.transforms:
