@@ -41,7 +41,7 @@ class Case:
         rows: of the table, one per structure.
         lacking: options (`previews`, `attention`) of which a file could not be written: the next run does the case again.
         identity: digest and stamp of the bytes that the scan was read from.
-        skipped: another process does this case, or has just done it.
+        declined_by: the handler that did not claim this case, because another process does it or has just done it.
         error: why the case failed.
     """
 
@@ -60,13 +60,18 @@ class Case:
     rows: list[dict[str, Any]] = field(default_factory=list)
     lacking: list[str] = field(default_factory=list)
     identity: dict[str, Any] = field(default_factory=dict)
-    skipped: bool = False
+    declined_by: Any = None
     error: Exception | None = None
 
     @property
     def name(self) -> str:
         """Name of the case, unique in its run."""
         return str(self.item["case"])
+
+    @property
+    def skipped(self) -> bool:
+        """Whether this run leaves the case to another process."""
+        return self.declined_by is not None
 
     @property
     def source(self) -> str:

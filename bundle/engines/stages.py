@@ -39,7 +39,12 @@ class Stages:
         while True:
             skipped: list[Case] = []
             yield from self._through_network(todo, skipped)
-            todo = [item for handler in self.engine.case_handlers for item in handler.later([case.item for case in skipped])]
+            # each handler is asked about its own: another would offer again and again what this one declines
+            todo = [
+                item
+                for handler in self.engine.case_handlers
+                for item in handler.later([case.item for case in skipped if case.declined_by is handler])
+            ]
             self._leave([case for case in skipped if case.item not in todo])
             if not todo:
                 return
@@ -94,7 +99,7 @@ class Stages:
     def _load(self, item: dict[str, Any]) -> Case:
         case = Case(item)
         with case.timed("load"), noting_failure(case):
-            case.skipped = not all(handler.claim(item) for handler in self.engine.case_handlers)
+            case.declined_by = next((handler for handler in self.engine.case_handlers if not handler.claim(item)), None)
             if case.skipped:
                 return case
             if item.get("problem"):

@@ -61,3 +61,26 @@ def test_without_room_one_stage_follows_the_other(tmp_path: Path, data: Path) ->
     seen = Order(overlapping=False)
     evaluator(data, tmp_path / "out", seen, memory_gb=0.001).run()
     assert seen.order == [f"{what} {name}" for name in NAMES for what in ("loaded", "predicted", "ended")]
+
+
+class Offers(CaseHandler):
+    """Would take at the end every case that was not claimed."""
+
+    def later(self, items):
+        return list(items)
+
+
+class Declines(CaseHandler):
+    """Leaves one case to others."""
+
+    def claim(self, item) -> bool:
+        return item["case"] != "b"
+
+
+def test_what_one_handler_declines_is_not_offered_by_another(tmp_path: Path, data: Path) -> None:
+    seen = Order(overlapping=False)
+    engine = evaluator(data, tmp_path / "out", Offers(), Declines(), seen, memory_gb=0.001)
+    engine.run()
+    assert [line for line in seen.order if line.startswith("predicted")] == ["predicted a", "predicted c", "predicted d"]
+    (failed,) = [case for case in engine.cases if case.error is not None]
+    assert failed.name == "b" and "another process has claimed it" in str(failed.error)
