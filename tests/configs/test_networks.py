@@ -37,6 +37,8 @@ SMALL: dict[str, tuple[dict[str, object], int]] = {
     "large_patches": ({**OURS, "patch_size": [32, 32, 32]}, 32),
     "large_batches": ({**OURS, "batch_size": 3}, 16),
     "pancreas_alone": (OURS, 16),
+    "without_other_organs": (OURS, 16),
+    "coarse": ({**OURS, "spacing": [5.0, 5.0, 5.0]}, 16),
 }
 SLOW = {"vnet", "swin_unetr"}
 
@@ -67,8 +69,8 @@ def test_one_epoch_and_inference(overlay: str, cases: Path, tmp_path: Path) -> N
     row = read_table(tmp_path / "run" / "training.csv")[0]
     assert np.isfinite(float(row["train_loss"])) and 0 <= float(row["val_dice"]) <= 1
     assert float(row["train_seconds"]) > 0 and float(row["val_seconds"]) > 0
-    over_inference = [] if overlay.startswith("large") else [overlay]
-    small = {key: value for key, value in SMALL[overlay][0].items() if key.startswith("network_def")}
+    over_inference = [] if overlay.startswith(("large", "coarse")) else [overlay]
+    small = {key: value for key, value in SMALL[overlay][0].items() if key.startswith(("network_def", "spacing"))}
     scan = cases / "imagesTr" / "case_0.nii.gz"
     workflow = ConfigWorkflow(
         paths("inference", *over_inference),

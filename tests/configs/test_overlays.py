@@ -183,6 +183,7 @@ def test_every_overlay_says_what_it_lies_on() -> None:
         assert known <= {*NAMES, *bases} and known
 
 
+@pytest.mark.slow
 def test_pairs_of_training(one_process: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("kaiming_normal_", "kaiming_uniform_"):  # no pair depends on the numbers of new weights, which take most of the time
         monkeypatch.setattr(torch.nn.init, name, lambda tensor, *arguments, **more: tensor)
