@@ -41,7 +41,7 @@ def of_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """The pass of the network in a configuration, over a volume of its `patch_size`, on this machine's device.
 
     Args:
-        config: `network_def`, `labels`, `patch_size`, as in train.json.
+        config: `network_def`, `labels`, `patch_size` and, where there are several, `channels`, as in train.json.
 
     Returns:
         `{"seconds", "size", "device"}`; seconds is None where memory does not suffice.
@@ -50,7 +50,8 @@ def of_config(config: Mapping[str, Any]) -> dict[str, Any]:
 
     from bundle.inferers import pick_device
 
-    parser = ConfigParser({"imports": ["$import bundle.networks"], **{key: config[key] for key in ("labels", "network_def")}})
+    needed = {"channels": None, **{key: config[key] for key in ("labels", "channels", "network_def") if key in config}}
+    parser = ConfigParser({"imports": ["$import bundle", "$import bundle.channels"], **needed})
     size, device = [int(length) for length in config["patch_size"]], pick_device()
     where = f"CPU, {torch.get_num_threads()} threads" if device == "cpu" else torch.cuda.get_device_name(device)
     try:

@@ -43,6 +43,7 @@ def test_two_processes_finetune_the_gates_first_and_draw_them(repository, write_
     torch.save(pretrained, tmp_path / "start.pt")
     cases = write_cases(tmp_path / "data", range(1, 4), count=6)
     keys = {"pretrained": tmp_path / "start.pt", "gates_first_epochs": 1, "max_epochs": 1, "learning_rate": 0.01}
+    keys["figure_epochs"] = [1]
     _train(repository, cases, tmp_path / "out", ("finetune", "attention_figures"), **keys)
     trained = torch.load(tmp_path / "out" / "last.pt", weights_only=True)["model"]
     parameters = [name for name, _ in AttentionUnet(3, 1, 4, channels=CHANNELS).named_parameters()]

@@ -50,7 +50,7 @@ def test_two_processes_train_from_the_current_weights(repository: Path, tmp_path
     for key, value in (small | overrides).items():
         parser.set(value, key)
     ConfigParser.export_config_file(parser.config, str(tmp_path / "monailabel_train.json"), indent=2)
-    network = ConfigParser(parser["network_def"] | {"out_channels": 4}).get_parsed_content("")
+    network = ConfigParser(parser["network_def"] | {"in_channels": 1, "out_channels": 4}).get_parsed_content("")
     torch.save({"model": network.state_dict()}, tmp_path / "models" / "model.pt")
 
     configs = [str(tmp_path / "monailabel_train.json"), str(repository / "configs" / "multi_gpu_train.json")]

@@ -35,3 +35,11 @@ def test_of_a_configuration() -> None:
     network = {"_target_": "bundle.networks.AttentionUnet", "out_channels": "$len(@labels)", "channels": [2, 4], "num_gates": 0}
     found = of_config({"network_def": network, "labels": {"background": 0, "pancreas": 1}, "patch_size": [16, 16, 32]})
     assert found["size"] == [16, 16, 32] and found["seconds"] > 0 and found["device"]
+
+
+def test_of_a_configuration_whose_channels_are_counted() -> None:
+    """As in train.json; a plan from before there were several channels has no such key."""
+    network = {"_target_": "bundle.networks.AttentionUnet", "in_channels": "$bundle.channels.count(@channels)", "out_channels": 2}
+    config = {"network_def": network | {"channels": [2, 4], "num_gates": 0}, "labels": {}, "patch_size": [16, 16, 32]}
+    two = [{"name": "ct", "kind": "ct"}, {"name": "pet", "kind": "pet"}]
+    assert of_config(config)["seconds"] > 0 and of_config(config | {"channels": two})["seconds"] > 0
