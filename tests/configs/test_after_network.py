@@ -8,36 +8,23 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
-import torch
 from awkward import AFFINE, SHAPE, body, nifti
-from monai.bundle import ConfigWorkflow
 from scipy import ndimage
+from small_inference import run_inference, save_weights
 
-from bundle.networks import AttentionUnet
 from bundle.quality.cases import read_cases_csv
-
-CHANNELS = [4, 4, 8, 8, 8]
 
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Random weights of a small network, whose labels are patchy."""
-    torch.manual_seed(4)
-    path = tmp_path_factory.mktemp("weights") / "model.pt"
-    torch.save(AttentionUnet(channels=CHANNELS).state_dict(), path)
-    return path
+    return save_weights(tmp_path_factory.mktemp("weights") / "model.pt", seed=4)
 
 
 def infer(repository: Path, data: Path, out: Path, weights: Path, *overlays: str, **override: object) -> tuple[np.ndarray, dict]:
     """The label map of the only scan of a folder, and the settings in the record."""
     names = ["inference.json", *(f"overlays/inference/{name}.json" for name in overlays)]
-    fixed = {"ckpt_path": str(weights), "network_def#channels": CHANNELS, "precision": "fp32", "previews": False, "keep_pieces": {}}
-    folders = {"dataset_dir": str(data), "output_dir": str(out)}
-    files = [str(repository / "configs" / name) for name in names]
-    workflow = ConfigWorkflow(files, logging_file=False, workflow_type="inference", **{**fixed, **folders, **override})
-    workflow.initialize()
-    workflow.run()
-    workflow.finalize()
+    run_inference([repository / "configs" / name for name in names], data, out, weights, **{"keep_pieces": {}, **override})
     settings = json.loads((out / "run.json").read_text(encoding="utf-8"))["settings"]
     return np.asarray(nibabel.load(out / "scan_seg.nii.gz").dataobj), settings
 

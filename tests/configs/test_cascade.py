@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 import torch
 from awkward import nifti
-from monai.bundle import ConfigWorkflow, create_workflow
+from monai.bundle import create_workflow
+from small_inference import run_inference, save_weights
 
 from bundle.arguments.config import shipped
 from bundle.errors import UserError
 from bundle.networks import AttentionUnet
 from bundle.quality.cases import read_cases_csv
 
-CHANNELS = [4, 4, 8, 8, 8]
 LONG = (30, 28, 90)
 AFFINE = np.diag([4.0, 4.0, 4.0, 1.0])
 
@@ -28,9 +28,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Random weights of two small networks: of the fine grid, which finds every structure somewhere, and of the coarse one."""
     paths = []
     for seed in (4, 5):
-        torch.manual_seed(seed)
-        paths.append(tmp_path_factory.mktemp("weights") / "model.pt")
-        torch.save(AttentionUnet(channels=CHANNELS).state_dict(), paths[-1])
+        paths.append(save_weights(tmp_path_factory.mktemp("weights") / "model.pt", seed))
     return paths
 
 
@@ -40,20 +38,9 @@ def infer(repository: Path, weights: list[Path]) -> Callable[..., Path]:
 
     def run(data: Path, out: Path, *overlays: str, **override: object) -> Path:
         names = ["inference.json", *(f"overlays/inference/{name}.json" for name in overlays)]
-        both = {"ckpt_path": str(weights[0]), "network_def#channels": CHANNELS}
         coarse = {"coarse_ckpt_path": str(weights[1])} if overlays else {}
-        override = {**both, **coarse, "precision": "fp32", "previews": False, "keep_pieces": {}, "spacing": [4.0, 4.0, 4.0], **override}
-        workflow = ConfigWorkflow(
-            [str(repository / "configs" / name) for name in names],
-            logging_file=False,
-            workflow_type="inference",
-            dataset_dir=str(data),
-            output_dir=str(out),
-            **override,
-        )
-        workflow.initialize()
-        workflow.run()
-        workflow.finalize()
+        keys = {**coarse, "keep_pieces": {}, "spacing": [4.0, 4.0, 4.0], **override}
+        run_inference([repository / "configs" / name for name in names], data, out, weights[0], **keys)
         return out
 
     return run

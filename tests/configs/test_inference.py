@@ -16,19 +16,15 @@ import pytest
 import torch
 from awkward import AFFINE, SHAPE, body, nifti
 from monai.bundle import ConfigWorkflow
+from small_inference import CHANNELS, save_weights
 
 from bundle.networks import AttentionUnet
-
-CHANNELS = [4, 4, 8, 8, 8]
 
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Random weights of a small network that finds more than one structure in the body."""
-    torch.manual_seed(4)
-    path = tmp_path_factory.mktemp("weights") / "model.pt"
-    torch.save(AttentionUnet(channels=CHANNELS).state_dict(), path)
-    return path
+    return save_weights(tmp_path_factory.mktemp("weights") / "model.pt", seed=4)
 
 
 @pytest.fixture

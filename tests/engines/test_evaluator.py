@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from light_evaluator import evaluator, logits, scan, spleen_voxels
+from light_evaluator import evaluator, logits, scans, spleen_voxels
 
 from bundle.engines import CaseHandler
 from bundle.errors import UserError, reason
@@ -21,9 +21,7 @@ NAMES = ("a", "b", "c", "d")
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    for number, name in enumerate(NAMES):
-        scan(tmp_path / "data" / f"{name}.nii", 3 + number)
-    return tmp_path / "data"
+    return scans(tmp_path / "data", NAMES)
 
 
 def recorded(out: Path) -> dict[str, str]:

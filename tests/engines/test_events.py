@@ -12,7 +12,7 @@ import pytest
 import torch
 from ignite.engine import Engine, Events
 from ignite.metrics import Average
-from light_evaluator import evaluator, logits, scan, spleen_voxels
+from light_evaluator import evaluator, logits, scans, spleen_voxels
 from monai.data import MetaTensor
 from monai.engines import Evaluator
 from monai.engines.utils import IterationEvents
@@ -28,8 +28,7 @@ NAMES = ("a", "b", "c")
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
     """Three scans, whose spleens have 3, 4 and 5 voxels, and one that cannot be read."""
-    for number, name in enumerate(NAMES):
-        scan(tmp_path / "data" / f"{name}.nii", 3 + number)
+    scans(tmp_path / "data", NAMES)
     (tmp_path / "data" / "broken.nii").write_bytes(b"")
     return tmp_path / "data"
 

@@ -6,7 +6,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from light_evaluator import evaluator, scan
+from light_evaluator import evaluator, scans
 
 from bundle.engines import CaseHandler
 
@@ -15,9 +15,7 @@ NAMES = ("a", "b", "c", "d")
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    for number, name in enumerate(NAMES):
-        scan(tmp_path / "data" / f"{name}.nii", 3 + number)
-    return tmp_path / "data"
+    return scans(tmp_path / "data", NAMES)
 
 
 class Order(CaseHandler):

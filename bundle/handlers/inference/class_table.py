@@ -17,8 +17,7 @@ from bundle.engines.case_handler import CaseHandler
 from bundle.engines.evaluator import ScanEvaluator
 from bundle.errors import UserError, reason
 from bundle.files import spelled
-from bundle.images.forms import Forms
-from bundle.images.writing import write_nifti
+from bundle.handlers.inference.segmentation_writer import write_attention
 from bundle.results import outputs
 from bundle.results.identity import source_of
 from bundle.tables import read_csv, write_csv
@@ -88,9 +87,7 @@ class ClassTable(CaseHandler):
         image = case.data["image"]
         maps = {level: restore_bytes(alpha[0], image) for level, alpha in case.attention.items()}
         for level, values in maps.items():
-            name, forms = outputs.attention_level(case.name, level), Forms.from_numbers(image.meta.get("nifti_forms", ()))
-            affine = np.asarray(image.meta["original_affine"], dtype=np.float64)
-            write_nifti(self.output_dir / name, values, affine, forms=forms, scaled=True, aside=case.staged.written)
+            write_attention(self.output_dir, case, level, values)
         if maps:
             self._draw(case, maps)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -75,9 +75,7 @@ class SegmentationWriter(CaseHandler):
         """Write the case's files, which take their places together."""
         image = case.data["image"]
         for level, maps in case.attention.items():
-            volumes = (restore_bytes(one, image) for one in maps)
-            path, affine = self.output_dir / outputs.attention_level(case.name, level), np.asarray(image.meta["original_affine"])
-            write_nifti(path, volumes, affine, count=len(maps), forms=_forms(image), scaled=True, aside=case.staged.written)
+            write_attention(self.output_dir, case, level, (restore_bytes(one, image) for one in maps), count=len(maps))
         if "probabilities" in case.extra:
             volumes, path = case.extra["probabilities"], self.output_dir / outputs.probabilities(case.name)
             write_nifti(path, volumes, np.asarray(image.affine), count=len(volumes), scaled=True, aside=case.staged.written)
@@ -89,6 +87,21 @@ class SegmentationWriter(CaseHandler):
         else:
             table = label_names.nifti_table(self.structures) if self.structures else b""
             write_nifti(path, values, affine, forms=_forms(image), table=table, aside=case.staged.written)
+
+
+def write_attention(folder: Path, case: Case, level: int, values: np.ndarray | Iterable[np.ndarray], count: int = 1) -> None:
+    """Write the coefficients of a level's gates aside, to take their place with the case's other files.
+
+    Args:
+        folder: of the results.
+        case: with its preprocessed image, whose source grid the file gets.
+        level: of the gates.
+        values: (X, Y, Z) uint8 on the grid of the scan, 255 for 1; or `count` of these, a gate each.
+        count: how many volumes the file has.
+    """
+    image = case.data["image"]
+    path, affine = folder / outputs.attention_level(case.name, level), np.asarray(image.meta["original_affine"], dtype=np.float64)
+    write_nifti(path, values, affine, count=count, forms=_forms(image), scaled=True, aside=case.staged.written)
 
 
 def _forms(image: MetaTensor) -> Forms | None:
