@@ -176,6 +176,11 @@ def box(mask: np.ndarray, margin: Sequence[int] | int = 0) -> tuple[slice, ...] 
     return tuple(slice(max(0, one.start - wider), min(size, one.stop + wider)) for one, size, wider in widened)
 
 
+def at_border(box: Sequence[slice], shape: Sequence[int]) -> bool:
+    """Whether a box reaches a side of the array of this shape that it is in."""
+    return any(part.start == 0 or part.stop == size for part, size in zip(box, shape, strict=True))
+
+
 def covered(shape: Sequence[int], affine: np.ndarray, other_shape: Sequence[int], other: np.ndarray) -> float:
     """The share of a grid that is inside another one, whatever their directions; by up to 32 places along each axis.
 

@@ -117,5 +117,11 @@ def test_a_box_is_the_same_in_any_order_of_memory(order):
     assert grids.box(mask[::-1, :, ::-1]) == (slice(1, 7), slice(2, 6), slice(2, 8))
 
 
+def test_a_box_at_the_border():
+    inner = (slice(1, 4), slice(1, 5), slice(1, 6))
+    assert not grids.at_border(inner, SHAPE)
+    assert grids.at_border((slice(0, 4), *inner[1:]), SHAPE) and grids.at_border((*inner[:2], slice(1, 7)), SHAPE)
+
+
 def test_a_grid_in_words():
     assert grids.describe(SHAPE, AFFINE) == "5x6x7 voxels of 2x3x4 mm, ALS, origin (10.0, 20.0, 30.0)"

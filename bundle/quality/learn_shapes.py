@@ -14,7 +14,7 @@ from bundle.data import label_maps
 from bundle.errors import UserError
 from bundle.files import write_json
 from bundle.quality.learn_ranges import MIN_CASES, merged
-from bundle.transforms.shape_prior import Piece, pieces_of
+from bundle.transforms.shape_prior import Piece, centre_of, pieces_of
 
 # a piece below this share of the largest one is a fragment, not an organ
 FRAGMENT = 0.1
@@ -31,8 +31,7 @@ class Organ:
 
     def centre(self, usual: int) -> np.ndarray:
         """Centre of mass (3,) of the usual number of pieces, in mm."""
-        main = self.pieces[:usual]
-        return np.average([piece.centre for piece in main], axis=0, weights=[piece.voxels for piece in main])
+        return centre_of(self.pieces, usual)
 
 
 Case = Mapping[str, Organ]
@@ -120,7 +119,7 @@ def _organs(maps: Mapping[str, Path], block: label_block.Labels) -> Iterable[Cas
         labels, case = merged(labels, block), {}
         for name, value in values.items():
             box = grids.box(labels == value)
-            if box is not None and not any(part.start == 0 or part.stop == n for part, n in zip(box, labels.shape, strict=True)):
+            if box is not None and not grids.at_border(box, labels.shape):
                 pieces, _ = pieces_of(labels[box] == value, affine, [part.start for part in box])
                 case[name] = Organ(pieces, grids.voxel_ml(affine))
         yield case

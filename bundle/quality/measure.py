@@ -95,7 +95,7 @@ def _measure(name: str, labels: np.ndarray, affine: np.ndarray, value: int, box:
         mean_hu=mean_hu,
         sd_hu=sd_hu,
         centroid_mm=(x, y, z),
-        touches_border=any(s.start == 0 or s.stop == n for s, n in zip(box, labels.shape, strict=True)),
+        touches_border=grids.at_border(box, labels.shape),
         components=int(count),
         piece_ml=tuple(float(size) * voxel_ml for size in sizes[:MAX_PIECES]),
         bounds=tuple((s.start, s.stop) for s in box),

@@ -112,7 +112,7 @@ class ShapePriord(MapTransform):
             box = grids.box(labels == value)
             if box is not None:
                 found[name] = (*pieces_of(labels[box] == value, affine, [part.start for part in box]), labels[box])
-        centres = {name: _centre(pieces, self.prior[name]["pieces"]) for name, (pieces, _, _) in found.items() if name in self.prior}
+        centres = {name: centre_of(pieces, self.prior[name]["pieces"]) for name, (pieces, _, _) in found.items() if name in self.prior}
         removed, notes = {}, []
         for name, (pieces, numbered, inside) in found.items():
             if name not in self.prior:
@@ -125,7 +125,8 @@ class ShapePriord(MapTransform):
             removed[self.values[name]] = sum(piece.voxels for piece in pieces if piece.number in gone)
             if nearest > FARTHEST:
                 notes.append((0.3, f"{name}: its place is unlike that of the {self.prior[name]['cases']} cases of the training set"))
-            if not _at_the_border(labels == self.values[name]):
+            box = grids.box(labels == self.values[name])
+            if box is None or not grids.at_border(box, labels.shape):
                 notes += _unusual(name, kept, self.prior[name], grids.voxel_ml(affine))
         return removed, notes
 
@@ -151,8 +152,8 @@ def load_prior(path: str) -> dict[str, dict[str, Any]]:
     return structures
 
 
-def _centre(pieces: Sequence[Piece], usual: int) -> np.ndarray:
-    """Centre of mass of the main pieces."""
+def centre_of(pieces: Sequence[Piece], usual: int) -> np.ndarray:
+    """Centre of mass (3,), in mm, of the usual number of pieces, the largest first."""
     main = pieces[:usual]
     return np.average([piece.centre for piece in main], axis=0, weights=[piece.voxels for piece in main])
 
@@ -185,7 +186,3 @@ def _unusual(name: str, pieces: Sequence[Piece], entry: Mapping[str, Any], voxel
         lengths = ", ".join(f"{length:.0f}" for length in axes)
         notes.append((0.7, f"{name}: its axes of {lengths} mm are unlike those of the {n} cases of the training set"))
     return notes
-
-
-def _at_the_border(mask: np.ndarray) -> bool:
-    return any(mask.take(end, axis=axis).any() for axis in range(3) for end in (0, -1))
