@@ -21,7 +21,7 @@ from typing import Any
 import ignite.distributed as idist
 from torch.utils.data import RandomSampler, Sampler, WeightedRandomSampler
 
-from bundle.data.datalist import SHOWN, Case, Listing, sections
+from bundle.data.datalist import Case, Listing, raise_all, sections
 from bundle.data.list_file import Mistakes, belongs, places, stem
 from bundle.data.splits import SECTIONS, Split
 from bundle.errors import UserError
@@ -96,7 +96,7 @@ def class_names(dataset_dir: str, datalist_file: str | None = None, classes: Seq
     if strange:
         problem = f"the class {strange[0]} is none of {', '.join(names)}"
         listing.problems.append(UserError(listing.source, problem, "correct the entries, or give it in --classes"))
-    _raise_all(listing.problems)
+    raise_all(listing.problems, "list of classes", rest=None)
     if len(names) < 2:
         raise UserError(listing.source, f"it has one class only ({', '.join(names)})", "list cases of two classes or more")
     return names
@@ -117,7 +117,7 @@ def class_cases(
         UserError: everything that is wrong with the list; a class without a case to train on.
     """
     listing = read_class_list(dataset_dir, datalist_file)
-    _raise_all(listing.problems)
+    raise_all(listing.problems, "list of classes", rest=None)
     parts = sections(Listing(listing.source, listing.cases), Split.of(split))
     if section == "training":
         _check_parts(listing.source, parts, names)
@@ -213,12 +213,3 @@ def _check_parts(source: str, parts: Mapping[str, list[Case]], names: Sequence[s
     unseen = [name for name in names if parts["validation"] and not count["validation"][name]]
     if unseen:
         print(f"warning: {source}: no case of {', '.join(unseen)} is for validation: it counts as F1 = 0 in the mean", flush=True)
-
-
-def _raise_all(problems: Sequence[UserError]) -> None:
-    """Raise one `UserError` that lists every problem, or none where there is none."""
-    if len(problems) == 1:
-        raise problems[0]
-    if problems:
-        lines = "".join(f"\n  {number}. {problem}" for number, problem in enumerate(problems[:SHOWN], start=1))
-        raise UserError("list of classes", f"{len(problems)} problems were found{lines}".removesuffix("."))

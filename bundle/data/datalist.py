@@ -6,6 +6,7 @@ what is wrong in it, for the checks.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -127,14 +128,20 @@ def sections(listing: Listing, wanted: Split | None = None) -> dict[str, list[Ca
     return fixed
 
 
-def raise_all(problems: list[UserError]) -> None:
-    """Raise one `UserError` that lists every problem, or none where there is none."""
+def raise_all(problems: Sequence[UserError], subject: str = "data set", rest: str | None = "python -m bundle check lists them all") -> None:
+    """Raise one `UserError` that lists the problems, or none where there is none.
+
+    Args:
+        problems: what was found.
+        subject: what it was found in.
+        rest: where those are that are too many to be listed; None: nothing is said of them but in the number of all.
+    """
     if len(problems) == 1:
         raise problems[0]
     if problems:
         lines = "".join(f"\n  {number}. {problem}" for number, problem in enumerate(problems[:SHOWN], start=1))
-        more = f"\n  and {len(problems) - SHOWN} more: python -m bundle check lists them all" if len(problems) > SHOWN else ""
-        raise UserError("data set", f"{len(problems)} problems were found{lines}{more}".removesuffix("."))
+        more = f"\n  and {len(problems) - SHOWN} more: {rest}" if rest and len(problems) > SHOWN else ""
+        raise UserError(subject, f"{len(problems)} problems were found{lines}{more}".removesuffix("."))
 
 
 def _check_fold_keys(source: str, free: list[Case], fixed: dict[str, list[Case]], fold: int) -> None:
