@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import time
+import uuid
 from collections.abc import Sized
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +41,42 @@ def join(device: torch.device | str) -> None:
     if device.type == "cuda":
         torch.cuda.set_device(device)
     if not torch.distributed.is_initialized():
-        torch.distributed.init_process_group(backend="nccl" if device.type == "cuda" else "gloo")
+        store, rank, size = next(torch.distributed.rendezvous("env://"))
+        torch.distributed.init_process_group(
+            backend="nccl" if device.type == "cuda" else "gloo", store=met(store, rank, size), rank=rank, world_size=size
+        )
+
+
+def met(store: torch.distributed.Store, rank: int, size: int, timeout: float = 1800, interval: float = 0.05) -> torch.distributed.Store:
+    """The part of a store that only the processes of this start use, once all of them are there.
+
+    After a restart torchrun's processes share the store of the earlier start, with the addresses of the processes that are gone:
+    who comes first would wait for one of those. So each process writes a word that it makes up, and goes on once every process has
+    seen the same words.
+
+    Args:
+        store: as `torch.distributed.rendezvous` gives it.
+        rank: which process this is.
+        size: how many there are.
+        timeout: seconds to wait for the others.
+        interval: seconds between two looks.
+
+    Raises:
+        TimeoutError: the others did not come.
+    """
+    import torch.distributed
+
+    words, seen = ([f"bundle/{name}/{other}" for other in range(size)] for name in ("word", "seen"))
+    store.set(words[rank], uuid.uuid4().hex)
+    deadline = time.monotonic() + timeout
+    while time.monotonic() < deadline:
+        if store.check(words):
+            found = b" ".join(store.get(word) for word in words)
+            store.set(seen[rank], found)
+            if store.check(seen) and all(store.get(other) == found for other in seen):
+                return torch.distributed.PrefixStore(str(uuid.uuid5(uuid.NAMESPACE_OID, found.decode())), store)
+        time.sleep(interval)
+    raise TimeoutError(f"process {rank} of {size} waited {timeout:g} s for the others: was each of them started, and are they in reach?")
 
 
 def leave(network: Any = None) -> None:
