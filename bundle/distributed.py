@@ -72,7 +72,7 @@ def met(store: torch.distributed.Store, rank: int, size: int, timeout: float = 1
     while time.monotonic() < deadline:
         if store.check(words):
             found = b" ".join(store.get(word) for word in words)
-            store.set(seen[rank], found)
+            store.set(seen[rank], found.decode())
             if store.check(seen) and all(store.get(other) == found for other in seen):
                 return torch.distributed.PrefixStore(str(uuid.uuid5(uuid.NAMESPACE_OID, found.decode())), store)
         time.sleep(interval)

@@ -66,9 +66,10 @@ def attention_preview(
         if alpha is not None:
             level = np.clip((resize(_level(views, alpha, window), size) - low) / max(high - low, 1e-6), 0.0, 1.0)
             blend(picture, np.full(level.shape, OPACITY, np.float32), _colours(level))
-        for name, value in named.items() if labels is not None else ():
-            thin = 1.0 if alpha is not None else 1.6
-            outline(picture, cover(views.picture(labels, window) == value, size), shades[name], thin)
+        if labels is not None:
+            plane, thin = views.picture(labels, window), 1.0 if alpha is not None else 1.6
+            for name, value in named.items():
+                outline(picture, cover(plane == value, size), shades[name], thin)
         return picture
 
     strips = [row(windows, scan, max_height=MAX_HEIGHT, name="scan")]

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 from bundle.drawing.figures import new_figure, save_figure
 from bundle.errors import counted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+    from bundle.networks import AttentionUnet
 
 BLOCK, GATE, HEAD, EDGE = "#9ecae1", "#fdae6b", "#a1d99b", "#333333"
 RIGHT = 10.0  # x of the finest level of the decoder; the encoder's is 0
@@ -46,8 +48,16 @@ def diagrams(
     return paths
 
 
-def levels(channels: Sequence[int], num_gates: int) -> list[dict[str, object]]:
-    """What is drawn on each level, the finest first: its grid as a share of the input's, its channels, its gates."""
+class Level(TypedDict):
+    """What is drawn on one level: its grid as a share of the input's, its channels, the gates on its skip."""
+
+    grid: str
+    channels: int
+    gates: int
+
+
+def levels(channels: Sequence[int], num_gates: int) -> list[Level]:
+    """What is drawn on each level, the finest first."""
     gated = range(1, len(channels) - 1)
     return [
         {"grid": f"1/{2**level}" if level else "full", "channels": width, "gates": num_gates if level in gated else 0}
@@ -55,7 +65,7 @@ def levels(channels: Sequence[int], num_gates: int) -> list[dict[str, object]]:
     ]
 
 
-def _draw_network(network: object, channels: list[int], path: Path) -> None:
+def _draw_network(network: AttentionUnet, channels: list[int], path: Path) -> None:
     figure = new_figure(10.5, 5.6)
     axes = figure.add_subplot()
     axes.set_axis_off()
@@ -143,8 +153,8 @@ def _box(axes: Axes, x: float, y: float, text: str, colour: str, *, width: float
     from matplotlib.patches import FancyBboxPatch
 
     corner = (x - width / 2, y - height / 2)
-    style = {"boxstyle": "round,pad=0,rounding_size=0.08", "facecolor": colour, "edgecolor": EDGE, "linewidth": 0.8}
-    axes.add_patch(FancyBboxPatch(corner, width, height, **style))
+    rounded = "round,pad=0,rounding_size=0.08"
+    axes.add_patch(FancyBboxPatch(corner, width, height, boxstyle=rounded, facecolor=colour, edgecolor=EDGE, linewidth=0.8))
     axes.text(x, y, text, ha="center", va="center", fontsize=8)
 
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     import torch
     from monai.bundle import ConfigParser
 
+    from bundle.networks import AttentionUnet, GridAttentionGate
+
 Gated = dict[tuple[int, int], tuple["np.ndarray", "np.ndarray", "np.ndarray"]]
 
 
@@ -46,7 +48,7 @@ def gates(
     from bundle.inferers.seen import opened, seen
     from bundle.pictures.attention_figure import VIEWS, draw_gates, middle_of, most_of, window
 
-    output = Path(root()) / "runs" / "gates.png" if output is None else Path(output)
+    path = Path(root()) / "runs" / "gates.png" if output is None else Path(output)
     parser = opened(config_file, ckpt_path, "cpu")
     network = _network(parser)
     scan, found = seen(parser, {"image": image}, reference)
@@ -63,12 +65,12 @@ def gates(
 
     features = gated_features(network, scan[None])
     rows = {(*key, name): tuple(view(part, name) for part in parts) for key, parts in features.items() for name in VIEWS}
-    draw_gates({name: view(scan[0].numpy(), name) for name in VIEWS}, {name: view(label, name) for name in VIEWS}, rows, output)
-    print(f"Written: {output}")
-    return output
+    draw_gates({name: view(scan[0].numpy(), name) for name in VIEWS}, {name: view(label, name) for name in VIEWS}, rows, path)
+    print(f"Written: {path}")
+    return path
 
 
-def gated_features(network: torch.nn.Module, image: torch.Tensor) -> Gated:
+def gated_features(network: AttentionUnet, image: torch.Tensor) -> Gated:
     """By level and gate, from 1: mean absolute feature before, mean coefficient, mean absolute feature times coefficient; (X, Y, Z) each.
 
     Features and coefficients are x and alpha of the paper's equations; what comes after their product (W, batch norm, the convolution
@@ -87,7 +89,7 @@ def gated_features(network: torch.nn.Module, image: torch.Tensor) -> Gated:
         for number, gate in enumerate(getattr(skip, "gates", []), start=1):
             key = depth - position, number
 
-            def keep(module: torch.nn.Module, inputs: tuple, outputs: tuple, key: tuple[int, int] = key) -> None:
+            def keep(module: GridAttentionGate, inputs: tuple, outputs: tuple, key: tuple[int, int] = key) -> None:
                 features, alpha = module.features(inputs[0]), outputs[1]
                 found[key] = (_mean(features.abs()), _mean(alpha), _mean((features * module.gain(alpha)).abs()))
 
@@ -101,7 +103,7 @@ def gated_features(network: torch.nn.Module, image: torch.Tensor) -> Gated:
     return found
 
 
-def _network(parser: ConfigParser) -> torch.nn.Module:
+def _network(parser: ConfigParser) -> AttentionUnet:
     """The network of the config with its weights, unfolded, so that its features are those of training."""
     if not getattr(parser.get_parsed_content("network_def"), "num_gates", 0):
         raise UserError("network_def", "has no gates", "give the config of a network whose num_gates is above 0")

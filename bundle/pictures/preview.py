@@ -12,7 +12,7 @@ from bundle.drawing.drawing import QUIET, WARNING, cover, grey, legend, outline,
 from bundle.drawing.layout import WIDTH, row, sheet
 from bundle.drawing.planes import PLANES, Views, Window
 from bundle.quality.measure import amount
-from bundle.structures import colours
+from bundle.structures import Colour, colours
 
 if TYPE_CHECKING:
     from bundle.quality.cases import CaseResult
@@ -27,22 +27,21 @@ def preview(result: CaseResult, path: str | os.PathLike) -> Path:
     Raises:
         ValueError: the case failed, so that there is nothing to show.
     """
-    if result.error is not None or result.image is None or result.labels is None:
-        raise ValueError(f"case {result.name} has no image or no labels to show")
-    views = Views(result.affine, result.labels.shape)
+    image, labels, affine = result.to_show()
+    views = Views(affine, labels.shape)
     found = [structure for structure in result.measured.values() if structure.volume_ml > 0]
     centre = views.centre(found)
     shades = result.colours or colours(list(result.measured))
 
     def draw(window: Window, size: tuple[int, int]) -> np.ndarray:
-        picture = grey(views.picture(result.image, window), size)
-        labels = views.picture(result.labels, window)
+        picture = grey(views.picture(image, window), size)
+        plane = views.picture(labels, window)
         for structure in found:
-            outline(picture, cover(labels == result.structures[structure.name], size), shades[structure.name])
+            outline(picture, cover(plane == result.structures[structure.name], size), shades[structure.name])
         return picture
 
-    planes = row([views.body(result.image, plane, centre) for plane in PLANES], draw)
-    entries = [(shades[s.name], f"{s.name} {amount(s.volume_ml)} ml") for s in found]
+    planes = row([views.body(image, plane, centre) for plane in PLANES], draw)
+    entries: list[tuple[Colour | None, str]] = [(shades[s.name], f"{s.name} {amount(s.volume_ml)} ml") for s in found]
     entries += [(None, f"{s.name}: not found") for s in result.measured.values() if s.volume_ml == 0]
     reasons = "; ".join(result.judgement.reasons)
     subtitle = (f"review: {reasons}", WARNING) if reasons else ("nothing to review", QUIET)

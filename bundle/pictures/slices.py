@@ -39,24 +39,23 @@ def slices(result: CaseResult, path: str | os.PathLike) -> Path:
     Raises:
         ValueError: the case failed, so that there is nothing to show.
     """
-    if result.error is not None or result.image is None or result.labels is None:
-        raise ValueError(f"case {result.name} has no image or no labels to show")
-    views = Views(result.affine, result.labels.shape)
-    windows = _windows(result, views)
+    image, labels, affine = result.to_show()
+    views = Views(affine, labels.shape)
+    windows = _windows(result, image, views)
     strip = Image.new("RGB", (TILE[0], TILE[1] * len(windows)), BACKGROUND)
     for number, window in enumerate(windows):
-        strip.paste(_tile(result, views, window), (0, number * TILE[1]))
+        strip.paste(_tile(result, image, labels, views, window), (0, number * TILE[1]))
     with written_aside(path) as aside:
         aside.write_bytes(_jpeg(strip))
     return Path(path)
 
 
-def _windows(result: CaseResult, views: Views) -> list[Window]:
+def _windows(result: CaseResult, image: np.ndarray, views: Views) -> list[Window]:
     """The slices to show, the highest first, all cropped alike: to the body, and to every structure."""
     found = [structure for structure in result.measured.values() if structure.volume_ml > 0]
     centre = views.centre(found)
     low, high = 0, views.shape[2] - 1
-    window = views.body(result.image, "axial", centre)
+    window = views.body(image, "axial", centre)
     if found:
         axis, direction = views.axes[2]
         first, last = min(one.bounds[axis][0] for one in found), max(one.bounds[axis][1] for one in found) - 1
@@ -71,14 +70,14 @@ def _windows(result: CaseResult, views: Views) -> list[Window]:
     return [replace(window, index=int(k), caption=views.whole("axial", (*centre[:2], int(k))).caption) for k in chosen]
 
 
-def _tile(result: CaseResult, views: Views, window: Window) -> Image.Image:
+def _tile(result: CaseResult, image: np.ndarray, labels: np.ndarray, views: Views, window: Window) -> Image.Image:
     height_mm, width_mm = window.size_mm
     scale = min(TILE[0] / width_mm, TILE[1] / height_mm)
     size = max(1, min(TILE[0], round(width_mm * scale))), max(1, min(TILE[1], round(height_mm * scale)))
-    picture = grey(views.picture(result.image, window), size)
-    labels = np.ascontiguousarray(views.picture(result.labels, window))
+    picture = grey(views.picture(image, window), size)
+    plane = np.ascontiguousarray(views.picture(labels, window))
     for name, colour in (result.colours or colours(list(result.measured))).items():
-        mask = labels == result.structures[name]
+        mask = plane == result.structures[name]
         if mask.any():
             _outline(picture, mask, colour)
     tile = Image.new("RGB", TILE, BACKGROUND)

@@ -92,7 +92,8 @@ class CaseResult:
     def measured(self) -> dict[str, Structure]:
         """Structure to its measurements, taken once."""
         if self._measured is None:
-            self._measured = measure_structures(self.labels, self.affine, self.structures, image=self.image)
+            labels, affine = self.label_map()
+            self._measured = measure_structures(labels, affine, self.structures, image=self.image)
         return self._measured
 
     @property
@@ -102,19 +103,40 @@ class CaseResult:
             if self.error is not None:
                 self._judgement = Judgement([f"failed: {self.error}"], 0.0)
             else:
+                scan = [] if self.image is None else check_scan(self.image, self.label_map()[1], self.orientation_known)
                 self._judgement = judge(
                     self.measured,
                     confidence=self.confidence,
                     flip_disagreement=self.flip_disagreement,
                     left_out_ml={name: self.left_out_ml(name) for name in self.left_out},
                     ranges=self.reference_ranges,
-                    scan=[*self.notes, *([] if self.image is None else check_scan(self.image, self.affine, self.orientation_known))],
+                    scan=[*self.notes, *scan],
                 )
         return self._judgement
 
     def left_out_ml(self, name: str) -> float:
         """Volume in ml of the small pieces of a structure that were left out."""
-        return self.left_out.get(name, 0) * grids.voxel_ml(self.affine)
+        return self.left_out.get(name, 0) * grids.voxel_ml(self.label_map()[1])
+
+    def label_map(self) -> tuple[np.ndarray, np.ndarray]:
+        """Labels and affine.
+
+        Raises:
+            ValueError: there are none, as the case failed.
+        """
+        if self.labels is None or self.affine is None:
+            raise ValueError(f"case {self.name} has no labels")
+        return self.labels, self.affine
+
+    def to_show(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Image, labels and affine, for a picture.
+
+        Raises:
+            ValueError: the case failed, so that there is nothing to show.
+        """
+        if self.error is not None or self.image is None or self.labels is None:
+            raise ValueError(f"case {self.name} has no image or no labels to show")
+        return self.image, *self.label_map()
 
 
 def case_rows(result: CaseResult) -> list[dict[str, Any]]:
@@ -136,8 +158,8 @@ def case_rows(result: CaseResult) -> list[dict[str, Any]]:
     }
     if result.error is not None:
         return [common]
-    spacing = grids.spacing(result.affine)
-    shape = result.labels.shape
+    labels, affine = result.label_map()
+    spacing, shape = grids.spacing(affine), labels.shape
     common |= {
         "voxels": "x".join(str(n) for n in shape),
         "spacing_mm": "x".join(f"{s:.4g}" for s in spacing),
@@ -174,8 +196,8 @@ def write_cases_csv(output_dir: str | os.PathLike, rows: Iterable[Mapping[str, A
     The file is written aside and then renamed, so it is whole at any moment; cases are sorted by name.
     """
     by_case: dict[str, list[Mapping[str, Any]]] = {}
-    for row in read_cases_csv(output_dir):
-        by_case.setdefault(row["case"], []).append(row)
+    for old in read_cases_csv(output_dir):
+        by_case.setdefault(old["case"], []).append(old)
     fresh: dict[str, list[Mapping[str, Any]]] = {}
     for row in rows:
         fresh.setdefault(str(row["case"]), []).append(row)

@@ -77,16 +77,18 @@ def learn_ranges(cases: Iterable[Measured], structures: Sequence[str]) -> dict[s
 def _offsets(measured: Sequence[Measured], structures: Sequence[str]) -> dict[str, dict[str, list]]:
     offsets: dict[str, dict[str, list]] = {}
     for name, other in itertools.combinations(structures, 2):
-        pairs = [(case[name], case[other]) for case in measured if _whole(case[name]) and _whole(case[other])]
-        if len(pairs) >= MIN_CASES:
-            apart = np.array([np.subtract(one.centroid_mm, two.centroid_mm) for one, two in pairs])
+        pairs = [(_centre(case[name]), _centre(case[other])) for case in measured]
+        between = [np.subtract(one, two) for one, two in pairs if one is not None and two is not None]
+        if len(between) >= MIN_CASES:
+            apart = np.array(between)
             limits = [[round(v, 1) for v in _interval(column, OUTSIDE_OFFSET, MIN_HALF_MM)] for column in apart.T]
             offsets.setdefault(name, {})[other] = limits
     return offsets
 
 
-def _whole(structure: Structure) -> bool:
-    return structure.volume_ml > 0 and not structure.touches_border
+def _centre(structure: Structure) -> tuple[float, float, float] | None:
+    """Of a structure that was found, and is whole in the scan."""
+    return None if structure.volume_ml == 0 or structure.touches_border else structure.centroid_mm
 
 
 def _interval(values: np.ndarray, outside: float, least_half: float) -> tuple[float, float]:

@@ -117,5 +117,5 @@ def _draw_attention(case: Case, result: CaseResult, path: Path) -> Path:
 
     levels = {f"level {level}": restore_bytes(maps.mean(0), case.data["image"]) for level, maps in case.attention.items()}
     title = f"{case.name}: attention coefficients, mean over the gates of a level"
-    places = {"affine": result.affine, "labels": result.labels, "structures": result.structures}
-    return attention_preview(result.image, levels, path, title=title, **places)
+    image, labels, affine = result.to_show()
+    return attention_preview(image, levels, path, title=title, affine=affine, labels=labels, structures=result.structures)

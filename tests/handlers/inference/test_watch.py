@@ -42,7 +42,7 @@ def test_scans_that_come_are_segmented_until_none_comes(tmp_path: Path, capsys) 
 
     def send() -> None:
         until(lambda: (out / "first_seg.nii.gz").is_file() and (out / "index.html").is_file())
-        until(lambda: "first" in status(out))
+        until(lambda: "first" in status(out) and read_cases_csv(out))  # run.json is written before the table
         seen["while waiting"] = (status(out), len(read_cases_csv(out)))
         scan(inbox / "patient" / "second.nii", 5)
         (inbox / "broken.nii").write_bytes(b"not a scan")
