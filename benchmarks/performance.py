@@ -3,7 +3,7 @@
     python benchmarks/performance.py --out runs/performance --machine "2 cores of an EPYC, AVX2"
     python benchmarks/performance.py --out runs/performance --only start,network --rounds 1
 
-Each row is the best of the rounds; seconds are of the clock, so nothing else should run. Every figure has its limit beside it (issue 21).
+Each row is the best of the rounds; seconds are of the clock, so nothing else should run. Every figure has its limit beside it.
 `--before COMMIT` measures the start of that commit in the same run, each round one of it and one of this.
 """
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bundle.errors import UserError
+from bundle.errors import UserError, counted
 from bundle.json_input import read_object
 
 # kind: what its values are; the words by which names of files and folders say that they are of it
@@ -93,7 +93,7 @@ def count(block: Block) -> int:
 def told(block: Block) -> str:
     """The channels as messages say them: `2 channels (ct, pet)`."""
     names = [channel.name for channel in channels_of(block)]
-    return f"{len(names)} channel{'s' if len(names) > 1 else ''} ({', '.join(names)})"
+    return f"{counted(len(names), 'channel')} ({', '.join(names)})"
 
 
 def _channel(entry: Any) -> Channel:

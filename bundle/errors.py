@@ -35,6 +35,6 @@ def reason(error: BaseException) -> str:
     return text if isinstance(error, ValueError) and text else f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
-def counted(number: int, what: str) -> str:
-    """A number of things, such as "1 case" or "3 cases"; `what` has a plural in s."""
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+def counted(number: int, one: str, several: str | None = None) -> str:
+    """A number of things, such as "1 case" or "3 cases"; `several` is the plural where it is not `one` with an s: "class", "classes"."""
+    return f"{number} {one}" if number == 1 else f"{number} {several or one + 's'}"

@@ -40,3 +40,4 @@ def test_any_error_is_one_line(error: Exception, said: str) -> None:
 
 def test_one_thing_has_no_plural() -> None:
     assert [counted(number, "case") for number in (0, 1, 2)] == ["0 cases", "1 case", "2 cases"]
+    assert [counted(number, "class is", "classes are") for number in (0, 1, 2)] == ["0 classes are", "1 class is", "2 classes are"]

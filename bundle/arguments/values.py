@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from bundle.arguments.command_line import CommandLine
 from bundle.arguments.config import config_of
-from bundle.errors import UserError
+from bundle.errors import UserError, counted
 
 if TYPE_CHECKING:
     from monai.bundle import ConfigParser
@@ -266,8 +266,9 @@ def check(parser: ConfigParser, line: CommandLine) -> None:
         if key in config_of(parser):
             found[key] = resolved[key] = _value(key, kind, parser, line)
     if "fold" in found and found["fold"] >= found["num_folds"]:
-        problem = f"{found['fold']} is not one of {found['num_folds']} folds, which are counted from 0"
-        raise UserError(line.shown("fold"), problem, f"use 0 to {found['num_folds'] - 1}, or more num_folds")
+        folds = found["num_folds"]
+        problem = f"{found['fold']} is not one of {counted(folds, 'fold')}, counted from 0"
+        raise UserError(line.shown("fold"), problem, f"use {'0' if folds == 1 else f'0 to {folds - 1}'}, or more num_folds")
     if found.get("precision") == "fp16" and str(found["device"]).startswith("cpu"):
         raise UserError(line.shown("precision"), "fp16 needs a GPU", "use auto, fp32 or bf16 on the CPU")
 

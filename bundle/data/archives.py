@@ -10,7 +10,7 @@ import tempfile
 import zipfile
 from pathlib import Path, PurePosixPath
 
-from bundle.errors import UserError
+from bundle.errors import UserError, counted
 
 CHUNK = 1 << 20
 # of the room on the disk, at most so much is taken
@@ -63,7 +63,7 @@ def _check(path: str | os.PathLike, entries: list[zipfile.ZipInfo], free: int) -
         raise UserError(path, "it is encrypted", "unpack it yourself, and give the folder")
     total = sum(entry.file_size for entry in entries)
     if total > SHARE_OF_DISK * free or len(entries) > MOST_FILES:
-        problem = f"it holds {len(entries)} files of {total / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free for temporary files"
+        problem = f"it holds {counted(len(entries), 'file')} of {total / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free for temporary files"
         raise UserError(path, problem, "make room, set TMPDIR to a folder with more, or unpack it yourself")
 
 

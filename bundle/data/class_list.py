@@ -24,7 +24,7 @@ from torch.utils.data import RandomSampler, Sampler, WeightedRandomSampler
 from bundle.data.datalist import Case, Listing, raise_all, sections
 from bundle.data.list_file import Mistakes, belongs, places, stem
 from bundle.data.splits import SECTIONS, Split
-from bundle.errors import UserError
+from bundle.errors import UserError, counted
 from bundle.files import named
 from bundle.json_input import kind, read_object
 
@@ -209,7 +209,7 @@ def _check_parts(source: str, parts: Mapping[str, list[Case]], names: Sequence[s
         return
     for section in SECTIONS:
         each = ", ".join(f"{name} {count[section][name]}" for name in names)
-        print(f"{source}: {len(parts[section])} cases for {section}" + (f" ({each})" if parts[section] else ""), flush=True)
+        print(f"{source}: {counted(len(parts[section]), 'case')} for {section}" + (f" ({each})" if parts[section] else ""), flush=True)
     unseen = [name for name in names if parts["validation"] and not count["validation"][name]]
     if unseen:
         print(f"warning: {source}: no case of {', '.join(unseen)} is for validation: it counts as F1 = 0 in the mean", flush=True)

@@ -15,7 +15,7 @@ from typing import Any
 
 from bundle.channels import CT, KINDS, Channel
 from bundle.data.datalist import ENDINGS, Case, Listing
-from bundle.errors import UserError
+from bundle.errors import UserError, counted
 from bundle.json_input import kind, read_object
 
 EXAMPLE = '{"training": [{"image": "imagesTr/a.nii.gz", "label": "labelsTr/a.nii.gz"}]}'
@@ -140,7 +140,7 @@ def check_modalities(content: dict[str, Any], channels: Sequence[Channel], mista
     said = [str(stated[key]) for key in sorted(stated, key=int)]
     wanted = ", ".join(channel.name for channel in channels)
     if len(said) != len(channels):
-        problem = f"it says that there are {len(said)} channels ({', '.join(said)[:80]}), and the network takes {len(channels)} ({wanted})"
+        problem = f"it lists {counted(len(said), 'channel')} ({', '.join(said)[:80]}), and the network takes {len(channels)} ({wanted})"
         mistakes.add("modality", problem, "name in channels what the data set has")
         return
     for name, channel in zip(said, channels, strict=True):
@@ -187,7 +187,8 @@ def _entry(place: str, value: Any, section: str | None, mistakes: Mistakes, furt
     if further and isinstance(files, list):
         if len(files) != len(further) + 1 or not all(isinstance(file, str) and file.strip() for file in files):
             names = ", ".join(("the CT", *further))
-            problem = f"{place}.image has {len(files)} entries, and the network takes {len(further) + 1} channels ({names})"
+            there = counted(len(files), "entry", "entries")
+            problem = f"{place}.image has {there}, and the network takes {len(further) + 1} channels ({names})"
             mistakes.add("channels", problem, "list the file of each channel, in this order")
             return None
         value = {**value, "image": files[0]}

@@ -96,8 +96,8 @@ def split(names: Sequence[str], wanted: Split, groups: Mapping[str, str] | None 
     """
     num_folds, train_size, test_size = wanted.num_folds, wanted.train_size, wanted.test_size
     if wanted.fold >= num_folds:
-        problem = f"fold {wanted.fold} is asked for, of {num_folds} folds"
-        raise UserError("fold", problem, f"folds count from 0: use 0 to {num_folds - 1}")
+        problem = f"fold {wanted.fold} is asked for, of {counted(num_folds, 'fold')}"
+        raise UserError("fold", problem, f"folds count from 0: use 0{f' to {num_folds - 1}' if num_folds > 1 else ''}")
     if num_folds == 1 and not test_size:
         raise UserError("num_folds", "1 fold leaves no case for validation", "use 2 or more, or give a test_size")
     members: dict[str, list[str]] = {}
@@ -109,9 +109,8 @@ def split(names: Sequence[str], wanted: Split, groups: Mapping[str, str] | None 
     else:
         must = "test_size"
     if test_size + (train_size or 0) > len(names):
-        problem = (
-            f"{train_size} training and {test_size} test cases are asked for, but the data set has {counted(len(names), 'labelled case')}"
-        )
+        there = counted(len(names), "labelled case")
+        problem = f"{train_size or 0} training and {test_size} test cases are asked for, but the data set has {there}"
         raise UserError("train_size, test_size", problem, "ask for fewer, or add labelled cases")
     test, order = _take(order, test_size, must)
     pool, _ = _take(order, len(names) if train_size is None else train_size, "train_size" if train_size is not None else None)
@@ -147,7 +146,7 @@ def _folds(pool: list[list[str]], num_folds: int) -> list[list[str]]:
 def _too_few(pool: list[list[str]], with_test: bool, num_folds: int) -> UserError:
     number = len(pool)
     what = counted(number, "labelled case" if number == len(_flat(pool)) else "patient")
-    problem = f"{num_folds} folds cannot be made of {what}{' besides the test set' if with_test else ''}"
+    problem = f"{counted(num_folds, 'fold')} cannot be made of {what}{' besides the test set' if with_test else ''}"
     fewer = f", or set num_folds to {number}{' or less' if number > 2 else ''}" if number > 1 else ""
     return UserError("num_folds", problem, f"add labelled cases{fewer}")
 

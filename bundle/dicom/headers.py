@@ -10,7 +10,7 @@ from typing import Any
 
 from bundle.dicom.elements import PIXEL_GROUP, TAGS, Elements, looks_like_dicom, opened
 from bundle.dicom.kinds import OTHER_UNITS, kind_of, pet_kind
-from bundle.errors import UserError
+from bundle.errors import UserError, counted
 
 IMPLICIT, EXPLICIT, DEFLATED, BIG = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2"
 NATIVE = {"", IMPLICIT, EXPLICIT, DEFLATED, BIG}
@@ -206,7 +206,7 @@ def _check_length(layout: Layout, length: int, size: int) -> None:
     needed, claimed = layout.frame_bytes * layout.frames, f"{layout.rows} rows, {layout.columns} columns"
     there = min(length, size - layout.offset)
     if there < needed:
-        raise ValueError(f"its pixels are cut off: {there} bytes are there, {claimed} need {needed}")
+        raise ValueError(f"its pixels are cut off: {counted(there, 'byte is', 'bytes are')} there, {claimed} need {needed}")
     if there >= needed + max(layout.columns * layout.allocated // 8, 8):
         raise ValueError(f"its pixels take {there} bytes, but {claimed} need {needed}")
 
@@ -217,7 +217,7 @@ def _frames(header: Elements, count: int, pet: bool) -> tuple[Frame, ...]:
     if count > 1 and not each:
         raise ValueError(f"its {count} frames have no positions, so that voxels have no place or size in mm")
     if each and len(each) != count:
-        raise ValueError(f"NumberOfFrames is {count}, but {len(each)} frames are described")
+        raise ValueError(f"NumberOfFrames is {count}, but {counted(len(each), 'frame is', 'frames are')} described")
     return tuple(_frame([one, shared, header], pet) for one in each or [None])
 
 

@@ -23,7 +23,7 @@ from bundle.engines.case import Case
 from bundle.engines.prediction import predict
 from bundle.engines.segmentation import Segmentation, case_result
 from bundle.engines.segmentation import details as details_of
-from bundle.errors import UserError
+from bundle.errors import UserError, counted
 from bundle.images.voxels import check_affine
 from bundle.quality.ranges import load_ranges
 
@@ -80,7 +80,8 @@ def segment(image: Any, affine: Any = None, *, details: bool = False, **options:
         return _segment_one(image, affine, details, options)
     affines = [None] * len(image) if affine is None else list(affine)
     if len(affines) != len(image):
-        raise UserError("affine", f"there are {len(affines)} for {len(image)} scans", "give a list with one for each")
+        there = f"{counted(len(affines), 'affine')} for {counted(len(image), 'scan')}"
+        raise UserError("affine", there, "give a list with one for each")
     return [_segment_one(*pair, details, options) for pair in zip(image, affines, strict=True)]
 
 

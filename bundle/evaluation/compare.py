@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from bundle.errors import UserError
+from bundle.errors import UserError, counted
 from bundle.evaluation.compare_table import MEAN_AND_SD, markdown
 from bundle.evaluation.compared import METRICS, Effect, Run, metrics_of, read_run
 from bundle.evaluation.paired import LOWER_IS_BETTER, holm, paired
@@ -64,7 +64,7 @@ def compare(
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
             raise UserError(key, f"its value is {value!r}", f"use a whole number from {least} up")
     if len(runs) < 2:
-        raise UserError("compare", f"got {len(runs)} runs", "give two folders at least: python -m bundle compare A B")
+        raise UserError("compare", f"got {counted(len(runs), 'run')}", "give two folders at least: python -m bundle compare A B")
     _check_output(Path(output_dir))
     columns = [read_run(Path(run), name) for run, name in zip(map(str, runs), _names(list(map(str, runs)), names), strict=True)]
     kept = _structures(columns, _as_list(structures))
@@ -135,7 +135,7 @@ def _groups(runs: Sequence[Run]) -> list[list[Run]]:
 def _names(runs: Sequence[str], names: Sequence[str] | str | None) -> list[str]:
     found = _as_list(names) or [Path(run).resolve().name if Path(run).is_dir() else Path(run).resolve().parent.name for run in runs]
     if len(found) != len(runs):
-        raise UserError("names", f"{len(found)} names for {len(runs)} runs", "give one per run, separated by commas")
+        raise UserError("names", f"{counted(len(found), 'name')} for {counted(len(runs), 'run')}", "give one per run, separated by commas")
     return [name if found.count(name) == 1 else str(run) for name, run in zip(found, runs, strict=True)]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
+from bundle.errors import counted
 from bundle.evaluation.compared import METRICS, SIGNIFICANT, Effect, Run, metrics_of
 from bundle.evaluation.score import summarise
 
@@ -33,7 +34,7 @@ def markdown(runs: Sequence[Run], structures: Sequence[str], effects: Sequence[E
         lines += _published(runs, title.split(" of ")[0], line)
     if len(set(counts)) > 1:
         lines.append(line("cases", [str(count) for count in counts]))
-    how_many = f" over {counts[0]} cases" if len(set(counts)) == 1 else ""
+    how_many = f" over {counted(counts[0], 'case')}" if len(set(counts)) == 1 else ""
     lines += ["", f"{MEAN_AND_SD}{how_many}; n where a structure is not in all of them.", ""]
     lines += ["Better: less of the distances (ASSD, HD95, mesh), more of the others.", ""]
     if effects:

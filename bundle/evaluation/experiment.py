@@ -13,7 +13,7 @@ from typing import Any
 
 from bundle import root
 from bundle.data.splits import Split
-from bundle.errors import UserError
+from bundle.errors import UserError, counted
 from bundle.evaluation.experiment_plan import (
     SHARED,
     Names,
@@ -139,7 +139,7 @@ def _evaluate(
     missing = sorted(set(held_out) - _scored_cases(output))
     if missing:
         raise UserError(
-            output / "metrics.csv", f"lacks {len(missing)} held-out cases: {_first_names(missing)}", "run the same command again"
+            output / "metrics.csv", f"lacks {counted(len(missing), 'held-out case')}: {_first_names(missing)}", "run the same command again"
         )
     write_json(folder / "scored.json", {"fold": split.fold, "cases": len(held_out)})
 

@@ -12,7 +12,7 @@ from bundle import root
 from bundle.data.datalist import datalist, find_cases
 from bundle.data.scans import listed_scans
 from bundle.data.splits import Split
-from bundle.errors import UserError
+from bundle.errors import UserError, counted
 from bundle.files import write_json
 from bundle.json_input import read_object
 
@@ -62,7 +62,8 @@ def held_out_cases(merged: Mapping[str, Any], split: Split) -> dict[int, list[st
         parts = [datalist(dataset, part, listed, channels=channels, **own) for part in ("training", own.held_out)]
         trained, scored = ({case["image"] for case in part} for part in parts)
         if trained & scored:
-            problem = f"{len(trained & scored)} cases of fold {fold} are trained on and scored, such as {min(trained & scored)}"
+            both = counted(len(trained & scored), f"case of fold {fold} is", f"cases of fold {fold} are")
+            problem = f"{both} trained on and scored, such as {min(trained & scored)}"
             raise UserError("split", problem, "change the sections of the datalist, or the sizes")
         twice = sorted(image for image in scored if image in fold_of)
         if twice:

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from bundle.errors import counted
+
 
 def forward_seconds(network: nn.Module, size: Sequence[int], *, device: str | torch.device = "cpu", repeats: int = 3) -> float:
     """Seconds of one forward pass of a volume (1, in_channels, *size), the best of some: other load on the machine does least harm there.
@@ -53,7 +55,7 @@ def of_config(config: Mapping[str, Any]) -> dict[str, Any]:
     needed = {"channels": None, **{key: config[key] for key in ("labels", "channels", "network_def") if key in config}}
     parser = ConfigParser({"imports": ["$import bundle", "$import bundle.channels"], **needed})
     size, device = [int(length) for length in config["patch_size"]], pick_device()
-    where = f"CPU, {torch.get_num_threads()} threads" if device == "cpu" else torch.cuda.get_device_name(device)
+    where = f"CPU, {counted(torch.get_num_threads(), 'thread')}" if device == "cpu" else torch.cuda.get_device_name(device)
     try:
         seconds: float | None = forward_seconds(parser.get_parsed_content("network_def"), size, device=device)
     except (MemoryError, torch.OutOfMemoryError):

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from bundle import reader_process
-from bundle.errors import UserError
+from bundle.errors import UserError, counted
 from bundle.images import streams
 from bundle.images.names import ending
 from bundle.images.voxels import CHUNK, array_as_scan, as_scan, check_affine, check_grid, check_size
@@ -159,7 +159,7 @@ def _inflated(path: str, file: str, start: int, dtype: np.dtype, size: int) -> I
             waiting = waiting or source.read(streams.STEP)
             part = stream.decompress(waiting, most)
             if not part and not waiting:
-                raise EOFError(f"it ends {left - len(kept)} bytes too early")
+                raise EOFError(f"it ends {counted(left - len(kept), 'byte')} too early")
             waiting = stream.unconsumed_tail
             kept += part
             if len(kept) > left:
@@ -170,7 +170,7 @@ def _inflated(path: str, file: str, start: int, dtype: np.dtype, size: int) -> I
                 left -= whole
                 del kept[:whole]
     if len(kept) != left:
-        raise EOFError(f"it ends {left - len(kept)} bytes too early")
+        raise EOFError(f"it ends {counted(left - len(kept), 'byte')} too early")
     yield np.frombuffer(bytes(kept), dtype)
 
 
@@ -225,7 +225,7 @@ def _check_length(path: str, claimed: int) -> None:
     raw = _true(fields.get("binarydata", "")) or fields.get("encoding", "").lower() == "raw"
     there = os.path.getsize(path)
     if local and raw and claimed > there:
-        problem = f"the file is truncated: its header claims {claimed} bytes of voxels, the whole file has {there}"
+        problem = f"the file is truncated: its header claims {counted(claimed, 'byte')} of voxels, the whole file has {there}"
         raise UserError(path, problem, "copy or export it again")
 
 

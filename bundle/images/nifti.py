@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from bundle import read_ahead
-from bundle.errors import UserError
+from bundle.errors import UserError, counted
 from bundle.grids import spacing
 from bundle.images import streams
 from bundle.images.forms import Forms
@@ -84,7 +84,7 @@ class Stored:
         if self.offset > streams.MOST_BEHIND:
             problem = f"its header says that voxels begin at byte {self.offset}, far behind the header"
         elif how == "" and claimed + self.offset > there:
-            problem = f"the file is truncated: it ends {claimed + self.offset - there} bytes too early"
+            problem = f"the file is truncated: it ends {counted(claimed + self.offset - there, 'byte')} too early"
         elif how == "gzip" and claimed > there * streams.MOST_COMPRESSION:
             problem = f"the file is truncated: its header claims {claimed} bytes of voxels, {there} packed bytes cannot hold them"
         if problem:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from bundle.errors import UserError
+from bundle.errors import UserError, counted
 from bundle.images import itk_files, nifti, streams
 from bundle.images.forms import Forms
 from bundle.images.names import kind
@@ -114,9 +114,8 @@ def read_volumes(
         stored = nifti.header(path)
         if tuple(stored.shape[3:]) != (len(kinds),):
             size = "x".join(map(str, stored.shape))
-            raise UserError(
-                path, f"its size is {size}, and {len(kinds)} channels are wanted on its fourth axis", "store one volume per channel"
-            )
+            problem = f"its size is {size}, and {counted(len(kinds), 'channel is', 'channels are')} wanted on its fourth axis"
+            raise UserError(path, problem, "store one volume per channel")
         check_grid(stored.path, stored.shape[:3], dtype=stored.dtype)
         check_affine(stored.path, stored.affine)
         check_size(stored.path, stored.shape, max(stored.loaded_width, stored.dtype.itemsize), memory_gb)

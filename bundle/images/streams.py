@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from bundle.errors import UserError
+from bundle.errors import UserError, counted
 from bundle.read_ahead import Unpacked
 
 # a file, or what unpacks one
@@ -104,7 +104,7 @@ def read_into(stream: Stream, target: np.ndarray) -> None:
     while at < len(view):
         part = stream.read(min(STEP, len(view) - at))
         if not part:
-            raise EOFError(f"it ends {len(view) - at} bytes too early")
+            raise EOFError(f"it ends {counted(len(view) - at, 'byte')} too early")
         view[at : at + len(part)] = part
         at += len(part)
 
@@ -118,7 +118,7 @@ def skip(stream: Stream, number: int) -> None:
     while number > 0:
         part = stream.read(min(STEP, number))
         if not part:
-            raise EOFError(f"it ends {number} bytes too early")
+            raise EOFError(f"it ends {counted(number, 'byte')} too early")
         number -= len(part)
 
 

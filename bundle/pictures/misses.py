@@ -12,7 +12,7 @@ from bundle import labels as label_block
 from bundle.data import label_maps
 from bundle.drawing.figures import new_figure, save_figure
 from bundle.drawing.planes import Views
-from bundle.errors import UserError
+from bundle.errors import UserError, counted
 from bundle.images import read_scan
 
 COLOURS = {"both": (0.35, 0.85, 0.40), "missed": (0.95, 0.25, 0.20), "too much": (0.30, 0.60, 1.00)}
@@ -142,5 +142,5 @@ def _scan(path: Path, shape: tuple[int, ...], affine: np.ndarray) -> np.ndarray:
 def _titles(paths: Sequence[Path], names: str | Sequence[str] | None) -> list[str]:
     titles = [item.strip() for item in names.split(",")] if isinstance(names, str) else list(names or [path.parent.name for path in paths])
     if len(titles) != len(paths):
-        raise UserError("names", f"{len(titles)} names for {len(paths)} predictions", "give one per prediction")
+        raise UserError("names", f"{counted(len(titles), 'name')} for {counted(len(paths), 'prediction')}", "give one per prediction")
     return titles

@@ -9,6 +9,7 @@ import numpy as np
 from bundle import grids
 from bundle.data.checks.hounsfield import AIR_HU, SIDES_A_GUESS, Values, air_level, not_hounsfield
 from bundle.drawing.planes import Views
+from bundle.errors import counted
 
 # (weight, words): the smaller the weight, the graver
 Reason = tuple[float, str]
@@ -95,7 +96,7 @@ def _noise(sample: np.ndarray, neighbours: np.ndarray) -> list[Reason]:
     noisy = enough[(noise > NOISE_RATIO * usual) & (noise > usual + NOISE_HU)]
     if not noisy.size:
         return []
-    return [(0.5, f"noise of {noise.max():.0f} HU in {noisy.size} slices, {usual:.0f} HU in the others")]
+    return [(0.5, f"noise of {noise.max():.0f} HU in {counted(noisy.size, 'slice')}, {usual:.0f} HU in the others")]
 
 
 def _filled(sample: np.ndarray) -> slice:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from bundle.errors import counted
 from bundle.serving.values import IMAGES
 
 # formats that the bundle reads and MONAI Label does not look for
@@ -43,7 +44,7 @@ FIXES = {
 
 
 def _count_and_first(names: list[str]) -> str:
-    return f"{len(names)} file{'s' if len(names) > 1 else ''} ({names[0]}{', ...' if len(names) > 1 else ''})"
+    return f"{counted(len(names), 'file')} ({names[0]}{', ...' if len(names) > 1 else ''})"
 
 
 def _walk(studies: Path) -> Iterator[Path]:

@@ -65,14 +65,14 @@ def test_one_channel_lists_as_before(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("image", "about", "message"),
     [
-        (["imagesTr/a_0000.nii.gz"], {}, r"training\[0\].image has 1 entries, and the network takes 2 channels \(the CT, pet\)"),
+        (["imagesTr/a_0000.nii.gz"], {}, r"training\[0\].image has 1 entry, and the network takes 2 channels \(the CT, pet\)"),
         (["imagesTr/a_0000.nii.gz", "x.nii.gz"], {}, r'training\[0\]: its pet, "x.nii.gz", is not there'),
         (
             "imagesTr/a_0000.nii.gz",
             {"modality": {"0": "PET", "1": "CT"}},
             r"it says that the channels are PET, CT, and channels says ct, pet",
         ),
-        ("imagesTr/a_0000.nii.gz", {"channel_names": {"0": "CT"}}, r"it says that there are 1 channels \(CT\), and the network takes 2"),
+        ("imagesTr/a_0000.nii.gz", {"channel_names": {"0": "CT"}}, r"it lists 1 channel \(CT\), and the network takes 2"),
     ],
 )
 def test_mistakes_in_lists_are_one_line(folder: Path, image: object, about: dict, message: str) -> None:

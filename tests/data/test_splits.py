@@ -107,10 +107,12 @@ def test_a_group_that_cannot_be_torn():
     ("arguments", "said"),
     [
         ({"num_folds": 30}, "30 folds cannot be made of 23 labelled cases"),
-        ({"fold": 5, "num_folds": 5}, "fold 5 is asked for, of 5 folds"),
+        ({"fold": 5, "num_folds": 5}, "fold 5 is asked for, of 5 folds. Fix: folds count from 0: use 0 to 4"),
+        ({"fold": 1, "num_folds": 1}, r"fold 1 is asked for, of 1 fold\. Fix: folds count from 0: use 0\."),
         ({"num_folds": 0}, "its value is 0"),
         ({"num_folds": 1}, "1 fold leaves no case for validation"),
         ({"train_size": 20, "test_size": 4}, "20 training and 4 test cases are asked for, but the data set has 23"),
+        ({"test_size": 24}, "0 training and 24 test cases are asked for"),
         ({"fold": True}, "its value is True"),
         ({"seed": "x"}, "seed: its value is 'x'"),
         ({"with_test": "False"}, "with_test: its value is 'False'"),

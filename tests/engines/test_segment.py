@@ -128,7 +128,7 @@ def test_a_list_gives_a_list_in_its_order(tmp_path: Path, options: dict) -> None
         assert len(several) == 2 and all(np.array_equal(one, segment(path, **options)) for one, path in zip(several, paths, strict=True))
     assert [one.source for one in segment(paths, details=True, **options)] == [str(path) for path in paths]
     assert segment([], **options) == []
-    with pytest.raises(UserError, match="1 for 2 scans"):
+    with pytest.raises(UserError, match="1 affine for 2 scans"):
         segment([body(), other], [AFFINE], **options)
 
 

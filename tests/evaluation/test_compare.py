@@ -153,7 +153,7 @@ def test_only_common_structures_are_compared(runs: list[str], tmp_path: Path, ca
 
 
 def test_wrong_arguments(runs: list[str], tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="got 1 runs"):
+    with pytest.raises(UserError, match=r"got 1 run\."):
         compare(runs[0])
     with pytest.raises(UserError, match="none of dice"):
         compare(*runs, metric="jaccard")

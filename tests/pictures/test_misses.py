@@ -54,5 +54,5 @@ def test_draws_predictions_in_any_axis_order(tmp_path: Path) -> None:
     np.testing.assert_array_equal(*pictures)
     red = (pictures[0][..., 0] > 0.75) & (pictures[0][..., 1] < 0.45) & (pictures[0][..., 2] < 0.45)
     assert red.sum() > 200
-    with pytest.raises(UserError, match="2 names for 1 predictions"):
+    with pytest.raises(UserError, match=r"2 names for 1 prediction\."):
         misses(str(tmp_path / "ct.nii.gz"), str(tmp_path / "a.nii.gz"), str(tmp_path / "ref.nii.gz"), labels=LABELS, names="x,y")

@@ -10,6 +10,7 @@ from bundle import grids
 from bundle.channels import Channel
 from bundle.data.checks.rules import Problem, readable_problems
 from bundle.data.datalist import Case
+from bundle.errors import counted
 
 # SUV above which not even a bladder is: the values are activity, in Bq/ml
 MOST_SUV = 1000.0
@@ -47,8 +48,8 @@ def _problems(case: Case, image: Mapping, facts: Mapping, channel: Channel, file
     if found:
         return found
     if facts["nonfinite"]:
-        problem = f"{channel.name}: has {facts['nonfinite']} voxels that are NaN or infinite, which count as 0"
-        found.append(Problem("warning", "NaN", case.name, file, problem, "write it again without them"))
+        those = counted(facts["nonfinite"], "voxel that is NaN or infinite, and counts", "voxels that are NaN or infinite, and count")
+        found.append(Problem("warning", "NaN", case.name, file, f"{channel.name}: has {those} as 0", "write it again without them"))
     if facts["minimum"] == facts["maximum"]:
         problem = f"{channel.name}: has the one value {facts['minimum']:g} everywhere"
         return [*found, Problem("error", "constant", case.name, file, problem, "convert it again")]

@@ -280,7 +280,7 @@ def _flipped(case: Case, facts: Mapping) -> list[Problem]:
 
 
 def _voxels(number: int, one: str, several: str) -> str:
-    return f"1 voxel that is {one}" if number == 1 else f"{number} voxels that are {several}"
+    return counted(number, f"voxel that is {one}", f"voxels that are {several}")
 
 
 def _mm(edges: np.ndarray) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from bundle.data.listing import nifti_files, stem
 from bundle.data.prepare.plan import SECTIONS, Plan, PlannedCase, child, find_folder, not_found, number
+from bundle.errors import counted
 
 FIRST_MRI = 500
 STRUCTURES = (
@@ -54,9 +55,10 @@ def plan(source: Path, *, official_split: bool = False) -> Plan:
             goes_to = "test" if label is None else section if official_split or section == "test" else "training"
             result.cases.append(PlannedCase(name, path, (label,) if label else (), goes_to))
     if resonance:
-        result.warnings.append(f"{resonance} scans are MRI (their number is {FIRST_MRI} or more) and are left out")
+        result.warnings.append(f"{counted(resonance, 'scan is', 'scans are')} MRI (numbers from {FIRST_MRI} up), and left out")
     if lonely:
-        result.warnings.append(f"{len(lonely)} scans lack their label and become unlabelled cases: {', '.join(lonely[:5])}")
+        stay = counted(len(lonely), "scan has no label and stays", "scans have no label and stay")
+        result.warnings.append(f"{stay} unlabelled: {', '.join(lonely[:5])}")
     if any(path.section == "training" and "imagesVa" in path.image.parts for path in result.cases):
         result.warnings.append("imagesVa joins the training cases, as AMOS gives no rule for it (--official_split keeps it apart)")
     return result

@@ -8,6 +8,7 @@ import numpy as np
 
 from bundle.data.checks.orientation import turn
 from bundle.dicom import find_series, looks_like_dicom, read_series
+from bundle.errors import counted
 
 
 def load_series(folder: Path) -> tuple[np.ndarray, np.ndarray, list[str]]:
@@ -23,7 +24,7 @@ def load_series(folder: Path) -> tuple[np.ndarray, np.ndarray, list[str]]:
     if not series:
         raise ValueError(f"there is no DICOM series in {folder}")
     longest = max(series, key=lambda one: len(one.files))
-    remarks = [f"{len(series)} DICOM series: the longest ({len(longest.files)} slices) is used"] if len(series) > 1 else []
+    remarks = [f"{len(series)} DICOM series: the longest ({counted(len(longest.files), 'slice')}) is used"] if len(series) > 1 else []
     array, affine = read_series(longest.files)
     if affine[2, 2] < 0:
         affine = affine @ turn((2,), array.shape)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bundle.data import listing
 from bundle.data.prepare.plan import Plan, PlannedCase, find_folders, not_found
-from bundle.errors import UserError
+from bundle.errors import UserError, counted
 
 PARTS = {"pancreas": ("pancreas", "cancer", "tumour", "tumor"), "kidney": ("kidney", "right kidney", "left kidney")}
 
@@ -43,10 +43,10 @@ def plan(source: Path) -> Plan:
         result.warnings.append(str(problem))
     hidden = sum(path.name.startswith("._") for part in ("imagesTr", "labelsTr", "imagesTs") for path in (folder / part).glob("._*"))
     if hidden:
-        result.warnings.append(f"{hidden} hidden files of macOS (._*) are not scans and are left out")
+        result.warnings.append(f"{counted(hidden, 'hidden file')} of macOS (._*) left out")
     listed = sum(not Path(str(entry.get("image"))).name.startswith("._") for entry in about.get("training", []) if isinstance(entry, dict))
     if listed and listed != len(found.labelled):
-        result.warnings.append(f"dataset.json lists {listed} training cases, the folders hold {len(found.labelled)}")
+        result.warnings.append(f"dataset.json lists {counted(listed, 'training case')}, the folders hold {len(found.labelled)}")
     for parts in merged.values():
         result.warnings.append(f"{' and '.join(parts)} are values of their own: labels.json counts them as one organ")
     for case in found.cases:

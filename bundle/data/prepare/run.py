@@ -15,7 +15,7 @@ from pathlib import Path
 
 from bundle.data.prepare import files
 from bundle.data.prepare.plan import SECTIONS, Plan, PlannedCase, Targets
-from bundle.errors import UserError
+from bundle.errors import UserError, counted
 from bundle.files import ASIDE, remove_unfinished, write_json
 from bundle.limits import cpu_limit
 
@@ -216,7 +216,7 @@ def _write_lists(plan: Plan, kept: dict[PlannedCase, tuple[Path, Path | None]], 
 def _report(plan: Plan, kept: dict, failed: dict[str, str], state: dict, output: Path) -> None:
     sections = Counter(case.section if case.labels else "unlabelled" for case in kept)
     parts = ", ".join(f"{number} {name}" for name, number in sections.items())
-    print(f"{plan.name}: {len(kept)} case{'s' if len(kept) != 1 else ''} in {output} ({parts})")
+    print(f"{plan.name}: {counted(len(kept), 'case')} in {output} ({parts})")
     remarks = [(case.name, remark) for case in plan.cases for remark in state["cases"][case.name].get("remarks", [])]
     for line in plan.warnings:
         print(f"  warning: {line}")

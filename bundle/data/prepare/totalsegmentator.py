@@ -16,7 +16,7 @@ import numpy as np
 from bundle.data.datalist import ENDINGS
 from bundle.data.prepare.files import link
 from bundle.data.prepare.plan import Plan, PlannedCase, Targets, not_found
-from bundle.errors import UserError
+from bundle.errors import UserError, counted
 from bundle.images import read, write_nifti
 from bundle.images.nifti import header
 
@@ -76,7 +76,7 @@ def convert(case: PlannedCase, targets: Targets, options: Mapping) -> list[str]:
         return ["left out: it shows none of the structures"]
     write_nifti(Path(f"{targets.label}.nii.gz"), merged, image.affine)
     link(case.image, targets.image, options.get("link", "symlink"))
-    return [f"{twice} voxels are in two structures: the first one keeps them"] if twice else []
+    return [f"{counted(twice, 'voxel is', 'voxels are')} in two structures, and taken for the first"] if twice else []
 
 
 def _wanted(structures: Mapping[str, list[str]] | str | None, scans: list[Path]) -> dict[str, list[str]]:

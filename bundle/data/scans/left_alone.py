@@ -15,6 +15,7 @@ from itertools import combinations
 from pathlib import Path
 
 from bundle.data.scans.header_start import read_start
+from bundle.errors import counted
 from bundle.files import spelled
 from bundle.images.names import stem
 from bundle.results.records import result_files
@@ -175,7 +176,7 @@ def lines(left: Iterable[LeftAlone], root: Path) -> list[str]:
     text = []
     for kind, count in counts.items():
         more = ", ..." if count > 1 else ""
-        text.append(f"left alone: {count} {kind[0] if count == 1 else kind[1]} ({examples[kind]}{more})")
+        text.append(f"left alone: {counted(count, *kind)} ({examples[kind]}{more})")
     return text
 
 

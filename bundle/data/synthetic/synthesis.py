@@ -129,7 +129,7 @@ def _label_maps(maps: str | None) -> dict[str, Path]:
     files = sorted(p for p in Path(maps).glob("*") if p.name.lower().endswith((".nii", ".nii.gz")))
     if len(files) < 2:
         fix = "give a folder with two or more .nii.gz label maps, or leave --maps away"
-        raise UserError(maps, f"holds {len(files)} label maps", fix)
+        raise UserError(maps, f"holds {counted(len(files), 'label map')}", fix)
     return {path.name.split(".")[0]: path for path in files}
 
 

@@ -142,7 +142,7 @@ class RunRecord(CaseHandler):
             elif why:
                 again[why] += 1
         for why, count in again.most_common():
-            logger.warning("%s: %s done again", why, "1 case is" if count == 1 else f"{count} cases are")
+            logger.warning("%s: %s done again", why, counted(count, "case is", "cases are"))
 
     def done(self, item: dict[str, Any]) -> bool:
         """Whether an earlier run has finished this case, with the same content, weights and settings."""

@@ -10,7 +10,7 @@ from ignite.engine import Engine, Events
 from monai.engines.utils import IterationEvents
 from torch import Tensor
 
-from bundle.errors import UserError
+from bundle.errors import UserError, counted
 from bundle.networks.weights import not_finite
 
 # each step that overflows halves the loss scale: from 65536 down to here, 33 steps in a row did
@@ -53,7 +53,7 @@ class FiniteNumbers:
         if not torch.isfinite(loss):
             _stop(engine, f"the loss is {loss.item()}")
         names = not_finite({name: each.grad for name, each in self.network.named_parameters() if each.grad is not None})
-        _stop(engine, f"the gradients of {len(names)} weights are not finite, such as {names[0]}")
+        _stop(engine, f"the gradients of {counted(len(names), 'weight')} are not finite, such as {names[0]}")
 
     def stepped(self, engine: Engine) -> None:
         """Look at the weights and the statistics of norms."""

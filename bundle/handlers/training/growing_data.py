@@ -9,7 +9,7 @@ from typing import Any
 import ignite.distributed as idist
 from ignite.engine import Engine, Events
 
-from bundle.errors import UserError
+from bundle.errors import UserError, counted
 
 
 class GrowingData:
@@ -50,4 +50,4 @@ class GrowingData:
         # Ignite ends the training when the iterations are those of `max_epochs` epochs of this length
         engine.state.epoch_length = len(engine.state.dataloader)
         engine.state.iteration = (engine.state.epoch - 1) * engine.state.epoch_length
-        self.logger.info(f"epoch {engine.state.epoch}: {more} new cases, {len(found)} in all")
+        self.logger.info(f"epoch {engine.state.epoch}: {counted(more, 'new case')}, {len(found)} in all")

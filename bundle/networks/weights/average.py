@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from bundle.errors import UserError
+from bundle.errors import UserError, counted
 from bundle.networks.weights.files import read_state_dict, write_state_dict
 
 
@@ -23,7 +23,7 @@ def average(out: str, *checkpoints: str) -> None:
         UserError: fewer than two files, one that cannot be read, or files of different networks.
     """
     if len(checkpoints) < 2:
-        raise UserError(out, f"{len(checkpoints)} checkpoints given", "give two or more: bundle average OUT FIRST SECOND ...")
+        raise UserError(out, f"{counted(len(checkpoints), 'checkpoint')} given", "give two or more: bundle average OUT FIRST SECOND ...")
     states = [read_state_dict(path) for path in checkpoints]
     for path, state in zip(checkpoints[1:], states[1:], strict=True):
         _check_same(states[0], state, checkpoints[0], path)
@@ -37,7 +37,7 @@ def _check_same(first: dict[str, Tensor], other: dict[str, Tensor], first_path: 
     if differing:
         name = differing[0]
         example = f"{name} is {_shape(other, name)}, there {_shape(first, name)}"
-        problem = f"{len(differing)} tensors differ from those of {first_path}: {example}"
+        problem = f"{counted(len(differing), 'tensor differs', 'tensors differ')} from those of {first_path}: {example}"
         raise UserError(path, problem, "give checkpoints of one and the same network")
 
 

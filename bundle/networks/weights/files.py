@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bundle.errors import UserError
+from bundle.errors import UserError, counted
 from bundle.files import written_aside
 from bundle.networks.ensemble import Ensemble
 
@@ -131,7 +131,7 @@ def _check_channels(network: nn.Module, state_dict: Mapping[str, Tensor], path: 
     if found is None or found.ndim != own[name].ndim or found.shape[1] == own[name].shape[1] or found.shape[2:] != own[name].shape[2:]:
         return
     there, wanted = found.shape[1], own[name].shape[1]
-    problem = f"these weights take {there} channel{'s' if there > 1 else ''}, and the network {wanted}"
+    problem = f"these weights take {counted(there, 'channel')}, and the network {wanted}"
     fix = "set channels as it was in training (configs/overlays/experiments/pet_ct.json for CT with PET), or give other weights"
     raise UserError(path, problem, fix)
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from bundle.distributed import unwrapped
-from bundle.errors import UserError
+from bundle.errors import UserError, counted
 from bundle.networks.attention_unet import AttentionUnet
 from bundle.networks.initialise import open_gates
 from bundle.networks.weights.authors import convert_state_dict
@@ -92,7 +92,8 @@ def _check_chosen(
     """Raise `UserError` where the classes that the network gives are not the labels, by name and in their order."""
     bias = state_dict.get("heads.final.bias")
     if bias is None or len(bias) != len(network.heads.final.bias):
-        problem = f"has {0 if bias is None else len(bias)} classes, but network_def chooses from {len(network.heads.final.bias)}"
+        there = counted(0 if bias is None else len(bias), "class", "classes")
+        problem = f"has {there}, but network_def chooses from {len(network.heads.final.bias)}"
         raise UserError(where, problem, "give network_def the out_channels of these weights")
     if names is None or other_names is None or names == other_names:
         return
@@ -120,7 +121,7 @@ def _heads(
     old, new = len(final), network.out_channels
     for given, classes, what in ((names, new, "the network"), (other_names, old, "the file")):
         if len(given) != classes:
-            problem = f"{what} has {classes} classes, but {len(given)} names are given"
+            problem = f"{what} has {counted(classes, 'class', 'classes')}, but {counted(len(given), 'name is', 'names are')} given"
             raise UserError(where, problem, f"name all {classes}, the background first (in finetune.json: --pretrained_labels)")
     final = final.flatten(1).float()
     for level in range(levels):

@@ -69,6 +69,16 @@ def test_problems_of_a_pet(values: np.ndarray, affine: np.ndarray, level: str, c
     assert (found_level, found_code) == (level, code) and re.search(words, problem)
 
 
+@pytest.mark.parametrize(
+    ("number", "words"), [(1, "1 voxel that is NaN or infinite, and counts as 0"), (3, "3 voxels that are NaN or infinite, and count as 0")]
+)
+def test_voxels_that_are_no_numbers_are_counted(number: int, words: str, folder: Path, save: Callable) -> None:
+    values = _suv()
+    values[0, 0, :number] = np.nan
+    save(folder / "imagesTr/c1_0001.nii.gz", values, np.diag([5.0, 5, 5, 1]))
+    assert _problems(folder) == [("warning", "NaN", f"pet: has {words}")]
+
+
 def test_a_pet_somewhere_else_is_an_error(folder: Path, save: Callable) -> None:
     away = np.diag([5.0, 5, 5, 1])
     away[0, 3] = 300

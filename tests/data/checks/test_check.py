@@ -1,4 +1,4 @@
-"""Every mistake of issue 2, point 8, gets a line with file, value and fix, all in one error, before training."""
+"""Every mistake in a data set gets a line with file, value and fix, all in one error, before training."""
 
 from __future__ import annotations
 

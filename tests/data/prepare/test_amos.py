@@ -34,6 +34,6 @@ def test_what_lacks_a_label_and_what_is_moved_is_said(put, prepared):
         ("amos_0004", "test", 0),
         ("amos_0008", "training", 1),
     ]
-    assert found.warnings[0] == "1 scans lack their label and become unlabelled cases: amos_0004"
+    assert found.warnings[0] == "1 scan has no label and stays unlabelled: amos_0004"
     assert found.warnings[1].startswith("imagesVa joins the training cases")
     assert len(amos.plan(prepared.source, official_split=True).warnings) == 1

@@ -36,7 +36,7 @@ def test_small_values_do_not_drown(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("other", "told"),
     [
-        ({"w": torch.zeros(3)}, r"1 tensors differ from those of .*first.pt: w is \(3,\), there \(2,\)"),
+        ({"w": torch.zeros(3)}, r"1 tensor differs from those of .*first.pt: w is \(3,\), there \(2,\)"),
         ({"v": torch.zeros(2)}, r"2 tensors differ .*: v is \(2,\), there absent"),
     ],
 )
@@ -49,7 +49,7 @@ def test_another_network_is_refused(tmp_path: Path, other: dict[str, torch.Tenso
 
 
 def test_one_file_is_no_mean(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="1 checkpoints given"):
+    with pytest.raises(UserError, match="1 checkpoint given"):
         average(str(tmp_path / "out.pt"), "a.pt")
     with pytest.raises(UserError, match="no such file"):
         average(str(tmp_path / "out.pt"), str(tmp_path / "a.pt"), str(tmp_path / "b.pt"))

@@ -74,7 +74,7 @@ def test_another_number_of_gates_starts_as_the_plain_unet():
 def test_mistakes_are_named(tmp_path):
     with pytest.raises(UserError, match="fits no layer"):
         transfer(network(), AttentionUnet(2, 1, 3, CHANNELS).state_dict())
-    with pytest.raises(UserError, match="has 3 classes, but 2 names"):
+    with pytest.raises(UserError, match="has 3 classes, but 2 names are given"):
         transfer(network(4), network(3).state_dict(), labels=list("abcd"), weights_labels=["a", "b"])
     with pytest.raises(UserError, match="no such file"):
         transfer(network(), tmp_path / "absent.pt")
