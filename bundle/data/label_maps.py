@@ -29,11 +29,17 @@ def case_name(path: str | os.PathLike) -> str:
     return next((name[: -len(suffix)] for suffix in SUFFIXES if name.endswith(suffix)), name)
 
 
-def find(where: str | os.PathLike | Iterable[str | os.PathLike] | Mapping[str, str | os.PathLike]) -> dict[str, Path]:
+def find(
+    where: str | os.PathLike | Iterable[str | os.PathLike] | Mapping[str, str | os.PathLike], what: str = "label maps"
+) -> dict[str, Path]:
     """The label maps of a folder (searched recursively), a file, or a list of files, by case name; or those given by name.
 
     Where a folder holds `<case>_seg`, what else is there for the same case is left alone: the scan, probabilities, attention
     maps. Hidden files are left alone. Files of one name in several sub-folders get the sub-folder into their name.
+
+    Args:
+        where: folder, file, list of files, or name to file.
+        what: is looked for, in the words of messages.
 
     Raises:
         UserError: nothing there, or two files for one case.
@@ -43,14 +49,14 @@ def find(where: str | os.PathLike | Iterable[str | os.PathLike] | Mapping[str, s
     if isinstance(where, (str, os.PathLike)):
         base = Path(where)
         if not base.exists():
-            raise UserError(base, "there is no such file or folder", "give the folder that holds the label maps")
+            raise UserError(base, "there is no such file or folder", f"give the folder that holds the {what}")
         files = [base] if base.is_file() else _search(base)
         if not files:
-            raise UserError(base, "holds no label maps", f"files that end in {', '.join(VOLUME_ENDINGS)} are looked for")
+            raise UserError(base, f"holds no {what}", f"give the folder that holds them: files that end in {', '.join(VOLUME_ENDINGS)}")
     else:
         base, files = None, [Path(item) for item in where]
         if not files:
-            raise UserError("label maps", "the list of files is empty", "give at least one")
+            raise UserError(what, "the list of files is empty", "give at least one")
     found: dict[str, list[Path]] = {}
     for path in files:
         found.setdefault(case_name(path), []).append(path)

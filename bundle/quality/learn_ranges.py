@@ -12,7 +12,7 @@ import numpy as np
 from bundle import grids
 from bundle import labels as label_block
 from bundle.data import label_maps
-from bundle.errors import UserError
+from bundle.errors import UserError, counted
 from bundle.files import write_json
 from bundle.images import read_scan
 from bundle.quality.measure import Structure, measure_structures
@@ -43,12 +43,10 @@ def ranges(dataset: str, out: str = "ranges.json", labels: Mapping | str | None 
     block = label_block.resolve(labels, [folder, folder.parent]).block
     scans = Path(images) if images else folder.parent / "imagesTr"
     maps = label_maps.find(folder)
-    found = {_case(path): path for path in label_maps.find(scans).values()} if scans.is_dir() else {}
-    if images and not found:
-        raise UserError(images, "holds no scans", "give the folder with the images of the label maps")
+    found = {_case(path): path for path in label_maps.find(scans, "scans").values()} if images or scans.is_dir() else {}
     learned = learn_ranges(_measure(maps, found, block), list(block)[1:])
     write_json(out, learned)
-    print(f"what is usual in {learned['cases']} cases is in {out}")
+    print(f"what is usual in {counted(learned['cases'], 'case')} is in {out}")
 
 
 def learn_ranges(cases: Iterable[Measured], structures: Sequence[str]) -> dict[str, Any]:

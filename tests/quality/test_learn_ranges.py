@@ -73,6 +73,11 @@ def test_scans_on_another_grid_and_a_folder_without_scans_are_refused(tmp_path, 
     given = {"labels": abdomen.structures, "out": str(tmp_path / "r.json")}
     with pytest.raises(UserError, match=r"c_0000.*is on another grid than its label map"):
         ranges(str(tmp_path / "labels"), images=str(tmp_path / "scans"), **given)
-    with pytest.raises(UserError, match="holds no scans"):
+    with pytest.raises(UserError, match=r"none: there is no such file or folder\. Fix: give the folder that holds the scans"):
         ranges(str(tmp_path / "labels"), images=str(tmp_path / "none"), **given)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match=r"empty: holds no scans\. Fix: .*\.nii\.gz"):
+        ranges(str(tmp_path / "labels"), images=str(tmp_path / "empty"), **given)
+    with pytest.raises(UserError, match=r"empty: holds no label maps\. Fix: .*\.nii\.gz"):
+        ranges(str(tmp_path / "empty"), **given)
     assert not (tmp_path / "r.json").exists()

@@ -151,15 +151,20 @@ def problems_of(
     return found + rules.label_problems(listing.source, listing.cases, measured.labels, labels, listing.value_names)
 
 
-def print_problems(found: Sequence[rules.Problem], rest: str = "python -m bundle check lists them all") -> None:
-    """One line per problem; of warnings of one kind the first few, and how many more there are."""
+def print_problems(found: Sequence[rules.Problem], rest: str | None = "python -m bundle check lists them all") -> None:
+    """One line per problem; of warnings of one kind the first few, and how many more there are.
+
+    Args:
+        found: the problems.
+        rest: where the other warnings are; None: nowhere, so all are said here.
+    """
     shown: Counter[str] = Counter()
     for one in found:
         shown[one.code] += one.level == "warning"
-        if shown[one.code] <= SHOWN:
+        if rest is None or shown[one.code] <= SHOWN:
             print(f"{one.level}: {one.error()}")
     for code, number in shown.items():
-        if number > SHOWN:
+        if rest is not None and number > SHOWN:
             print(f"warning: {number - SHOWN} more of the kind '{code}' ({rest})")
 
 

@@ -18,8 +18,20 @@ from bundle.results import outputs
 from bundle.tables import write_csv
 
 
+FINDINGS = "findings.csv"
+
+
+def write_findings(found: Sequence[rules.Problem], output: Path) -> None:
+    """Write every problem as a row of `findings.csv` in `output`.
+
+    Raises:
+        OSError: the folder cannot be made or written to.
+    """
+    write_csv(output / FINDINGS, ["level", "code", "case", "file", "problem", "fix"], [one.row() for one in found])
+
+
 def write_report(measured: Measured, found: Sequence[rules.Problem], labels: label_block.Labels, output: Path) -> None:
-    """Print the summary, and write `findings.csv`, `cases.csv`, `summary.json` and `distribution.png` to `output`.
+    """Print the summary, and write `cases.csv`, `summary.json` and `distribution.png` beside the `findings.csv` in `output`.
 
     Raises:
         OSError: the folder cannot be made or written to; the summary has been printed.
@@ -27,13 +39,12 @@ def write_report(measured: Measured, found: Sequence[rules.Problem], labels: lab
     rows = [_row(measured, case, labels, found) for case in measured.listing.cases]
     summary = summarise(rows, labels, found)
     _print(summary)
-    write_csv(output / "findings.csv", ["level", "code", "case", "file", "problem", "fix"], [one.row() for one in found])
     write_csv(output / outputs.TABLE, list(rows[0]) if rows else ["case"], rows)
     write_json(output / "summary.json", summary)
     good = [row for row in rows if row["spacing_x"] is not None]
     if good:
         draw(good, measured, labels, output / "distribution.png")
-    print(f"written: {output}/findings.csv, {outputs.TABLE}, summary.json{', distribution.png' if good else ''}")
+    print(f"written: {output}/{FINDINGS}, {outputs.TABLE}, summary.json{', distribution.png' if good else ''}")
 
 
 def summarise(rows: Sequence[Mapping], labels: label_block.Labels, found: Sequence[rules.Problem]) -> dict:

@@ -56,7 +56,7 @@ def check(
     Raises:
         UserError: no such data set, or arguments that do not fit.
     """
-    from bundle.data.checks.check_report import write_report
+    from bundle.data.checks.check_report import FINDINGS, write_findings, write_report
 
     split = Split(fold=fold, num_folds=num_folds, seed=seed)
     patch_mm = _patch_mm(patch_size, spacing)
@@ -75,7 +75,12 @@ def check(
     found += _unlisted(measured)
     found += _warnings(measured, block, patch_mm)
     found.sort(key=lambda one: (one.level, one.case))
-    print_problems(found, "see findings.csv")
+    rest: str | None = f"see {FINDINGS}"
+    try:
+        write_findings(found, output)
+    except OSError:  # what `write_report` says below
+        rest = None
+    print_problems(found, rest)
     try:
         write_report(measured, found, block, output)
     except OSError as error:  # what was found has been said

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bundle.data.checks.check import Measured
-from bundle.data.checks.check_report import summarise, write_report
+from bundle.data.checks.check_report import summarise, write_findings, write_report
 from bundle.data.checks.rules import Problem
 from bundle.data.datalist import Case, Listing
 
@@ -34,10 +34,13 @@ def test_minimum_median_and_maximum_of_what_is_there() -> None:
 def test_one_case_of_which_nothing_is_known_is_written_all_the_same(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     listing = Listing("set")
     listing.cases = [Case("a", "a.nii")]
+    write_findings([Problem("error", "c", "a", "a.nii", "cut off", "copy it")], tmp_path)
     write_report(Measured(listing, {"a": {"error": "cut off"}}, {}), [], LABELS, tmp_path)
     said = capsys.readouterr().out
     assert said.startswith("1 case, 0 with labels: 0 errors, 0 warnings\n") and "in 0 of 0 cases" in said
     assert said.endswith(f"written: {tmp_path}/findings.csv, cases.csv, summary.json\n")
+    with open(tmp_path / "findings.csv", newline="") as file:
+        assert list(csv.reader(file))[1] == ["error", "c", "a", "a.nii", "cut off", "copy it"]
     with open(tmp_path / "cases.csv", newline="") as file:
         (only,) = csv.DictReader(file)
     assert (only["case"], only["spacing_x"], only["findings"]) == ("a", "", "0")

@@ -163,6 +163,14 @@ def test_without_a_place_for_the_report_the_result_is_shown_all_the_same(msd, sa
     assert check(str(folder), **options) == 1
     said = capsys.readouterr().out
     assert "error: " in said and "its grid is 23x20x16" in said and "1 error, 0 warnings" in said
+    # warnings beyond those that are shown are in the report, and all on the screen where there is none
+    options["patch_size"] = (25, 8, 8)
+    check(str(msd(7)), **options)
+    said = capsys.readouterr().out
+    assert said.count("smaller than") == 7 and "more of the kind" not in said and "findings.csv" not in said
+    check(str(msd(7)), **options, output_dir=str(tmp_path / "report"))
+    said = capsys.readouterr().out
+    assert said.count("smaller than") == 5 and "2 more of the kind 'patch' (see findings.csv)" in said
 
 
 def test_verb_and_exit_code(msd, tmp_path):
