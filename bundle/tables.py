@@ -11,6 +11,7 @@ import csv
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -48,9 +49,12 @@ def write_csv(path: str | os.PathLike, columns: Sequence[str], rows: Iterable[Ma
     """
     # a file name that is not UTF-8 is written with the bytes as \udc.. : it must not end the run
     with written_aside(path, alone=alone) as aside, open(aside, "w", newline="", encoding="utf-8", errors="backslashreplace") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow([plain(name) for name in columns])
-        writer.writerows([plain(row.get(name)) for name in columns] for row in rows)
+        usual = csv.writer(file, lineterminator="\n")
+        # Python before 3.13 leaves a carriage return without quotes, and every reader takes it for the end of the row
+        quoted = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_ALL)
+        for row in chain([dict(zip(columns, columns, strict=True))], rows):
+            cells = [plain(row.get(name)) for name in columns]
+            (quoted if any(isinstance(cell, str) and "\r" in cell for cell in cells) else usual).writerow(cells)
     return Path(path)
 
 

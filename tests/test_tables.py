@@ -68,3 +68,11 @@ def test_every_table_is_written_here(repository: Path) -> None:
     """A table that another module writes by itself would not have the apostrophes."""
     modules = {file.relative_to(repository / "bundle"): file.read_text(encoding="utf-8") for file in (repository / "bundle").rglob("*.py")}
     assert [path for path, text in modules.items() if "csv.writer(" in text or "csv.DictWriter(" in text] == [Path("tables.py")]
+
+
+def test_a_carriage_return_does_not_end_a_row(tmp_path: Path) -> None:
+    rows = [{"case": "a\rb", "ml": 1}, {"case": "c\r\nd", "ml": 2}, {"case": "e", "ml": 3}]
+    path = write_csv(tmp_path / "t.csv", ["case", "ml"], rows)
+    with path.open(newline="", encoding="utf-8") as file:
+        assert list(csv.DictReader(file)) == [{name: str(value) for name, value in row.items()} for row in rows]
+    assert [row["case"] for row in read_csv(path)] == ["a\rb", "c\r\nd", "e"]

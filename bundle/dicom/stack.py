@@ -232,13 +232,21 @@ def _clash(kept: list[Plane], clashes: list[tuple[Plane, Plane]]) -> UserError:
 
 
 def _copy(one: Plane, other: Plane) -> bool:
-    """Whether two planes at the same position are the same picture."""
+    """Whether two planes at the same position are the same picture: the same stored bytes, with the same meaning."""
+    if _meaning(one) != _meaning(other):
+        return False
     if one.layout.syntax != other.layout.syntax:
         return bool(one.header.instance) and one.header.instance == other.header.instance
     if one.layout.native:
         return _stored_bytes(one) == _stored_bytes(other)
     single = len(one.header.frames) == len(other.header.frames) == 1
     return single and _stored_bytes(one) == _stored_bytes(other)
+
+
+def _meaning(plane: Plane) -> tuple:
+    """What makes HU of stored bytes."""
+    frame, layout = plane.frame, plane.layout
+    return frame.slope, frame.intercept, layout.allocated, layout.stored, layout.high, layout.signed, layout.little
 
 
 def _stored_bytes(plane: Plane) -> bytes:

@@ -23,6 +23,11 @@ META_ENDINGS = (".mha", ".mhd")
 # three-dimensional spaces that say which side is which (http://teem.sourceforge.net/nrrd/format.html#space)
 SPACES = re.compile(r"(left|right)-(anterior|posterior)-(superior|inferior)|[lr][ap][si]", re.IGNORECASE)
 META_MM = {"", "mm", "?"}
+# names of one field of MetaImage, the first that is there counts
+META_ORIGIN, META_DIRECTIONS = ("Offset", "Position", "Origin"), ("TransformMatrix", "Rotation", "Orientation")
+# types that ITK's Python does not read as they are: what they are read as, and what they are
+READ_AS = {"char": ("SS", "i1"), "long": ("D", "i8"), "long_long": ("D", "i8"), "unsigned_long": ("ULL", "u8")}
+MOST_EXACT = 2.0**53  # of whole numbers in float64
 
 
 def read(path: str, scan: bool, memory_gb: float | None) -> tuple[np.ndarray, np.ndarray, dict]:
@@ -47,7 +52,11 @@ def read(path: str, scan: bool, memory_gb: float | None) -> tuple[np.ndarray, np
 
 
 def header_fields(path: str) -> tuple[dict[str, str], int]:
-    """The fields of a NRRD or MetaImage header, names in small letters, and the byte at which the header ends."""
+    """The fields of a NRRD or MetaImage header, and the byte at which the header ends.
+
+    Names are as ITK takes them: those of NRRD in small letters, whatever the file has; those of MetaImage as they are spelled, because
+    MetaIO passes over one in other letters. Lines of NRRD with `:=` are notes of the writer and not fields.
+    """
     streams.check_regular(path)
     with open(path, "rb") as file:
         text = file.read(MOST_HEADER)
@@ -61,9 +70,10 @@ def header_fields(path: str) -> tuple[dict[str, str], int]:
         if not meta and not plain:
             break
         name, found, value = plain.partition("=" if meta else ":")
-        if found and not plain.startswith("#"):
-            fields[name.strip().lower()] = value.strip().removeprefix("=").strip()
-        if meta and name.strip().lower() == "elementdatafile":
+        name = name.strip() if meta else name.strip().lower()
+        if found and not plain.startswith("#") and (meta or not value.startswith("=")):
+            fields[name] = value.strip()
+        if meta and name == "ElementDataFile":
             break
     return fields, at
 
@@ -96,25 +106,28 @@ def _checked_nrrd(path: str, fields: dict[str, str]) -> bool:
 
 def _checked_meta(path: str, fields: dict[str, str], end: int) -> tuple[bool, tuple[str, int, bool] | None]:
     """Refuse a MetaImage without voxel sizes; say whether it knows its sides, and where its voxels are if they are packed."""
-    if "elementdatafile" not in fields:
+    if "ElementDataFile" not in fields:
         raise UserError(path, "the file cannot be read as an image (its header names no ElementDataFile)", "check that it is a scan")
-    edges = _numbers(fields.get("elementspacing", "") or fields.get("elementsize", ""))[:3]
+    edges = _numbers(fields.get("ElementSpacing", "") or fields.get("ElementSize", ""))[:3]
     if len(edges) < 3 or not all(np.isfinite(edge) and edge > 0 for edge in edges):
         fix = "export it again, or add a line such as `ElementSpacing = 0.8 0.8 2.5` (mm) before ElementDataFile"
         raise UserError(path, "its header gives no voxel size (no ElementSpacing of three sizes in mm)", fix)
-    unit = fields.get("distanceunits", "").strip().lower()
+    place = next((name for name in META_ORIGIN if name in fields), None)
+    if place is not None and len(_numbers(fields[place])) < 3:
+        raise UserError(path, f"{place} in its header is {fields[place]!r}, not three numbers (mm)", "repair the header, or export it again")
+    unit = fields.get("DistanceUnits", "").strip().lower()
     if unit not in META_MM:
         raise UserError(path, f"its header counts in {unit}, not in mm", "export it in mm")
-    slope, offset = (fields.get(f"elementtointensityfunction{name}", "") for name in ("slope", "offset"))
+    slope, offset = (fields.get(f"ElementToIntensityFunction{name}", "") for name in ("Slope", "Offset"))
     if _numbers(slope or "1") != [1.0] or _numbers(offset or "0") != [0.0]:
         problem = f"its header scales the values (slope {slope or 1}, offset {offset or 0}), which ITK and the tools built on it leave out"
         raise UserError(path, problem, "store the HU themselves, without ElementToIntensityFunctionSlope and Offset")
-    _check_data_file(path, fields["elementdatafile"])
-    return any(key in fields for key in ("transformmatrix", "rotation", "orientation")), _packed_voxels(path, fields, end)
+    _check_data_file(path, fields["ElementDataFile"])
+    return any(name in fields for name in META_DIRECTIONS), _packed_voxels(path, fields, end)
 
 
 def _check_data_file(path: str, name: str) -> None:
-    if not name or "%" in name or name.upper().startswith("LIST") or name == "LOCAL":
+    if not name or "%" in name or name.upper().startswith("LIST") or name.upper() == "LOCAL":
         return
     data = Path(path).parent / name
     if not data.exists():
@@ -124,15 +137,19 @@ def _check_data_file(path: str, name: str) -> None:
 
 def _packed_voxels(path: str, fields: dict[str, str], end: int) -> tuple[str, int, bool] | None:
     """File, first byte and byte order of voxels that are one compressed stream: ITK takes damaged ones as they are."""
-    if not _true(fields.get("compresseddata", "")):
+    if not _true(fields.get("CompressedData", "")):
         return None
-    name = fields["elementdatafile"]
-    most = _true(fields.get("binarydatabyteordermsb", fields.get("elementbyteordermsb", "")))
+    name = fields["ElementDataFile"]
+    most = _true(fields.get("BinaryDataByteOrderMSB", fields.get("ElementByteOrderMSB", "")))
     if name.upper() == "LOCAL":
         return path, end, most
     if "%" in name or name.upper().startswith("LIST"):
         return None
-    return str(Path(path).parent / name), int(fields.get("headersize", "0") or 0), most
+    skipped = fields.get("HeaderSize", "") or "0"
+    if not skipped.isdecimal():
+        problem = f"HeaderSize in its header is {skipped}, which does not say where compressed voxels begin"
+        raise UserError(path, problem, "set it to the number of bytes before them")
+    return str(Path(path).parent / name), int(skipped), most
 
 
 def _unpacked(path: str, file: str, start: int, big_endian: bool, dtype: np.dtype, shape: tuple[int, ...], scan: bool) -> np.ndarray:
@@ -213,16 +230,22 @@ def _read_here(path: str, scan: bool, memory_gb: float | None, voxels: bool) -> 
         return None, affine, {"stored": f"{letter}{width}", "shape": shape}
     _check_length(path, int(np.prod(shape)) * width)
     # through a memoryview, which keeps ITK's image alive as long as the array
-    values = np.asarray(memoryview(itk.array_view_from_image(itk.imread(path, imageio=io)))).T
+    letters, stored = READ_AS.get(io.GetComponentTypeAsString(io.GetComponentType()), ("", ""))
+    pixel = {"pixel_type": getattr(itk, letters)} if letters else {}
+    values = np.asarray(memoryview(itk.array_view_from_image(itk.imread(path, imageio=io, **pixel)))).T
     values = values.reshape(values.shape[:3], order="F")
+    if stored:
+        if values.dtype.kind == "f" and np.abs(values).max() > MOST_EXACT:
+            raise UserError(path, "it has 64-bit values that are no HU and no labels", "export it again, in 16 or 32 bits")
+        values = values.astype(stored, order="F")
     return array_as_scan(values, path) if scan else values, affine, {}
 
 
 def _check_length(path: str, claimed: int) -> None:
     """Refuse raw voxels that are not all there, which ITK says in words that do not fit."""
     fields, _ = header_fields(path)
-    local = fields.get("elementdatafile", fields.get("data file", fields.get("datafile", "LOCAL"))).upper() == "LOCAL"
-    raw = _true(fields.get("binarydata", "")) or fields.get("encoding", "").lower() == "raw"
+    local = fields.get("ElementDataFile", fields.get("data file", fields.get("datafile", "LOCAL"))).upper() == "LOCAL"
+    raw = _true(fields.get("BinaryData", "")) or fields.get("encoding", "").lower() == "raw"
     there = os.path.getsize(path)
     if local and raw and claimed > there:
         problem = f"the file is truncated: its header claims {counted(claimed, 'byte')} of voxels, the whole file has {there}"

@@ -105,6 +105,18 @@ def test_copies_are_left_out(tmp_path: Path) -> None:
     assert whole(one) and kinds == {"copy of a slice": 3}
 
 
+@pytest.mark.parametrize(
+    ("name", "value"), [("RescaleIntercept", "-1000"), ("RescaleSlope", "2"), ("PixelRepresentation", 1), ("BitsStored", 12)]
+)
+def test_the_same_bytes_with_another_meaning_are_no_copy(tmp_path: Path, name: str, value: object) -> None:
+    ds = pydicom.dcmread(series(tmp_path)[2])
+    setattr(ds, name, value)
+    ds.HighBit = ds.BitsStored - 1
+    save(ds, tmp_path / "again.dcm")
+    (one,), _ = found_in(tmp_path)
+    assert one.problem is not None and "IM7.dcm and again.dcm are at the same position" in one.problem
+
+
 @pytest.mark.parametrize("mark", ["AcquisitionNumber", "TemporalPositionIdentifier", "ContentTime", None])
 def test_phases_in_one_series_are_refused_for_what_they_are(tmp_path: Path, mark: str | None) -> None:
     series(tmp_path / "a")

@@ -47,7 +47,8 @@ pytestmark = pytest.mark.usefixtures("reader_ended")
 
 def nrrd(path: Path, content: bytes = RAW, **changes: str | None) -> Path:
     fields = {**NRRD, **{name.replace("_", " "): value for name, value in changes.items()}}
-    lines = [f"{name}: {value}\n" for name, value in fields.items() if value is not None]
+    # a name that ends in a colon is that of a note, `name:=value`
+    lines = [f"{name}{'=' if name.endswith(':') else ': '}{value}\n" for name, value in fields.items() if value is not None]
     path.write_bytes(f"NRRD0004\n{''.join(lines)}\n".encode() + content)
     return path
 
@@ -77,6 +78,10 @@ def test_values_and_places(tmp_path: Path):
         meta(tmp_path / "no_scale.mha", ElementToIntensityFunctionSlope="1", ElementToIntensityFunctionOffset="0"),
         meta(tmp_path / "packed.mhd", b"", CompressedData="True", ElementDataFile="packed.zraw"),
         meta(tmp_path / "size.mha", ElementSpacing=None, ElementSize="4 4 5"),
+        meta(tmp_path / "small_letters.mha", ElementDataFile="Local"),
+        nrrd(tmp_path / "note.nrrd", **{"space directions:": "(9,0,0) (0,9,0) (0,0,9)"}),
+        nrrd(tmp_path / "i8.nrrd", body().astype("<i8").tobytes(order="F"), type="int64"),
+        meta(tmp_path / "i8.mha", body().astype("<i8").tobytes(order="F"), ElementType="MET_LONG_LONG"),
     ]
     for path in files:
         values, affine, extra = read_scan(path)
@@ -101,10 +106,25 @@ def test_types_other_than_int16(tmp_path: Path):
     assert stored.dtype == np.uint8 and np.array_equal(stored, labels)
 
 
+@pytest.mark.parametrize(("name", "dtype"), [("signed char", "i1"), ("int64", "<i8"), ("uint64", "<u8")])
+def test_types_that_itk_does_not_read_in_python(tmp_path: Path, name: str, dtype: str):
+    labels = np.where(body() > 0, 100 if dtype == "i1" else 70000, 0).astype(dtype)
+    labels[0, 0, 0] = np.iinfo(dtype).min if dtype != "<i8" else -(2**40)
+    endian = None if dtype == "i1" else "little"
+    stored, affine, _ = read(nrrd(tmp_path / "a.nrrd", labels.tobytes(order="F"), type=name, endian=endian))
+    assert stored.dtype == np.dtype(dtype) and np.array_equal(stored, labels) and np.allclose(affine, AFFINE)
+    if dtype == "<i8":
+        labels[1, 0, 0] = 2**53 + 2
+        with pytest.raises(UserError, match="64-bit values"):
+            read(nrrd(tmp_path / "b.nrrd", labels.tobytes(order="F"), type=name))
+
+
 def test_sides_that_are_a_guess_are_said(tmp_path: Path):
     for path in (
         nrrd(tmp_path / "a.nrrd", space=None, space_directions=None, space_origin=None, spacings="4 4 5"),
         meta(tmp_path / "a.mha", TransformMatrix=None),
+        # MetaIO passes over a field that is spelled in other letters
+        meta(tmp_path / "b.mha", TransformMatrix=None, transformmatrix="1 0 0 0 1 0 0 0 1"),
     ):
         values, affine, extra = read_scan(path)
         assert extra["orientation_known"] is False and np.array_equal(values, body())
@@ -116,6 +136,14 @@ REFUSED = {
     "no voxel size": lambda path: nrrd(path / "a.nrrd", space=None, space_directions=None, space_origin=None, spacings="4 NaN 5"),
     "no voxel size (no ElementSpacing": lambda path: meta(path / "a.mha", ElementSpacing=None),
     "no ElementSpacing of three sizes": lambda path: meta(path / "a.mha", ElementSpacing="4 0 5"),
+    "ElementSpacing of three": lambda path: meta(path / "a.mha", ElementSpacing=None, elementspacing="4 4 5"),
+    "(neither space directions nor spacings": lambda path: nrrd(
+        path / "a.nrrd", space=None, space_directions=None, space_origin=None, **{"spacings:": "4 4 5"}
+    ),
+    "Offset in its header is '10 20'": lambda path: meta(path / "a.mha", Offset="10 20"),
+    "HeaderSize in its header is -1": lambda path: meta(
+        path / "a.mhd", b"", CompressedData="True", HeaderSize="-1", ElementDataFile="text.mha"
+    ),
     "counts in cm": lambda path: meta(path / "a.mha", DistanceUnits="cm"),
     "counts in m, not": lambda path: nrrd(path / "a.nrrd", space_units='"m" "m" "m"'),
     "compressed by bzip2": lambda path: nrrd(path / "a.nrrd", encoding="bzip2"),
