@@ -18,6 +18,8 @@ UNDEFINED = 0xFFFFFFFF
 # a plane of more voxels is a damaged header: detectors and reconstructions are far smaller
 MOST_VOXELS_OF_A_PLANE = 1 << 26
 MOST_FRAMES = 1 << 16
+# element of FloatPixelData, DoubleFloatPixelData and PixelData, from here on
+FIRST_OF_PIXELS = 0x0008
 # a plane of air in JPEG 2000 is some 2,500 times smaller
 MOST_COMPRESSION = 10000
 # HU = slope * stored + intercept: what CT, cone beam and rescaled exports use is far below
@@ -124,7 +126,8 @@ def _read(file: str, pet: bool) -> Header:
     with opened(file) as (stream, size):
 
         def at_pixels(tag: int, vr: str | None, length: int) -> bool:
-            if tag >> 16 == PIXEL_GROUP:
+            # what comes before them in their group are the offsets of frames
+            if tag >> 16 == PIXEL_GROUP and tag & 0xFFFF >= FIRST_OF_PIXELS:
                 pixels.append((tag & 0xFFFF, length, stream.tell()))
             return bool(pixels)
 

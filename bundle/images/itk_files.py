@@ -114,7 +114,7 @@ def _checked_meta(path: str, fields: dict[str, str], end: int) -> tuple[bool, tu
         raise UserError(path, "its header gives no voxel size (no ElementSpacing of three sizes in mm)", fix)
     place = next((name for name in META_ORIGIN if name in fields), None)
     if place is not None and len(_numbers(fields[place])) < 3:
-        raise UserError(path, f"{place} in its header is {fields[place]!r}, not three numbers (mm)", "repair the header, or export it again")
+        raise UserError(path, f"{place} in its header is {fields[place]!r}, not three numbers (mm)", "export it again")
     unit = fields.get("DistanceUnits", "").strip().lower()
     if unit not in META_MM:
         raise UserError(path, f"its header counts in {unit}, not in mm", "export it in mm")

@@ -86,6 +86,16 @@ def test_without_preamble(tmp_path: Path) -> None:
     check(files)
 
 
+def test_offsets_of_frames_come_before_the_pixels(tmp_path: Path) -> None:
+    """The Extended Offset Table (7FE0,0001), which large compressed files have."""
+
+    def change(ds: pydicom.Dataset) -> None:
+        ds.compress(RLELossless, generate_instance_uid=False, encapsulate_ext=True)
+        assert "ExtendedOffsetTable" in ds
+
+    check([enhanced(tmp_path / "x.dcm", list(range(6)), change)])
+
+
 def test_compressed_frames(tmp_path: Path) -> None:
     """Slope of each frame and MONOCHROME1, which GDCM would take from the first frame and invert."""
     larger = np.kron(VALUES, np.ones((8, 8, 1), np.int16))

@@ -17,7 +17,6 @@ from bundle.files import write_json
 from bundle.results import outputs
 from bundle.tables import write_csv
 
-
 FINDINGS = "findings.csv"
 
 
