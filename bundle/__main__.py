@@ -6,7 +6,7 @@ import sys
 from importlib import import_module
 from inspect import getdoc
 
-from bundle import read_ahead
+from bundle import later_imports, read_ahead
 from bundle.arguments.mistakes import one_line
 from bundle.errors import UserError
 
@@ -55,6 +55,8 @@ def main() -> int:
         if verb == "run":
             # before anything that takes long to import
             read_ahead.begin(sys.argv[2:])
+            with later_imports.deferred():
+                import_module("monai.bundle")
         result = _call(verb, sys.argv[2:])
     except (Exception, KeyboardInterrupt) as error:
         known = one_line(error)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -26,10 +27,19 @@ SOFT_TISSUE_WINDOW = (-160.0, 240.0)
 @cache
 def font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
     """DejaVu Sans as matplotlib brings it: it has the letters of most languages that case names are written in."""
+    name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
+    return ImageFont.truetype(str(_matplotlib_data() / "fonts" / "ttf" / name), size)
+
+
+def _matplotlib_data() -> Path:
+    """The folder of matplotlib's data, found without importing it where it lies in its usual place."""
+    spec = find_spec("matplotlib")
+    for folder in (spec and spec.submodule_search_locations) or ():
+        if (data := Path(folder, "mpl-data")).is_dir():
+            return data
     import matplotlib
 
-    name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
-    return ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / name), size)
+    return Path(matplotlib.get_data_path())
 
 
 def grey(values: np.ndarray, size: tuple[int, int], window: tuple[float, float] = SOFT_TISSUE_WINDOW) -> np.ndarray:
