@@ -22,7 +22,8 @@ import ignite.distributed as idist
 from torch.utils.data import RandomSampler, Sampler, WeightedRandomSampler
 
 from bundle.data.datalist import Case, Listing, raise_all, sections
-from bundle.data.list_file import Mistakes, belongs, places, stem
+from bundle.data.list_file import Mistakes, belongs, places
+from bundle.data.listed_files import Finder, stem
 from bundle.data.splits import SECTIONS, Split
 from bundle.errors import UserError, counted
 from bundle.files import named
@@ -57,12 +58,12 @@ def read_class_list(dataset_dir: str | os.PathLike, datalist_file: str | None = 
         raise UserError(path, "there is no such list", f"write {EXAMPLE}, or give --datalist FILE")
     content, mistakes = read_object(path, EXAMPLE), Mistakes(path)
     order = _order(content, mistakes)
-    listing = ClassListing(str(path))
+    listing, finder = ClassListing(str(path)), Finder([folder, path.parent])
     first: dict[str, str] = {}
     for place, section, entry in places(content, mistakes, EXAMPLE):
         if section == "test" and (isinstance(entry, str) or (isinstance(entry, Mapping) and "class" not in entry)):
             continue  # MSD lists images without anything known about them there
-        case = _case(place, entry, section, (folder, path.parent), order, mistakes)
+        case = _case(place, entry, section, finder, order, mistakes)
         if case is None:
             continue
         if case.image in first:
@@ -162,17 +163,18 @@ def _class(value: Any) -> str | None:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else None
 
 
-def _case(place: str, entry: Any, section: str | None, folders: Sequence[Path], order: Sequence[str], mistakes: Mistakes) -> Case | None:
+def _case(place: str, entry: Any, section: str | None, finder: Finder, order: Sequence[str], mistakes: Mistakes) -> Case | None:
     """The case of an entry; None where something is wrong with it, which is noted."""
     if not isinstance(entry, Mapping):
         mistakes.add("entry", f"{place} is {kind(entry)}, not an image with its class", 'write {"image": "path", "class": "portal"}')
         return None
     wrong = False
     image, name = entry.get("image"), _class(entry.get("class"))
-    path = _file(image, folders) if isinstance(image, str) and image.strip() and "\0" not in image else None
+    path = finder.file(image) if isinstance(image, str) and image.strip() and "\0" not in image else None
     if path is None and isinstance(image, str) and image.strip():
         wrong = True
-        mistakes.add("no image", f'{place}.image is "{image[:200]}", but there is no such file', f"put it into {folders[0]}, or correct it")
+        problem = f'{place}.image is "{image[:200]}", but there is no such file'
+        mistakes.add("no image", problem, f"put it into {finder.bases[0]}, or correct it")
     elif path is None:
         wrong = True
         mistakes.add("image", f"{place}.image {'is ' + kind(image) if 'image' in entry else 'is not there'}", "write the path of one scan")
@@ -188,14 +190,6 @@ def _case(place: str, entry: Any, section: str | None, folders: Sequence[Path], 
         return None
     fold, group, case = belonging
     return Case(case or (Path(str(image)).parent / stem(path)).as_posix(), path, name, section, fold, group)
-
-
-def _file(image: str, folders: Sequence[Path]) -> str | None:
-    for folder in folders:
-        path = os.path.normpath(folder.absolute() / os.path.expanduser(image.replace("\\", "/")))
-        if os.path.isfile(path) or os.path.isdir(path):  # a folder of DICOM slices is a scan as well
-            return path
-    return None
 
 
 def _check_parts(source: str, parts: Mapping[str, list[Case]], names: Sequence[str]) -> None:

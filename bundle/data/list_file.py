@@ -6,15 +6,16 @@ Whatever is wrong in it is one line for each kind of mistake: the file, the plac
 from __future__ import annotations
 
 import os
-import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bundle.channels import CT, KINDS, Channel
-from bundle.data.datalist import ENDINGS, Case, Listing
+from bundle.channels import CT, Channel
+from bundle.data.datalist import Case, Listing
+from bundle.data.listed_channels import channel_files, check_modalities, without_channel
+from bundle.data.listed_files import Finder, stem
 from bundle.errors import UserError, counted
 from bundle.json_input import kind, read_object
 
@@ -74,20 +75,20 @@ def from_json(path: Path, base: Path | None = None, channels: Sequence[Channel] 
     listing = Listing(str(path), value_names=value_names(content, mistakes))
     check_modalities(content, channels, mistakes)
     further = [channel.name for channel in channels[1:]]
-    finder = _Finder([folder for folder in (base, path.parent) if folder is not None])
+    finder = Finder([folder for folder in (base, path.parent) if folder is not None])
     found = []
     for entry in _unique(_entries(content, mistakes, further), finder, mistakes):
         image, label = (finder.file(name) if name else None for name in (entry.image, entry.label))
         lost = [key for key, name, file in (("image", entry.image, image), ("label", entry.label, label)) if name and not file]
         for key in lost:
             mistakes.add(f"no {key}", *_missing(entry, key, finder))
-        others = _channels(entry, image, further, finder, mistakes)
+        others = channel_files(entry, image, further, finder, mistakes)
         if label is None and entry.section != "test" and not lost:
             fix = 'add its "label", or list it under "test"'
             mistakes.add("no label", f"this image has no label: {entry.place}, {entry.image}", fix)
         if image and not lost:
             found.append((entry, image, label, others))
-    names = _names([(_without_channel(image, others), entry.case) for entry, image, _, others in found])
+    names = _names([(without_channel(image, others), entry.case) for entry, image, _, others in found])
     for name, (entry, image, label, others) in zip(names, found, strict=True):
         listing.cases.append(Case(name, image, label, entry.section if label else None, entry.fold, entry.group, others))
     for name, number in Counter(case.name for case in listing.cases).items():
@@ -127,29 +128,6 @@ def value_names(content: dict[str, Any], mistakes: Mistakes) -> dict[int, str]:
         else:
             mistakes.add("labels", f'labels["{key[:60]}"] is {kind(value)}', MEANING)
     return meaning
-
-
-def check_modalities(content: dict[str, Any], channels: Sequence[Channel], mistakes: Mistakes) -> None:
-    """Note where `modality` (MSD) or `channel_names` (nnU-Net) of a `dataset.json` say other channels, or in another order.
-
-    Only where there are several: what a list says of one image is its own business.
-    """
-    stated = content.get("modality", content.get("channel_names"))
-    if len(channels) == 1 or not isinstance(stated, dict) or not all(str(key).isdecimal() for key in stated):
-        return
-    said = [str(stated[key]) for key in sorted(stated, key=int)]
-    wanted = ", ".join(channel.name for channel in channels)
-    if len(said) != len(channels):
-        problem = f"it lists {counted(len(said), 'channel')} ({', '.join(said)[:80]}), and the network takes {len(channels)} ({wanted})"
-        mistakes.add("modality", problem, "name in channels what the data set has")
-        return
-    for name, channel in zip(said, channels, strict=True):
-        words = set(re.split(r"[\W_]+", name.lower()))
-        others = [kind for kind, (_, known) in KINDS.items() if kind != channel.kind and words & known]
-        if others and not words & channel.words:
-            problem = f"it says that the channels are {', '.join(said)[:80]}, and channels says {wanted}"
-            mistakes.add("modality", problem, "write files and channels in one order, the CT first")
-            return
 
 
 def places(content: dict[str, Any], mistakes: Mistakes, example: str) -> Iterator[tuple[str, str | None, Any]]:
@@ -223,7 +201,7 @@ def belongs(place: str, value: Mapping[str, Any], mistakes: Mistakes) -> tuple[i
     return (fold, None if group is None else str(group), case or None) if good else None
 
 
-def _unique(entries: Iterator[Entry], finder: _Finder, mistakes: Mistakes) -> list[Entry]:
+def _unique(entries: Iterator[Entry], finder: Finder, mistakes: Mistakes) -> list[Entry]:
     """The first entry of each image; an image that is listed again is noted, and measured and split once."""
     first: dict[str, Entry] = {}
     again: dict[str, list[str]] = defaultdict(list)
@@ -238,77 +216,13 @@ def _unique(entries: Iterator[Entry], finder: _Finder, mistakes: Mistakes) -> li
     return list(first.values())
 
 
-def _channels(entry: Entry, image: str | None, further: Sequence[str], finder: _Finder, mistakes: Mistakes) -> tuple[tuple[str, str], ...]:
-    """The further channels of a case: the files that it lists, or those of nnU-Net beside its image; none in one file of all."""
-    if not further or image is None or (not entry.further and not stem(image).endswith("_0000")):
-        return ()
-    found = []
-    for number, name in enumerate(further, start=1):
-        listed = entry.further[number - 1] if entry.further else _of_channel(image, f"_{number:04d}")
-        file = finder.file(listed)
-        if file is None:
-            problem = f'{entry.place}: its {name}, "{listed[:200]}", is not there'
-            mistakes.add("no channel", problem, "put the file there, correct the entry, or take it away")
-        else:
-            found.append((name, file))
-    return tuple(found)
-
-
-def _without_channel(image: str, others: tuple[tuple[str, str], ...]) -> str:
-    """The path that names a case: of several channels in nnU-Net's files that without the channel's number."""
-    return _of_channel(image, "") if others and stem(image).endswith("_0000") else image
-
-
-def _of_channel(image: str, number: str) -> str:
-    """nnU-Net's file of another channel: `a_0001.nii.gz` for `a_0000.nii.gz`."""
-    folder, name = os.path.split(image)
-    return os.path.join(folder, stem(name).removesuffix("_0000") + number + name[len(stem(name)) :])
-
-
-def _missing(entry: Entry, key: str, finder: _Finder) -> tuple[str, str]:
+def _missing(entry: Entry, key: str, finder: Finder) -> tuple[str, str]:
     """Problem and fix where a file is not there."""
     path = str(getattr(entry, key))
     problem = f'{entry.place}.{key} is "{path[:200]}", but there is no such file'
     if path.startswith("/") or path[1:3] in (":\\", ":/"):
         return problem, f"write the path from the list's folder on ({finder.bases[-1]}): this one is of another machine or place"
     return problem, f"put the file into {finder.bases[0]}, correct the entry, or take it away"
-
-
-class _Finder:
-    """Finds the files that a list names, each looked for once."""
-
-    def __init__(self, bases: Sequence[Path]) -> None:
-        self.bases = [base.absolute() for base in bases]
-        self.known: dict[str, str | None] = {}
-        self.folders: dict[Path, dict[str, str]] = {}
-
-    def file(self, path: str) -> str | None:
-        """The file that `path` names, also where it was packed or unpacked since (`.nii` for `.nii.gz` and the other way).
-
-        Backslashes of Windows count as slashes, and nnU-Net's lists leave out the `_0000` of its files.
-        """
-        if path not in self.known:
-            names = dict.fromkeys((path, path.replace("\\", "/")))
-            paths = [Path(os.path.normpath(base / os.path.expanduser(name))) for name in names for base in self.bases]
-            found = (str(wanted) for wanted in paths if os.path.isfile(wanted) or os.path.isdir(wanted))
-            self.known[path] = next(found, None) or next((other for wanted in paths if (other := self._nearest_file(wanted))), None)
-        return self.known[path]
-
-    def _nearest_file(self, wanted: Path) -> str | None:
-        if not wanted.name.lower().endswith(ENDINGS):
-            return None
-        if wanted.parent not in self.folders:
-            names = sorted(os.listdir(wanted.parent), reverse=True) if os.path.isdir(wanted.parent) else []
-            self.folders[wanted.parent] = {stem(name): str(wanted.parent / name) for name in names if name.lower().endswith(ENDINGS)}
-        there = self.folders[wanted.parent]
-        return there.get(stem(wanted)) or there.get(f"{stem(wanted)}_0000")
-
-
-def stem(path: str | os.PathLike) -> str:
-    """File name without its ending: `a.1.NII.GZ` gives `a.1`; other endings lose their last suffix."""
-    name = Path(path).name
-    ending = next((ending for ending in ENDINGS if name.lower().endswith(ending)), "")
-    return name[: -len(ending)] if ending else Path(name).stem
 
 
 def _names(images: list[tuple[str, str | None]]) -> list[str]:

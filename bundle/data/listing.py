@@ -7,7 +7,9 @@ from pathlib import Path
 
 from bundle.channels import CT, Channel
 from bundle.data.datalist import ENDINGS, Case, Listing
-from bundle.data.list_file import Mistakes, check_modalities, stem, value_names
+from bundle.data.list_file import Mistakes, value_names
+from bundle.data.listed_channels import check_modalities
+from bundle.data.listed_files import stem
 from bundle.errors import UserError
 from bundle.json_input import read_object
 

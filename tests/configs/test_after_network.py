@@ -8,9 +8,9 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
-from awkward import AFFINE, SHAPE, body, nifti
 from scipy import ndimage
 from small_inference import run_inference, save_weights
+from small_scans import AFFINE, SHAPE, body, nifti
 
 from bundle.quality.cases import read_cases_csv
 

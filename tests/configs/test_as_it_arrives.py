@@ -13,7 +13,7 @@ from pathlib import Path
 
 import nibabel
 import pytest
-from awkward import nifti
+from small_scans import nifti
 
 PARTS = ("bundle", "configs", "models", "docs", "LICENSE")
 

@@ -10,9 +10,9 @@ import nibabel
 import numpy as np
 import pytest
 import torch
-from awkward import nifti
 from monai.bundle import create_workflow
 from small_inference import run_inference, save_weights
+from small_scans import nifti
 
 from bundle.arguments.config import shipped
 from bundle.errors import UserError

@@ -9,14 +9,14 @@ import shutil
 import warnings
 from pathlib import Path
 
-import awkward
 import nibabel
 import numpy as np
 import pytest
+import small_scans
 import torch
-from awkward import AFFINE, SHAPE, body, nifti
 from monai.bundle import ConfigWorkflow
 from small_inference import CHANNELS, save_weights
+from small_scans import AFFINE, SHAPE, body, nifti
 
 from bundle.networks import AttentionUnet
 
@@ -64,7 +64,7 @@ def labels_of(path: Path) -> tuple[np.ndarray, np.ndarray]:
 def test_every_orientation_gives_the_same_labels_on_its_own_grid(tmp_path: Path, infer) -> None:
     data, out = tmp_path / "data", tmp_path / "out"
     for codes in ("RAS", "LPS", "LAI", "PIR", "SRA"):
-        values, affine = awkward.reoriented(body(), AFFINE, codes)
+        values, affine = small_scans.reoriented(body(), AFFINE, codes)
         nifti(data / f"{codes}.nii.gz", values, affine)
     _, good = infer(data, out)
     assert good
@@ -74,7 +74,7 @@ def test_every_orientation_gives_the_same_labels_on_its_own_grid(tmp_path: Path,
         found, affine = labels_of(out / f"{codes}_seg.nii.gz")
         source = nibabel.load(data / f"{codes}.nii.gz")
         assert found.shape == source.shape and np.allclose(affine, source.affine)
-        assert np.array_equal(awkward.reoriented(found, affine, "RAS")[0], expected)
+        assert np.array_equal(small_scans.reoriented(found, affine, "RAS")[0], expected)
 
 
 def test_awkward_scans_of_every_kind(tmp_path: Path, infer) -> None:
@@ -93,7 +93,7 @@ def test_awkward_scans_of_every_kind(tmp_path: Path, infer) -> None:
     nifti(data / "tiny.nii.gz", body((9, 8, 7)), np.diag([1.0, 1.0, 1.0, 1.0]))
     nifti(data / "air.nii.gz", np.full(SHAPE, -1000, dtype=np.int16))
     nibabel.save(scaled, data / "scaled.nii.gz")
-    awkward.dicom_series(data / "dicom", order=-1)
+    small_scans.dicom_series(data / "dicom", order=-1)
     shutil.copytree(data, tmp_path / "before")
     record, good = infer(data, out)
     assert good, [case for case in record["cases"] if case["status"] != "ok"]
@@ -129,10 +129,10 @@ def test_broken_scans_are_named_and_stop_nothing(tmp_path: Path, infer) -> None:
     nifti(data / "series.nii.gz", np.stack([body()] * 3, -1))
     colour = np.zeros(SHAPE, dtype=[("R", "u1"), ("G", "u1"), ("B", "u1")])
     nibabel.save(nibabel.Nifti1Image(colour, AFFINE), data / "rgb.nii.gz")
-    huge = awkward.header_only(data / "huge.nii", (30000, 30000, 30000))
+    huge = small_scans.header_only(data / "huge.nii", (30000, 30000, 30000))
     with gzip.open(data / "huge2.nii.gz", "wb") as file:
         file.write(huge.read_bytes())
-    awkward.dicom_series(data / "gap")
+    small_scans.dicom_series(data / "gap")
     (data / "gap" / "1_2_3_4_7.dcm").unlink()
     record, good = infer(data, out)
     assert not good

@@ -13,7 +13,7 @@ from pathlib import Path
 import nibabel
 import pytest
 import torch
-from awkward import nifti
+from small_scans import nifti
 
 from bundle.networks import AttentionUnet
 

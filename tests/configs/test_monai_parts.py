@@ -12,8 +12,8 @@ import nibabel
 import numpy as np
 import pytest
 import torch
-from awkward import AFFINE, body, dicom_series, nifti, reoriented
 from monai.bundle import ConfigWorkflow
+from small_scans import AFFINE, body, dicom_series, nifti, reoriented
 
 from bundle.engines import segment
 from bundle.networks import AttentionUnet

@@ -8,10 +8,10 @@ import nibabel
 import numpy as np
 import pytest
 import torch
-from awkward import nifti
 from monai.bundle import ConfigParser
 from monai.data import MetaTensor
 from monai.transforms import Compose
+from small_scans import nifti
 
 from bundle.data.load_scan import LoadScand
 from bundle.errors import UserError

@@ -15,7 +15,7 @@ from typing import Any
 import nodes
 import pytest
 import torch
-from awkward import nifti
+from small_scans import nifti
 
 from bundle.networks import AttentionUnet
 

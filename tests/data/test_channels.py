@@ -1,4 +1,4 @@
-"""Data sets of several images per case: listed, loaded, cached, and their mistakes in one line each."""
+"""Data sets of several images per case: in folders, loaded, cached, and their mistakes in one line each."""
 
 from __future__ import annotations
 
@@ -47,37 +47,9 @@ def test_nnunets_names(folder: Path) -> None:
     assert "channels" not in c and [case.name for case in find_cases(str(folder), None, BLOCK).cases] == ["a", "b", "c"]
 
 
-@pytest.mark.parametrize(
-    "image",
-    [["imagesTr/a_0000.nii.gz", "imagesTr/a_0001.nii.gz"], "imagesTr/a_0000.nii.gz", "imagesTr/a.nii.gz"],
-)
-def test_lists(folder: Path, image: object) -> None:
-    """A list of files; the first of nnU-Net's files; or the name of the case, as nnU-Net's own lists have it."""
-    (item,) = _items(folder, [{"image": image, "label": "labelsTr/a.nii.gz"}], modality={"0": "CT", "1": "PET"})
-    assert item["image"].endswith("a_0000.nii.gz") and item["channels"] == {"pet": str(folder / "imagesTr/a_0001.nii.gz")}
-
-
 def test_one_channel_lists_as_before(folder: Path) -> None:
     with pytest.raises(UserError, match=r"a_0001.nii.gz: this image has no label.* where it is a second channel of a, name the channels"):
         datalist(str(folder), "all")
-
-
-@pytest.mark.parametrize(
-    ("image", "about", "message"),
-    [
-        (["imagesTr/a_0000.nii.gz"], {}, r"training\[0\].image has 1 entry, and the network takes 2 channels \(the CT, pet\)"),
-        (["imagesTr/a_0000.nii.gz", "x.nii.gz"], {}, r'training\[0\]: its pet, "x.nii.gz", is not there'),
-        (
-            "imagesTr/a_0000.nii.gz",
-            {"modality": {"0": "PET", "1": "CT"}},
-            r"it says that the channels are PET, CT, and channels says ct, pet",
-        ),
-        ("imagesTr/a_0000.nii.gz", {"channel_names": {"0": "CT"}}, r"it lists 1 channel \(CT\), and the network takes 2"),
-    ],
-)
-def test_mistakes_in_lists_are_one_line(folder: Path, image: object, about: dict, message: str) -> None:
-    with pytest.raises(UserError, match=message):
-        _items(folder, [{"image": image, "label": "labelsTr/a.nii.gz"}], **about)
 
 
 def test_a_missing_channel_is_named(folder: Path) -> None:

@@ -54,6 +54,15 @@ def test_one_name_in_two_folders_is_two_cases(tmp_path: Path) -> None:
     assert [case.name for case in read_class_list(tmp_path).cases] == ["one/ct", "two/ct"]
 
 
+def test_a_scan_is_found_as_the_files_of_other_lists_are(tmp_path: Path) -> None:
+    """Unpacked since the list was written, by backslashes, and as a folder of DICOM slices."""
+    (tmp_path / "scans" / "series").mkdir(parents=True)
+    (tmp_path / "scans" / "a.nii").touch()
+    listed = [{"image": "scans\\a.nii.gz", "class": "x"}, {"image": "scans/series", "class": "y"}]
+    write(tmp_path, {"training": listed}, "")
+    assert [case.image for case in read_class_list(tmp_path).cases] == [str(tmp_path / "scans/a.nii"), str(tmp_path / "scans/series")]
+
+
 @pytest.mark.parametrize(
     ("content", "problem"),
     [

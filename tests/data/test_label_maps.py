@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from awkward import AFFINE, SHAPE, header_only, nifti
 from listings import touch
+from small_scans import AFFINE, SHAPE, header_only, nifti
 
 from bundle.data import label_maps
 from bundle.data.label_maps import case_name, find, grid, read, values_in

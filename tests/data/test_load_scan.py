@@ -8,7 +8,7 @@ import nibabel
 import numpy as np
 import pytest
 import torch
-from awkward import AFFINE, SHAPE, body, header_only, nifti
+from small_scans import AFFINE, SHAPE, body, header_only, nifti
 
 from bundle.data.load_scan import LoadScand
 from bundle.errors import UserError

@@ -8,7 +8,7 @@ import nibabel
 import numpy as np
 import pytest
 import torch
-from awkward import AFFINE, SHAPE, body, dicom_series, nifti, reoriented
+from small_scans import AFFINE, SHAPE, body, dicom_series, nifti, reoriented
 
 from bundle.engines import Segmentation, segment
 from bundle.errors import UserError

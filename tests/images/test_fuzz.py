@@ -15,7 +15,7 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
-from awkward import AFFINE, SHAPE, body
+from small_scans import AFFINE, SHAPE, body
 
 from bundle import reader_process
 from bundle.data.checks.facts import image_facts

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from awkward import SHAPE, body
+from small_scans import SHAPE, body
 
 from bundle.errors import UserError
 from bundle.images import read, read_scan

@@ -10,7 +10,7 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
-from awkward import AFFINE, SHAPE, body, header_only, nifti
+from small_scans import AFFINE, SHAPE, body, header_only, nifti
 
 from bundle.errors import UserError
 from bundle.images import read, read_scan

@@ -7,7 +7,7 @@ from pathlib import Path
 import dicom_files
 import numpy as np
 import pytest
-from awkward import body, nifti
+from small_scans import body, nifti
 
 from bundle.errors import UserError
 from bundle.images import read, read_scan

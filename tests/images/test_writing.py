@@ -9,7 +9,7 @@ import nibabel
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from awkward import AFFINE, SHAPE, body
+from small_scans import AFFINE, SHAPE, body
 
 from bundle.images import read_scan, write_nifti
 from bundle.images.forms import Forms

@@ -13,7 +13,7 @@ from bundle.channels import Block, resolve
 from bundle.data.checks import rules
 from bundle.data.checks.check import Measured, measure, print_problems, problems_of
 from bundle.data.datalist import Case, find_cases, sections
-from bundle.data.list_file import stem
+from bundle.data.listed_files import stem
 from bundle.data.listing import nifti_files
 from bundle.data.splits import Split
 from bundle.errors import UserError, counted, reason

@@ -5,17 +5,21 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bundle.channels import KINDS, Channel
-from bundle.data.scans.left_alone import IMAGE_WORDS, words_of
-from bundle.data.scans.walk import Problem
-from bundle.images.names import stem
+from bundle.data.scans.left_alone import IMAGE_WORDS, LeftAlone, kind_by_name, words_of
+from bundle.data.scans.scan import File, Scan, Search, problem_of
+from bundle.data.scans.walk import Problem, file_problem
+from bundle.images.names import VOLUME_ENDINGS, ending, stem
+
+if TYPE_CHECKING:
+    from bundle.dicom import LeftAlone as DicomLeft
 
 # what a name is about, folder by folder
 Key = tuple[frozenset[str], ...]
-File = str | tuple[str, ...]
 
 
 @dataclass
@@ -134,3 +138,45 @@ def _same_study(ct: str, pet: str) -> bool:
         return one == other
     folders = [Path(file).parent for file in (ct, pet)]
     return one == other and (folders[0] == folders[1] or folders[0].parent == folders[1].parent)
+
+
+def join_channels(search: Search, channels: Sequence[Channel]) -> None:
+    """Give the volume files that are further channels to the scans that they belong to."""
+    kinds = {channel.kind for channel in channels[1:]}
+    volumes = {Path(scan.source): scan for scan in search.scans if len(scan.files) == 1 and ending(scan.source) in VOLUME_ENDINGS}
+    beside = {Path(one.path): one for one in search.left if one.kind in kinds and ending(one.path) in VOLUME_ENDINGS}
+    found, alone = joined([*volumes, *beside], search.root, channels)
+    used = {path for one in found.values() for path in one.channels.values()} | set(map(str, alone))
+    search.scans = [scan for scan in search.scans if Path(scan.source) not in volumes or scan.source not in used]
+    search.scans = [_with_channels(scan, found.get(Path(scan.source)), search.root) for scan in search.scans]
+    search.left = [one for one in search.left if one not in beside.values() or one.path not in used]
+    words = ("image of a further channel without its CT", "images of further channels without their CT")
+    search.left += [LeftAlone("pet" if path in beside and beside[path].kind == "pet" else words, str(path)) for path in alone]
+
+
+def _with_channels(scan: Scan, mine: Joined | None, root: Path) -> Scan:
+    if mine is None:
+        return scan
+    place = scan.place
+    if place.parts[-1].endswith("_0000"):  # the case, and not its first channel, gives the name
+        place = place._replace(parts=(*place.parts[:-1], place.parts[-1].removesuffix("_0000")))
+    return replace(scan, place=place, problem=scan.problem or mine.problem, further=(*scan.further, *mine.channels.items()))
+
+
+def with_channels_beside(scan: Scan, path: Path, channels: Sequence[Channel]) -> Scan:
+    """A file that was asked for by its own path, with the channels that are in its folder."""
+    if len(channels) == 1 or scan.problem or ending(path) not in VOLUME_ENDINGS:
+        return scan
+    near = [other for other in path.parent.iterdir() if ending(other) in VOLUME_ENDINGS and not file_problem(other)]
+    labels = {other for other in near if other != path and (kind_by_name(other, path.parent, path.parent) == "labels" or problem_of(other))}
+    return _with_channels(scan, joined(set(near) - labels, path.parent, channels)[0].get(path), path.parent)
+
+
+def pet_series(left: Sequence[DicomLeft], channels: Sequence[Channel]) -> list[list[str]]:
+    """The PET series among what was left alone, where a channel is one; what cannot be read stays left alone."""
+    from bundle.dicom import find_series
+
+    if not any(channel.kind == "pet" for channel in channels[1:]):
+        return []
+    found, _ = find_series([file for one in left if one.kind == "PET" for file in one.files], pet=True)
+    return [list(one.files) for one in found if not one.problem]

@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bundle.channels import Block, Channel, channels_of
 from bundle.data.archives import is_archive, unpacked
 from bundle.data.scans.case_names import Place, digest, names_apart
-from bundle.data.scans.channel_files import File, Joined, joined, series_of_study
+from bundle.data.scans.channel_files import Joined, join_channels, pet_series, series_of_study, with_channels_beside
 from bundle.data.scans.header_start import read_start
-from bundle.data.scans.left_alone import LeftAlone, dicom_kind, kind_by_name, label_folder, lines, not_read, recorded_results, sort_out
+from bundle.data.scans.left_alone import LeftAlone, dicom_kind, label_folder, lines, not_read, recorded_results, sort_out
+from bundle.data.scans.scan import LABEL_MAP, FoundScans, Scan, Search, place_of, problem_of
 from bundle.data.scans.walk import Here, Problem, file_problem, walk
 from bundle.errors import UserError
 from bundle.files import named
 from bundle.images.names import DICOM_ENDINGS, PAIR_ENDINGS, VOLUME_ENDINGS, ending, stem, voxels_of_pair
-
-if TYPE_CHECKING:
-    from bundle.dicom import LeftAlone as DicomLeft
 
 # files that are never opened to see whether they are DICOM without saying so
 OTHER_ENDINGS = frozenset(
@@ -30,52 +27,6 @@ OTHER_ENDINGS = frozenset(
 )
 # raw numbers as a rule, and DICOM on some CDs
 RAW_ENDINGS = frozenset((".img", ".bin", ".raw"))
-LABEL_MAP = Problem("its header says that it is a label map, not a scan", "give the scan that it was made from")
-
-
-@dataclass(frozen=True)
-class Scan:
-    """One scan: its place (which makes its name), where it is, and why it cannot be read, if so; files of its further channels."""
-
-    place: Place
-    source: str  # the file, or the folder of the series
-    files: tuple[str, ...]  # one, or the slices of a DICOM series in order
-    problem: Problem | None = None
-    further: tuple[tuple[str, File], ...] = ()
-
-    def item(self, name: str) -> dict[str, Any]:
-        """The scan as MONAI's dictionary transforms take it: `image` is one path or, for DICOM, the paths of the slices."""
-        image = list(self.files) if len(self.files) > 1 else self.files[0]
-        why = {"problem": self.problem.words, "fix": self.problem.fix} if self.problem else {}
-        others = {channel: file if isinstance(file, str) else list(file) for channel, file in self.further}
-        return {"image": image, **({"channels": others} if others else {}), "case": name, "source": self.source, **why}
-
-
-class FoundScans(list):
-    """Entries of scans sorted by source, and in `left_alone` a line for each kind of thing that is not a scan."""
-
-    left_alone: list[str]
-
-    def __init__(self, entries: Iterable[dict[str, Any]] = (), left_alone: Iterable[str] = ()) -> None:
-        super().__init__(entries)
-        self.left_alone = list(left_alone)
-
-
-@dataclass
-class _Search:
-    """What a search through a folder has found so far."""
-
-    root: Path
-    scans: list[Scan] = field(default_factory=list)
-    left: list[LeftAlone] = field(default_factory=list)
-    others: Counter[str] = field(default_factory=Counter)
-    slices: list[Path] = field(default_factory=list)
-    recorded: set[Path] = field(default_factory=set)
-
-    def take(self, path: Path, problem: Problem | None = None) -> None:
-        """Note a file, or a folder that cannot be read, as one scan."""
-        parts = (*path.parent.relative_to(self.root).parts, stem(path)) if path != self.root else (path.resolve().name,)
-        self.scans.append(Scan(_place(parts, path), str(path), (str(path),), problem))
 
 
 def scans_now(
@@ -109,15 +60,15 @@ def find_scans(dataset_dir: str | os.PathLike, leave_out: str | os.PathLike | No
     if is_archive(path):
         return _in_archive(path, channels)
     if not path.is_dir():
-        return FoundScans(_with_names([_beside(_one_file(path), path, wanted)]))
-    search = _Search(path)
+        return FoundScans(_with_names([with_channels_beside(_one_file(path), path, wanted)]))
+    search = Search(path)
     for here in walk(path, named(leave_out).resolve() if leave_out else None):
         if here.folder == path and here.problems[:1] and here.problems[0][0] == path:
             raise UserError(path, here.problems[0][1].words, here.problems[0][1].fix)
         _look(search, here)
     _dicom(search, wanted)
     if len(wanted) > 1:
-        _join(search, wanted)
+        join_channels(search, wanted)
     left = lines(search.left, path)
     if not search.scans:
         raise UserError(path, _nothing(left, search.others), _what_scans_are(left))
@@ -156,8 +107,8 @@ def listed_scans(labelled: Sequence[Mapping[str, Any]], dataset_dir: str | os.Pa
         own = stem(label)
         own = next((own.removesuffix(suffix) for suffix in ("_seg", ".seg") if own.endswith(suffix)), own)
         others = dict(entry.get("channels", {}))
-        problems = [found for file in (image, *others.values()) if (found := _problem(Path(file)))]
-        scan = Scan(_place((*parts, own), label), image, (image,), next(iter(problems), None), tuple(others.items()))
+        problems = [found for file in (image, *others.values()) if (found := problem_of(Path(file)))]
+        scan = Scan(place_of((*parts, own), label), image, (image,), next(iter(problems), None), tuple(others.items()))
         scans.append(scan)
         labels[id(scan)] = str(label)
     return [{**item, "label_path": labels[id(scan)]} for scan, item in _named(scans)]
@@ -179,12 +130,6 @@ def _named(scans: Sequence[Scan]) -> list[tuple[Scan, dict[str, Any]]]:
     return [(scan, scan.item(name)) for scan, name in zip(ordered, names, strict=True)]
 
 
-def _place(parts: Sequence[str], path: Path) -> Place:
-    """The place of a file: of several with one name that of the first ending keeps it, DICOM and folders come last."""
-    found = ending(path)
-    return Place(tuple(parts), VOLUME_ENDINGS.index(found) if found in VOLUME_ENDINGS else len(VOLUME_ENDINGS), path.name)
-
-
 def _one_file(path: Path) -> Scan:
     """The scan that was asked for by its own path: whatever its name is, only what cannot be a scan is refused."""
     if not os.path.lexists(path):
@@ -197,15 +142,10 @@ def _one_file(path: Path) -> Scan:
             raise UserError(path, "this is not a scan", f"scans end in {', '.join((*VOLUME_ENDINGS, *DICOM_ENDINGS))}")
     if problem is None and read_start(path).labels:
         raise UserError(path, LABEL_MAP.words, LABEL_MAP.fix)
-    return Scan(_place((stem(path),), path), str(path), (str(path),), problem)
+    return Scan(place_of((stem(path),), path), str(path), (str(path),), problem)
 
 
-def _problem(path: Path) -> Problem | None:
-    problem = None if path.is_dir() else file_problem(path)
-    return problem or (LABEL_MAP if read_start(path).labels else None)
-
-
-def _look(search: _Search, here: Here) -> None:
+def _look(search: Search, here: Here) -> None:
     """Sort what is in one folder: scans, DICOM files for later, what is left alone, and what cannot be read."""
     search.recorded |= recorded_results(here.folder)
     in_labels = label_folder(here.folder, search.root)
@@ -238,49 +178,7 @@ def _look(search: _Search, here: Here) -> None:
             search.left.append(LeftAlone("special", str(path)))
 
 
-def _join(search: _Search, channels: Sequence[Channel]) -> None:
-    """Give the volume files that are further channels to the scans that they belong to."""
-    kinds = {channel.kind for channel in channels[1:]}
-    volumes = {Path(scan.source): scan for scan in search.scans if len(scan.files) == 1 and ending(scan.source) in VOLUME_ENDINGS}
-    beside = {Path(one.path): one for one in search.left if one.kind in kinds and ending(one.path) in VOLUME_ENDINGS}
-    found, alone = joined([*volumes, *beside], search.root, channels)
-    used = {path for one in found.values() for path in one.channels.values()} | set(map(str, alone))
-    search.scans = [scan for scan in search.scans if Path(scan.source) not in volumes or scan.source not in used]
-    search.scans = [_with_channels(scan, found.get(Path(scan.source)), search.root) for scan in search.scans]
-    search.left = [one for one in search.left if one not in beside.values() or one.path not in used]
-    words = ("image of a further channel without its CT", "images of further channels without their CT")
-    search.left += [LeftAlone("pet" if path in beside and beside[path].kind == "pet" else words, str(path)) for path in alone]
-
-
-def _with_channels(scan: Scan, mine: Joined | None, root: Path) -> Scan:
-    if mine is None:
-        return scan
-    place = scan.place
-    if place.parts[-1].endswith("_0000"):  # the case, and not its first channel, gives the name
-        place = place._replace(parts=(*place.parts[:-1], place.parts[-1].removesuffix("_0000")))
-    return replace(scan, place=place, problem=scan.problem or mine.problem, further=(*scan.further, *mine.channels.items()))
-
-
-def _beside(scan: Scan, path: Path, channels: Sequence[Channel]) -> Scan:
-    """A file that was asked for by its own path, with the channels that are in its folder."""
-    if len(channels) == 1 or scan.problem or ending(path) not in VOLUME_ENDINGS:
-        return scan
-    near = [other for other in path.parent.iterdir() if ending(other) in VOLUME_ENDINGS and not file_problem(other)]
-    near = [other for other in near if other == path or not (kind_by_name(other, path.parent, path.parent) == "labels" or _problem(other))]
-    return _with_channels(scan, joined(near, path.parent, channels)[0].get(path), path.parent)
-
-
-def _pet_series(search: _Search, left: Sequence[DicomLeft], channels: Sequence[Channel]) -> list[list[str]]:
-    """The PET series among what was left alone, where a channel is one; what cannot be read stays left alone."""
-    from bundle.dicom import find_series
-
-    if not any(channel.kind == "pet" for channel in channels[1:]):
-        return []
-    found, _ = find_series([file for one in left if one.kind == "PET" for file in one.files], pet=True)
-    return [list(one.files) for one in found if not one.problem]
-
-
-def _dicom(search: _Search, channels: Sequence[Channel]) -> None:
+def _dicom(search: Search, channels: Sequence[Channel]) -> None:
     """The CT series among the files that were collected; those of one folder that cannot be read for one reason are one scan."""
     if not search.slices:
         return
@@ -297,7 +195,7 @@ def _dicom(search: _Search, channels: Sequence[Channel]) -> None:
         else:
             bad[str(path.parent), problem].append(path)
     found, left = find_series(good)
-    pets = _pet_series(search, left, channels)
+    pets = pet_series(left, channels)
     used: set[str] = set()
     for one in found:
         if not one.uid and one.problem:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
-from awkward import body, dicom_series, nifti, without_preamble
+from small_scans import body, dicom_series, nifti, without_preamble
 
 from bundle.data.load_scan import LoadScand
 from bundle.data.scans import find_scans, listed_scans, reference_labels

@@ -9,7 +9,7 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
-from awkward import AFFINE, body, nifti
+from small_scans import AFFINE, body, nifti
 
 from bundle.data.scans import find_scans
 from bundle.data.scans.left_alone import LeftAlone, lines

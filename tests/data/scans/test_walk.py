@@ -7,7 +7,7 @@ import socket
 from pathlib import Path
 
 import pytest
-from awkward import nifti
+from small_scans import nifti
 
 from bundle.data.scans import find_scans
 from bundle.data.scans.walk import PERMISSION_FIX, file_problem, walk
