@@ -117,6 +117,23 @@ def test_a_stand_in_and_a_kept_class(package: str) -> None:
     assert stand_in.other is sys.modules["later_package.inner"].other and "other" in dir(stand_in)
 
 
+@pytest.mark.parametrize("collects", [True, False])
+def test_the_collector_waits_and_is_as_it_was_afterwards(collects: bool) -> None:
+    code = f"""
+import gc
+from bundle import later_imports
+if not {collects}:
+    gc.disable()
+try:
+    with later_imports.deferred():
+        assert not gc.isenabled()
+        raise KeyError
+except KeyError:
+    assert gc.isenabled() is {collects} and (gc.get_freeze_count() > 1000) is {collects}
+"""
+    in_a_process(code)
+
+
 def test_a_name_that_is_not_kept_imports_the_module_at_once(package: str) -> None:
     with later_imports.deferred():
         from later_package.inner import other
