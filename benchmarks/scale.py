@@ -153,7 +153,7 @@ WORLDS = {
     "a tenth at half speed": {"slow": 0.1},
     "a failure in 4 h of work, back after a minute": {"mtbf": 4 * 3600.0},
     "a failure in 4 h, half of them for good": {"mtbf": 4 * 3600.0, "lost": 0.5},
-    "both": {"slow": 0.1, "mtbf": 4 * 3600.0, "lost": 0.5},
+    "half speed and these failures": {"slow": 0.1, "mtbf": 4 * 3600.0, "lost": 0.5},
 }
 
 
