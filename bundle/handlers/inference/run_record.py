@@ -159,14 +159,15 @@ class RunRecord(CaseHandler):
         return True
 
     def later(self, items: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Those of the entries that another process has let go of unfinished; waits while one that lives does them."""
+        """Those of the entries that nobody has finished, once another process has let go of one; waits while all are being done."""
         # torchrun sees to it that no process of one run waits for a dead one
         wait = WAIT if self.share.size == 1 else math.inf
         end, left, said = time.monotonic() + wait, list(items), False
         while left := [item for item in left if not self._done_meanwhile(item)]:
-            free = [item for item in left if not self.claims.others(str(item["case"]))]
-            if free or time.monotonic() > end:
-                return free
+            if not all(self.claims.others(str(item["case"])) for item in left):
+                return left  # with those that are still being done: they are not claimed again, and asked about again
+            if time.monotonic() > end:
+                return []
             if not said:
                 logger.warning("waiting for %s that another process is doing", counted(len(left), "case"))
                 said = True

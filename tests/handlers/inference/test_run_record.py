@@ -305,6 +305,23 @@ def test_a_case_that_another_process_lets_go_of_is_done_at_the_end(tmp_path: Pat
     assert not engine.failed and list(recorded(out)) == ["a", "b"]
 
 
+def test_cases_that_others_let_go_of_one_after_the_other_are_all_done(tmp_path: Path, out: Path, monkeypatch) -> None:
+    for name in ("a", "b", "c"):
+        scan(tmp_path / "data" / f"{name}.nii")
+    monkeypatch.setattr("bundle.handlers.inference.run_record.POLL", 0.01)
+    # of two other machines; the first goes down while b is done here, the second while a is
+    claims = {"b": claimed(out, "a", 1, "0" * 8), "a": claimed(out, "c", 1, "1" * 8)}
+
+    class Killed(CaseHandler):
+        def ended(self, case) -> None:
+            if not case.skipped and case.name in claims:
+                os.utime(claims[case.name], (0, os.stat(claims[case.name]).st_mtime - 1000))
+
+    engine = evaluator(tmp_path / "data", out, Killed())
+    assert [case.name for case in engine.run() if not case.skipped] == ["b", "a", "c"]
+    assert not engine.failed and list(recorded(out)) == ["a", "b", "c"]
+
+
 def test_a_case_that_another_process_finished_meanwhile_is_not_done_twice(tmp_path: Path, out: Path) -> None:
     for name in ("a", "b"):
         scan(tmp_path / "data" / f"{name}.nii")
