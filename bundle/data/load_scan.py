@@ -34,8 +34,8 @@ class LoadScand(LoadImaged):
         memory_gb: GB (10^9 bytes) that the run may take: a scan whose header claims more is refused before it is read.
         allow_missing_keys: do not raise where a key is missing.
         channels: the `channels` block. Of several, the first is loaded under the first key; the others are in the item `channels`,
-            a dictionary of name and path, in whose place their voxels come: SUV of a PET, each on its own grid. Where there is no
-            such item, the first key is a list with a path for each channel, or a NIfTI file with the channels on its fourth axis.
+            a dictionary of name and path (or `MetaTensor`), in whose place their voxels come: SUV of a PET, each on its own grid. With no
+            such item the first key is a list with a path for each channel, or a NIfTI file with the channels on its fourth axis.
 
     Raises:
         UserError: the file is not a three-dimensional scan with one value per voxel, or is damaged; a tensor has no affine; a
@@ -57,10 +57,13 @@ class LoadScand(LoadImaged):
         reader = reader or ScanReader(self.memory_gb)
         d = dict(data)
         for key in self.key_iterator(d):
+            several = len(self.channels) > 1 and key == self.keys[0]
             if isinstance(d[key], (torch.Tensor, np.ndarray)):
                 d[key] = loaded_scan(d[key], d.get(f"{key}_meta_dict"), str(key))
+                if several and d.get("channels"):
+                    d["channels"] = self._further(str(key), d["channels"])
                 continue
-            if len(self.channels) > 1 and key == self.keys[0]:
+            if several:
                 d[key], d["channels"] = self._several(d[key], d.get("channels"), reader)
                 continue
             d[key] = _tensor(d[key], reader.get_data(reader.read(d[key])))
@@ -76,13 +79,20 @@ class LoadScand(LoadImaged):
             found, affine, extra = read_volumes(source, [channel.kind for channel in self.channels], memory_gb=self.memory_gb)
             parts = [_tensor(source, as_monai(values, affine, extra)) for values in found]
             return parts[0], dict(zip(names[1:], parts[1:], strict=True))
-        if missing := [name for name in names[1:] if name not in (others or {})]:
+        loaded = self._further(where, others or {})
+        return _tensor(source, reader.get_data(reader.read(source))), loaded
+
+    def _further(self, where: str, others: Mapping[str, Any]) -> dict[str, MetaTensor]:
+        """The channels behind the first, loaded where they are not yet."""
+        names = [channel.name for channel in self.channels]
+        if missing := [name for name in names[1:] if name not in others]:
             raise missing_channel(where, missing, names)
         loaded = {}
         for channel in self.channels[1:]:
-            path = (others or {})[channel.name]
-            loaded[channel.name] = _tensor(path, as_monai(*read_channel(path, channel.kind, memory_gb=self.memory_gb)))
-        return _tensor(source, reader.get_data(reader.read(source))), loaded
+            path = others[channel.name]
+            read = isinstance(path, MetaTensor)
+            loaded[channel.name] = path if read else _tensor(path, as_monai(*read_channel(path, channel.kind, memory_gb=self.memory_gb)))
+        return loaded
 
 
 def missing_channel(where: str, missing: Sequence[str], names: Sequence[str]) -> UserError:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
+import json
 from collections.abc import Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any, Literal, overload
 
 import numpy as np
@@ -14,17 +13,16 @@ from monai.bundle import ConfigParser
 from monai.data.meta_tensor import MetaTensor
 from monai.transforms import LoadImaged
 
-import bundle
+from bundle.arguments import overlays as combined
+from bundle.arguments.command_line import CommandLine
 from bundle.arguments.mistakes import users_mistake
-from bundle.channels import Block
-from bundle.data.load_scan import checked_voxels
-from bundle.data.scans import find_scans
 from bundle.engines.case import Case
+from bundle.engines.given import entry
 from bundle.engines.prediction import predict
 from bundle.engines.segmentation import Segmentation, case_result
 from bundle.engines.segmentation import details as details_of
 from bundle.errors import UserError, counted
-from bundle.images.voxels import check_affine
+from bundle.evaluation.experiment_plan import Names, as_list, config_path
 from bundle.quality.ranges import load_ranges
 
 # networks with their options, the oldest first
@@ -36,19 +34,24 @@ _parsers: dict[str, ConfigParser] = {}
 
 @overload
 def segment(
-    image: list[Any] | tuple[Any, ...], affine: Sequence[Any] | None = None, *, details: Literal[False] = False, **options: Any
+    image: list[Any] | tuple[Any, ...],
+    affine: Sequence[Any] | None = None,
+    *,
+    details: Literal[False] = False,
+    overlays: Names = (),
+    **options: Any,
 ) -> list[np.ndarray]: ...
 @overload
 def segment(
-    image: list[Any] | tuple[Any, ...], affine: Sequence[Any] | None = None, *, details: Literal[True], **options: Any
+    image: list[Any] | tuple[Any, ...], affine: Sequence[Any] | None = None, *, details: Literal[True], overlays: Names = (), **options: Any
 ) -> list[Segmentation]: ...
 @overload
-def segment(image: Any, affine: np.ndarray | None = None, *, details: Literal[False] = False, **options: Any) -> np.ndarray: ...
+def segment(image: Any, affine: Any = None, *, details: Literal[False] = False, overlays: Names = (), **options: Any) -> np.ndarray: ...
 @overload
-def segment(image: Any, affine: np.ndarray | None = None, *, details: Literal[True], **options: Any) -> Segmentation: ...
+def segment(image: Any, affine: Any = None, *, details: Literal[True], overlays: Names = (), **options: Any) -> Segmentation: ...
 
 
-def segment(image: Any, affine: Any = None, *, details: bool = False, **options: Any) -> Any:
+def segment(image: Any, affine: Any = None, *, details: bool = False, overlays: Names = (), **options: Any) -> Any:
     """The label map of a CT: a path, a nibabel image, or voxels in HU with their affine; or a list of them.
 
     Runs the network, transforms and weights of `configs/inference.json`, so the result is that of the command line. The
@@ -60,11 +63,17 @@ def segment(image: Any, affine: Any = None, *, details: bool = False, **options:
         labels = segment(nibabel.load("scan.nii.gz"), ckpt_path="my.pt", flips=True)
         found = segment("scan.nii.gz", details=True)        # names, volumes, confidence, review as well
         several = segment(["a.nii.gz", "b.nii.gz"])         # one result for each
+        labels = segment("scan.nii.gz", overlays="cascade")
+        labels = segment({"ct": "ct.nii.gz", "pet": suv}, {"pet": affine}, overlays="pet_ct", ckpt_path="my.pt")
 
     Args:
-        image: path of a file or of a DICOM folder, an image of nibabel, or an array (X, Y, Z) in HU; a list or tuple is several.
-        affine: (4, 4), voxel indices to mm, RAS+; needed with an array, and only there. One for each array of a list.
+        image: path of a file or of a DICOM folder, an image of nibabel, or an array (X, Y, Z) in HU; a list or tuple is several scans.
+            For a network of several channels also a dictionary of channel and image, or, in a list of scans, a list of the images
+            in the order of the channels; a PET is SUV, as a DICOM folder or in numbers.
+        affine: (4, 4), voxel indices to mm, RAS+; needed with an array, and only there. One for each array of a list. Of several
+            channels a dictionary or list as `image`, or one for all of them.
         details: give what `cases.csv` says about a scan, too.
+        overlays: over `configs/inference.json`, by name or path, such as `cascade`, `crf` or `pet_ct`; several in a list.
         options: keys of `configs/inference.json` to change, such as `ckpt_path`, `device`, `precision`, `memory_gb`, `flips`,
             `spacing` or `keep_pieces`.
 
@@ -73,27 +82,28 @@ def segment(image: Any, affine: Any = None, *, details: bool = False, **options:
         `bundle.engines.Segmentation` that has it; for a list, a list of them in the same order.
 
     Raises:
-        UserError: a scan cannot be read or is not a CT volume, a folder holds several, or the weights are missing. Of a list,
-            the first such scan ends the call.
+        UserError: a scan cannot be read or is not a CT volume, a folder holds several, a channel or the weights are missing, overlays
+            do not combine. Of a list, the first such scan ends the call.
     """
+    files = tuple(config_path(item) for item in ("configs/inference.json", *as_list(overlays)))
     if not isinstance(image, (list, tuple)):
-        return _segment_one(image, affine, details, options)
+        return _segment_one(image, affine, details, files, options)
     affines = [None] * len(image) if affine is None else list(affine)
     if len(affines) != len(image):
         there = f"{counted(len(affines), 'affine')} for {counted(len(image), 'scan')}"
         raise UserError("affine", there, "give a list with one for each")
-    return [_segment_one(*pair, details, options) for pair in zip(image, affines, strict=True)]
+    return [_segment_one(*pair, details, files, options) for pair in zip(image, affines, strict=True)]
 
 
-def _segment_one(image: Any, affine: Any, details: bool, options: Mapping[str, Any]) -> np.ndarray | Segmentation:
-    get = partial(_get, _parser(options))
-    item = _item(image, affine, get("channels"))
+def _segment_one(image: Any, affine: Any, details: bool, files: tuple[str, ...], options: Mapping[str, Any]) -> np.ndarray | Segmentation:
+    get = partial(_get, _parser(files, options))
+    item = entry(image, affine, get("channels"))
     case = Case(item, data=dict(item))
     if details and isinstance(item["image"], MetaTensor):
         case.scan = item["image"]
     for step in get("preprocessing").transforms:
         loads = isinstance(step, LoadImaged)
-        if loads and not isinstance(item["image"], (str, list)):
+        if loads and not isinstance(item["image"], (str, list)) and not item.get("channels"):
             continue
         case.data = step(case.data)
         if loads and details:
@@ -106,15 +116,20 @@ def _segment_one(image: Any, affine: Any, details: bool, options: Mapping[str, A
     return details_of(case_result(case, get("labels"), case.source, load_ranges(get("reference_ranges"))))
 
 
-def _parser(options: Mapping[str, Any]) -> ConfigParser:
-    """The parsed inference config with these options; the network in it is made once."""
-    key = repr(sorted(options.items()))
+def _parser(files: tuple[str, ...], options: Mapping[str, Any]) -> ConfigParser:
+    """The parsed inference config, overlays and options over it; the network in it is made once."""
+    key = repr((files, sorted(options.items())))
     if key not in _parsers:
-        parser = ConfigParser()
-        parser.read_config(str(Path(bundle.root(), "configs", "inference.json")))
+        combined.check_order(files)
+        parser = ConfigParser(ConfigParser.load_config_files(list(files)))
+        line = CommandLine({"config_file": json.dumps(files), **{name: str(value) for name, value in options.items()}})
+        combined.check(parser, line)
         unknown = [name for name in options if name.split("#")[0] not in parser.config]
         if unknown:
-            raise UserError(unknown[0], "this is not a key of configs/inference.json", "see docs/inference.md")
+            named = "configs/inference.json" + (" and its overlays" if len(files) > 1 else "")
+            raise UserError(unknown[0], f"this is not a key of {named}", "see docs/inference.md")
+        if "classifier_network" in parser.config:
+            raise UserError("overlays", "a classifier gives no label map", "classify by the command line (docs/classification.md)")
         parser.update(pairs={**options, FOLDED: "$bundle.networks.fold_batch_norm(@network)"})
         parser.parse(reset=True)
         while len(_parsers) >= KEPT:
@@ -129,44 +144,3 @@ def _get(parser: ConfigParser, name: str) -> Any:
         return parser.get_parsed_content(name)
     except Exception as error:
         raise users_mistake(error) or error from None
-
-
-def _item(image: Any, affine: np.ndarray | None, channels: Block) -> dict[str, Any]:
-    """The entry that the transforms begin with: a path to load, as inference finds it, or voxels that are there already."""
-    if isinstance(image, (str, os.PathLike)):
-        if affine is not None:
-            raise UserError("affine", "the file has one of its own", "leave it out")
-        return _one_scan(image, channels)
-    if hasattr(image, "dataobj") and hasattr(image, "affine"):
-        if affine is not None:
-            raise UserError("affine", "the image has one of its own", "leave it out")
-        image, affine = np.asanyarray(image.dataobj), image.affine
-    if affine is None:
-        raise UserError(
-            "affine", "an array does not say how large its voxels are and how they are oriented", "give the affine (4, 4) in mm, RAS+"
-        )
-    values = checked_voxels(image.numpy() if isinstance(image, torch.Tensor) else np.asarray(image), "image")
-    affine = np.asarray(affine, dtype=np.float64)
-    if affine.shape != (4, 4):
-        raise UserError("affine", f"its shape is {affine.shape}", "give a (4, 4) matrix")
-    check_affine("affine", affine)
-    meta = {"original_affine": affine.copy(), "spatial_shape": np.array(values.shape), "original_channel_dim": float("nan")}
-    voxels = torch.from_numpy(values.copy(order="K"))
-    return {"image": MetaTensor(voxels, affine=torch.as_tensor(affine), meta={**meta, "space": "RAS"}), "case": "image", "source": "image"}
-
-
-def _one_scan(path: str | os.PathLike, channels: Block) -> dict[str, Any]:
-    """The one scan that a path is.
-
-    Raises:
-        UserError: there is none, it cannot be read, or there are several.
-    """
-    found = find_scans(path, channels=channels)
-    if len(found) > 1:
-        names = ", ".join(str(item["source"]) for item in found[:3])
-        raise UserError(
-            path, f"there are {len(found)} scans in this folder ({names}{', ...' if len(found) > 3 else ''})", "give one of them"
-        )
-    if found[0].get("problem"):
-        raise UserError(found[0]["source"], found[0]["problem"], found[0]["fix"])
-    return found[0]

@@ -81,7 +81,7 @@ def read_channel(source: Source, kind: str, *, memory_gb: float | None = None) -
             raise unreadable(files[0], error) from error
         return values, affine, {"orientation_known": True, "nifti_forms": Forms.none(), **extra}
     values, affine, extra = read(files if len(files) > 1 else files[0], memory_gb=memory_gb)
-    return _numbers(values), affine, extra
+    return numbers(values), affine, extra
 
 
 def volumes(path: str | os.PathLike) -> int:
@@ -123,12 +123,12 @@ def read_volumes(
         parts = np.concatenate(list(stored.values())).reshape(stored.shape, order="F")
     except Exception as error:
         raise unreadable(path, error) from error
-    found = [array_as_scan(parts[..., k], str(path)) if one == "ct" else _numbers(parts[..., k]) for k, one in enumerate(kinds)]
+    found = [array_as_scan(parts[..., k], str(path)) if one == "ct" else numbers(parts[..., k]) for k, one in enumerate(kinds)]
     forms = Forms.none() if stored.forms is None else stored.forms.numbers
     return found, stored.affine, {"orientation_known": stored.orientation_known, "nifti_forms": forms}
 
 
-def _numbers(values: np.ndarray) -> np.ndarray:
+def numbers(values: np.ndarray) -> np.ndarray:
     """float32, with 0 in place of what is not a number."""
     return np.nan_to_num(values.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
 
@@ -151,7 +151,7 @@ def _pet_series(files: list[str], memory_gb: float | None) -> tuple[np.ndarray, 
     check_grid(where, shape)
     check_size(where, shape, 4, memory_gb)
     values, affine = read_suv(files)
-    return _numbers(values).reshape(values.shape[:3], order="F"), affine, {}
+    return numbers(values).reshape(values.shape[:3], order="F"), affine, {}
 
 
 def unreadable(where: str | os.PathLike, error: Exception) -> UserError:
