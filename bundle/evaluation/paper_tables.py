@@ -12,7 +12,7 @@ from bundle.errors import UserError
 from bundle.evaluation.compare import compare_columns
 from bundle.evaluation.compared import read_run
 from bundle.evaluation.experiment import experiment
-from bundle.evaluation.experiment_plan import Names, as_list
+from bundle.evaluation.experiment_plan import Names, as_list, config_path, held_out_cases, merged_config
 from bundle.files import write_text
 from bundle.tables import read_csv
 
@@ -117,18 +117,24 @@ def paper_tables(
                 f"--{key}", "differs from column to column", "leave it out; --ct150, --ct82, --ct150_sizes and --ct82_sizes say it"
             )
     sizes = {"ct150": _sizes("ct150_sizes", ct150_sizes), "ct82": _sizes("ct82_sizes", ct82_sizes)}
+    plans: dict[str, tuple[list[str], dict[str, Any]]] = {}
     for key in _order(wanted, given):
         column = COLUMNS[key]
-        print(f"\n{key}: {column.name}", flush=True)
         keys = {**overrides, "dataset_dir": data[column.data], **_split(column, sizes[column.data], overrides)}
         if column.starts_from:
             keys |= {
                 "pretrained": str(_checkpoint(output, column.starts_from, given)),
                 "pretrained_labels": list(shipped("train")["labels"]),
             }
-        scored = str(_checkpoint(output, column.scores, given)) if column.scores else None
         # theirs come last: finetune.json may change what a study of its own sets
         files = [*as_list(overlays), *column.overlays]
+        # what does not combine, and too few cases, are said before the first training
+        held_out_cases(*merged_config([config_path(item) for item in ("configs/train.json", *files)], keys))
+        plans[key] = files, keys
+    for key, (files, keys) in plans.items():
+        column = COLUMNS[key]
+        print(f"\n{key}: {column.name}", flush=True)
+        scored = str(_checkpoint(output, column.scores, given)) if column.scores else None
         experiment(str(output / key), overlays=files, name=column.name, weights=scored, **keys)
     return {table: _compare(output, table) for table in wanted}
 

@@ -23,14 +23,15 @@ from bundle.results import outputs
 from bundle.tables import read_csv, write_csv
 
 Files = str | os.PathLike | Iterable[str | os.PathLike] | Mapping[str, str | os.PathLike]
-SHOWN = (
-    ("dice", 3),
-    ("precision", 3),
-    ("recall", 3),
-    ("assd_mm", 2),
-    ("hd95_mm", 2),
-    ("mesh_mm", 2),
-)  # columns of the console's table, digits
+# columns of the console's table: heading, digits
+SHOWN = {
+    "dice": ("Dice", 3),
+    "precision": ("precision", 3),
+    "recall": ("recall", 3),
+    "assd_mm": ("ASSD mm", 2),
+    "hd95_mm": ("HD95 mm", 2),
+    "mesh_mm": ("mesh mm", 2),
+}
 CHANNEL = "_0000"  # nnU-Net's images: case_0000.nii.gz, and case.nii.gz is the label
 BYTES_PER_VOXEL = 12  # of one case while it is scored: two maps as they are stored, two masks, one copy
 
@@ -128,9 +129,9 @@ def summarise(rows: Sequence[Mapping]) -> dict:
 
 def table(summary: Mapping) -> str:
     """The summary as a table for the console: mean and sd of each score, with the number of cases behind it."""
-    lines = [f"{'structure':20s} {'n':>4s} {'Dice':>15s} {'precision':>15s} {'recall':>15s} {'ASSD mm':>15s} {'HD95 mm':>15s}"]
+    lines = [f"{'structure':20s} {'n':>4s} " + " ".join(f"{heading:>15s}" for heading, _ in SHOWN.values())]
     for name, entry in summary["structures"].items():
-        cells = [_cell(entry[metric], digits) for metric, digits in SHOWN]
+        cells = [_cell(entry[metric], digits) for metric, (_, digits) in SHOWN.items()]
         notes = [f"{what.replace('_', ' ')} in {entry[what]}" for what in ("absent", "missed", "false_positive") if entry[what]]
         line = f"{name:20s} {entry['dice']['n']:4d} " + " ".join(f"{cell:>15s}" for cell in cells)
         lines.append(line + (f"  ({', '.join(notes)})" if notes else ""))

@@ -42,7 +42,14 @@ class Experiments:
 
 
 @pytest.fixture
-def experiments(monkeypatch: pytest.MonkeyPatch) -> Experiments:
+def experiments(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Experiments:
+    """In a folder with the names of 19 cases in `d/ct150` and of 15 in `d/ct82`."""
+    monkeypatch.chdir(tmp_path)
+    for name, count in (("ct150", 19), ("ct82", 15)):
+        for folder in ("imagesTr", "labelsTr"):
+            (tmp_path / "d" / name / folder).mkdir(parents=True)
+            for number in range(count):
+                (tmp_path / "d" / name / folder / f"case_{number:02d}.nii.gz").touch()
     stand_in = Experiments()
     monkeypatch.setattr(module, "experiment", stand_in)
     return stand_in
@@ -99,7 +106,7 @@ def test_only_what_a_table_needs(experiments: Experiments, tmp_path: Path) -> No
     assert set(experiments.calls) == {"unet_cv", "att_cv"}
     experiments.calls.clear()
     given = {name: str(tmp_path / f"{name}.pt") for name in ("weights", "unet_weights")}
-    assert list(paper_tables(str(tmp_path / "b"), ct82="d/ct82", **given)) == ["3", "4"]
+    assert list(paper_tables(str(tmp_path / "b"), ct82="d/ct82", ct82_sizes=[6, 9], **given)) == ["3", "4"]
     assert experiments.calls["att_bft"]["weights"] == given["weights"] and "att_120" not in experiments.calls
 
 
@@ -111,6 +118,8 @@ def test_only_what_a_table_needs(experiments: Experiments, tmp_path: Path) -> No
         ({"tables": "1,5", "ct150": "d"}, "'5' is none of the paper's"),
         ({"ct150": "d", "ct150_sizes": [3]}, r"ct150_sizes: its value is \[3\]"),
         ({"ct150": "d", "train_size": 3}, "--train_size: differs from column to column"),
+        ({"ct150": "d/ct150", "ct150_sizes": [9, 3], "ct82": "d/ct82", "tables": "1,3"}, "61 training and 21 test cases are asked for"),
+        ({"ct150": "d/ct150", "ct150_sizes": [9, 3], "tables": 2, "overlays": "vnet"}, "vnet.json and unet.json: both set network_def"),
     ],
 )
 def test_mistakes_are_named(experiments: Experiments, tmp_path: Path, keys: dict, said: str) -> None:
