@@ -45,8 +45,8 @@ CHANNELS = (16, 32, 64, 128, 256)
 ARGUMENTS = {
     "twin": {"num_gates": 0},
     "ours": {},
-    "unet-6m": {"num_gates": 0, "channels": (16, 33, 67, 134, 268)},
-    "unet-10m": {"num_gates": 0, "channels": (21, 42, 85, 170, 341)},
+    "unet-6m": {"num_gates": 0, "width": 1.047},
+    "unet-10m": {"num_gates": 0, "width": 1.333},
     "paper": {"num_gates": 1, "gate": "paper", "gating_conv": False, "gate_width": 8},
     "checkpointing": {"checkpointing": True},
 }

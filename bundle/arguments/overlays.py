@@ -41,7 +41,7 @@ def check(parser: ConfigParser, line: CommandLine) -> None:
     for place, second in enumerate(contents):
         for first in list(contents)[:place]:
             if first not in declared[second]:
-                _check_pair(first, second, contents, line)
+                _check_pair(first, second, contents, line, ordered=second in declared[first])
     for name in contents:
         _check_effect(name, contents, config_of(parser), _base(name, declared))
 
@@ -74,14 +74,23 @@ def _check_place(name: str, wanted: Any, before: list[str], names: list[str]) ->
             raise UserError(f"{name}.json", f"it cannot be combined with {excluded}.json", "leave one of the two out")
 
 
-def _check_pair(first: str, second: str, contents: Mapping[str, Mapping[str, Any]], line: CommandLine) -> None:
-    """Refuse two overlays that set one key to two values, unless the command line sets it to a third."""
+def _check_pair(first: str, second: str, contents: Mapping[str, Mapping[str, Any]], line: CommandLine, *, ordered: bool) -> None:
+    """Refuse two overlays that set one key to two values, unless the command line sets it to a third.
+
+    `ordered`: they do combine where the first comes after the second.
+    """
     for key, value in contents[second].items():
         for other, there in contents[first].items():
             if touches(key, other) and not (key == other and (value == there or key in line.keys)):
                 shown = max(key, other, key=len).replace("::", "#")
-                problem = f"both set {shown}, so that one would undo the other"
-                raise UserError(f"{first}.json and {second}.json", problem, f"leave one of the two out, or give --{shown} yourself")
+                fix = f"leave one of the two out, or give --{shown} yourself"
+                if key != other:
+                    whole, part = (first, second) if len(other) < len(key) else (second, first)
+                    replaces = f"{whole}.json replaces {min(key, other, key=len)}"
+                    fix = f"leave one of the two out: {replaces}; give as keys what else {part}.json sets"
+                if ordered:
+                    fix = f"give {first}.json after {second}.json"
+                raise UserError(f"{first}.json and {second}.json", f"both set {shown}, so that one would undo the other", fix)
 
 
 def _check_effect(name: str, contents: Mapping[str, Mapping[str, Any]], config: Mapping[str, Any], base: str | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -39,6 +40,7 @@ class AttentionUnet(nn.Module):
         in_channels: channels of the image.
         out_channels: number of classes, the background included.
         channels: channels of the levels, the finest first; the last is the centre.
+        width: factor of all `channels`, rounded down; 1.047 and 1.333 are the wider U-Nets of the paper's Table 2.
         num_gates: gates side by side on each skip but the finest, which has none.
         gating_conv: whether the centre goes through a 1x1x1 convolution before it gates the coarsest skip.
         align_corners: how corners are treated in up-sampling: True in the torch of the authors' time, False in today's.
@@ -75,6 +77,7 @@ class AttentionUnet(nn.Module):
         align_corners: bool = False,
         dropout: float = 0.0,
         *,
+        width: float = 1.0,
         init: str = "open",
         gate: str = "additive",
         gate_width: int | None = None,
@@ -89,6 +92,7 @@ class AttentionUnet(nn.Module):
     ) -> None:
         super().__init__()
         _check(spatial_dims, in_channels, out_channels, channels, num_gates, dropout)
+        channels = _widened(channels, width)
         _check_choices(init=init, gate=gate, deep_supervision=deep_supervision, blocks=blocks)
         _check_gates(num_gates, gate_width, encoder_gates, decoder_gates, attention_features, encoder_maps)
         _check_classes(classes, out_channels)
@@ -216,6 +220,14 @@ def _check(spatial_dims: int, in_channels: int, out_channels: int, channels: Seq
         raise UserError("network_def", f"num_gates is {num_gates!r}, it must be 0 (plain U-Net), 1, 2 or more")
     if not 0 <= dropout < 1:
         raise UserError("network_def", f"dropout is {dropout!r}, it must be a probability, at least 0 and less than 1")
+
+
+def _widened(channels: Sequence[int], width: float) -> list[int]:
+    """All channels times a factor, rounded down, at least 1; `UserError` where the factor is none."""
+    if isinstance(width, bool) or not isinstance(width, (int, float)) or not 0 < width < math.inf:
+        raise UserError("network_def", f"width is {width!r}, it must be a number above 0")
+    # 100 times 0.29 is 28.999999999999996
+    return [max(1, math.floor(number * width + 1e-6)) for number in channels]
 
 
 def _check_choices(**chosen: str) -> None:

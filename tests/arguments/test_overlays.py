@@ -22,8 +22,26 @@ def test_an_overlay_needs_what_it_lies_on() -> None:
     assert merged("train", "weights", "weights_real")["max_epochs"] == 45
     # what an overlay lies on may be changed by it, and not the other way round
     assert merged("train", "phantom_study", "finetune")["lr_step"] == 100
-    with pytest.raises(UserError, match=r"finetune.json and phantom_study.json: both set max_epochs"):
+    with pytest.raises(UserError, match=r"finetune.json and phantom_study.json: both set max_epochs.* Fix: give finetune.json after"):
         merged("train", "finetune", "phantom_study")
+
+
+@pytest.mark.parametrize("network", ["vnet", "segresnet", "dynunet", "unetr", "swin_unetr", "monai_attention_unet", "dense_vnet"])
+@pytest.mark.parametrize("small", ["phantom_study", "quickstart"])
+def test_another_network_in_a_small_study_is_that_network(small: str, network: str) -> None:
+    """The study's channels are those of our network: another one comes after it, whole, and takes the rest of the study."""
+    study = merged("train", small, network)
+    assert study["network_def"] == shipped(network)["network_def"] and study["spacing"] == shipped(small)["spacing"]
+    with pytest.raises(UserError, match=f"{network}.json and {small}.json: both set .* Fix: give {network}.json after {small}.json"):
+        merged("train", network, small)
+
+
+def test_a_key_of_a_network_that_another_overlay_replaces() -> None:
+    fix = "leave one of the two out: vnet.json replaces network_def; give as keys what else large_patches.json sets"
+    said = f"both set network_def#checkpointing.* Fix: {fix}"
+    for names in (("vnet", "large_patches"), ("large_patches", "vnet")):
+        with pytest.raises(UserError, match=said):
+            merged("train", *names)
 
 
 def test_a_key_that_another_overlay_leaves_without_effect_is_named(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from itertools import permutations
 from pathlib import Path
@@ -36,6 +37,11 @@ def _plain(parser: ConfigParser) -> torch.nn.Module:
 
 def _first_weight(network: torch.nn.Module) -> torch.Tensor:
     return next(network.encoder[0].parameters())
+
+
+def _centre(parser: ConfigParser) -> int:
+    """Channels of the coarsest level."""
+    return len(list(_plain(parser).centre.parameters())[-1])
 
 
 def _network(name: str) -> Callable[[ConfigParser], bool]:
@@ -108,8 +114,8 @@ TRAINING: dict[str, Callable[[ConfigParser], Any]] = {
     "split_30_120": lambda p: [p.get_parsed_content("split")[key] for key in ("train_size", "test_size", "num_folds")] == [30, 120, 1],
     "swin_unetr": _network("SwinUNETR"),
     "unet": lambda p: _plain(p).num_gates == 0,
-    "unet_6m": lambda p: _plain(p).num_gates == 0 and _first_weight(_plain(p)).shape[0] == 16 and p["network_def"]["channels"][1] == 33,
-    "unet_10m": lambda p: _plain(p).num_gates == 0 and _first_weight(_plain(p)).shape[0] == 21,
+    "unet_6m": lambda p: _plain(p).num_gates == 0 and _centre(p) == math.floor(1.047 * p["network_def"]["channels"][-1]),
+    "unet_10m": lambda p: _plain(p).num_gates == 0 and _centre(p) == math.floor(1.333 * p["network_def"]["channels"][-1]),
     "unetr": _network("UNETR"),
     "vnet": _network("VNet"),
     "wandb": lambda p: "@wandb_training" in p["train#handlers"],
@@ -129,6 +135,7 @@ TOGETHER = {
     ("deep_supervision", "quickstart"),
     ("finetune", "deep_supervision"),
     ("phantom_study", "unet"),
+    *((small, network) for small in ("phantom_study", "quickstart") for network in ("unet_6m", "unet_10m")),
     ("paper", "deep_supervision"),
     ("pet_ct", "unet"),
     ("pet_ct", "swin_unetr"),

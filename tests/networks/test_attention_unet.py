@@ -25,8 +25,8 @@ def small(**arguments) -> AttentionUnet:
     [
         ({"num_gates": 0}, "5.88"),
         ({"gating_conv": False}, "6.40"),
-        ({"num_gates": 0, "channels": (16, 33, 67, 134, 268)}, "6.44"),
-        ({"num_gates": 0, "channels": (21, 42, 85, 170, 341)}, "10.40"),
+        ({"num_gates": 0, "width": 1.047}, "6.44"),
+        ({"num_gates": 0, "width": 1.333}, "10.40"),
     ],
 )
 def test_parameters_are_the_papers(arguments, millions):
