@@ -133,9 +133,10 @@ def _read(file: str, pet: bool) -> Header:
 
         dataset = read_partial(stream, stop_when=at_pixels, force=True, specific_tags=list(TAGS.values()))
     meta, header = dataset.file_meta, Elements(dataset)
-    if not len(dataset):
-        raise ValueError("it holds no element of an image")
     sop_class = header.text("SOPClassUID") or str(meta.get("MediaStorageSOPClassUID", ""))
+    # a DICOMDIR has none of them, and says what it is in its file meta information alone
+    if not len(dataset) and not sop_class:
+        raise ValueError("it holds no element of an image")
     found: dict[str, Any] = {
         "file": file,
         "uid": header.text("SeriesInstanceUID"),

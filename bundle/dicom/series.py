@@ -110,7 +110,8 @@ def one_stack(files: Sequence[str | os.PathLike], pet: bool = False) -> Stack:
     for header in headers:
         if header.kind is not None:
             wanted = "PET" if pet else "CT"
-            raise UserError(header.file, f"this is not a {wanted} ({header.kind})", f"give the {wanted} itself")
+            fix = "give the folder that it is in" if header.kind == "DICOMDIR" else f"give the {wanted} itself"
+            raise UserError(header.file, f"this is not a {wanted} ({header.kind})", fix)
     groups = by_plane(checked_planes(headers))
     stack = _main_stack(groups)
     if len(groups) > 1:

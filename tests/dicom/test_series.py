@@ -10,6 +10,7 @@ import numpy as np
 import pydicom
 import pytest
 from dicom_files import AXIAL, CAPTURE, CORONAL, CT, SEG, STORAGE, VALUES, ct_slice, dataset, enhanced, pixels, save, series
+from pydicom.fileset import FileSet
 
 from bundle.dicom import Series, find_series, read_series, series_in
 from bundle.errors import UserError
@@ -192,6 +193,20 @@ def test_what_is_no_ct_is_left_alone_even_in_the_series_of_one(tmp_path: Path) -
         save(other, tmp_path / f"{name}.dcm")
     (one,), kinds = found_in(tmp_path)
     assert whole(one) and kinds == {"DICOM SEG": 1, "dose report": 1, "PET": 1}
+
+
+def test_the_dicomdir_of_a_cd_is_left_alone(tmp_path: Path) -> None:
+    """What pydicom writes as PACS do: it says what it is in its file meta information alone."""
+    exported = FileSet()
+    for file in series(tmp_path / "series"):
+        ds = pydicom.dcmread(file)
+        ds.PatientName, ds.StudyDate, ds.StudyTime, ds.StudyID, ds.SeriesNumber, ds.AccessionNumber = "x", "20200101", "1010", "1", 1, ""
+        exported.add(ds)
+    exported.write(tmp_path / "cd")
+    (one,), kinds = found_in(tmp_path / "cd")
+    assert whole(one) and kinds == {"DICOMDIR": 1}
+    with pytest.raises(UserError, match=r"not a CT \(DICOMDIR\)\. Fix: give the folder"):
+        read_series([tmp_path / "cd/DICOMDIR"])
 
 
 def test_a_folder_of_something_else_says_what_it_holds(tmp_path: Path) -> None:

@@ -39,9 +39,8 @@ def read_checkpoint(path: str | os.PathLike) -> Any:
     """
     path = Path(path)
     if not path.is_file():
-        raise UserError(
-            path, "there is no such file", "give the path of a checkpoint (--ckpt_path FILE), train first, or run `make weights`"
-        )
+        problem = "this is not a file but a folder, pipe or device" if path.exists() else "there is no such file"
+        raise UserError(path, problem, "give the path of a checkpoint (--ckpt_path FILE), train first, or run `make weights`")
     try:
         if path.stat().st_size == 0:
             raise EOFError("the file is empty")
@@ -115,6 +114,7 @@ def load_weights(network: nn.Module, path: Paths) -> nn.Module:
     state_dict = read_state_dict(path)
     _remember(stamp, path, state_dict)
     _check_channels(network, state_dict, path)
+    _check_formats(network, state_dict, path)
     try:
         network.load_state_dict(state_dict, strict=True)
     except (RuntimeError, TypeError, AttributeError) as error:
@@ -134,6 +134,15 @@ def _check_channels(network: nn.Module, state_dict: Mapping[str, Tensor], path: 
     problem = f"these weights take {counted(there, 'channel')}, and the network {wanted}"
     fix = "set channels as it was in training (configs/overlays/experiments/pet_ct.json for CT with PET), or give other weights"
     raise UserError(path, problem, fix)
+
+
+def _check_formats(network: nn.Module, state_dict: Mapping[str, Tensor], path: str | os.PathLike) -> None:
+    """Refuse whole numbers, such as quantised ones, for weights that are not: they would be copied as they are."""
+    own = getattr(network, "state_dict", dict)()
+    whole = [name for name, value in state_dict.items() if name in own and own[name].is_floating_point() and not value.is_floating_point()]
+    if whole:
+        problem = f"{len(whole)} of {len(state_dict)} tensors hold whole numbers ({state_dict[whole[0]].dtype}), such as {whole[0]}"
+        raise UserError(path, problem, "give weights as training wrote them, in floating point")
 
 
 def _several(network: nn.Module, paths: Sequence[str | os.PathLike]) -> nn.Module:

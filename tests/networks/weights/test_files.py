@@ -105,7 +105,7 @@ def _cut(path):
     ("make", "told"),
     [
         (lambda path: None, "there is no such file"),
-        (lambda path: path.mkdir(), "there is no such file"),
+        (lambda path: path.mkdir(), "this is not a file but a folder"),
         (lambda path: path.touch(), "the file is empty"),
         (lambda path: path.write_text("not weights"), "cannot be read as a checkpoint: torch.save has not written it, or it is damaged"),
         (lambda path: path.write_text("epoch,loss"), "cannot be read as a checkpoint: torch.save has not written it, or it is damaged"),
@@ -122,6 +122,10 @@ def _cut(path):
         (lambda path: torch.save(STATE["weight"], path), "holds no state dict"),
         (lambda path: torch.save({**STATE, "more": torch.ones(1)}, path), "another network"),
         (lambda path: torch.save({**STATE, "bias": torch.ones(2)}, path), "another network"),
+        (
+            lambda path: torch.save({**STATE, "bias": torch.tensor([3])}, path),
+            r"1 of 2 tensors hold whole numbers \(torch\.int64\), such as bias",
+        ),
     ],
 )
 def test_other_files_are_refused_in_one_line(tmp_path, network, make, told):
