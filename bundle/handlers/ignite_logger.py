@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from ignite.engine import Engine, Events
 
+from bundle.errors import UserError
+
 
 class IgniteLogger:
     """Logs an engine to one of `ignite.handlers`' loggers: the output of each iteration, or the metrics of each epoch.
@@ -20,6 +22,9 @@ class IgniteLogger:
         optimizer: whose learning rates are logged at the beginning of each epoch.
         after: the `IgniteLogger` of the trainer, whose iteration counts as the step; by default the engine's own.
         close: end the logger's run when the engine is done.
+
+    Raises:
+        UserError: at the first figure, where `after` is among the handlers of no engine.
     """
 
     def __init__(
@@ -53,4 +58,7 @@ class IgniteLogger:
             engine.add_event_handler(Events.COMPLETED, self.logger.close)
 
     def _step(self, engine: Engine, event: Any) -> int:
+        if self.after.engine is None:
+            problem = f"the figures of {self.tag} count by the steps of {self.after.tag}, which is attached to no engine"
+            raise UserError("IgniteLogger", problem, "put it among the trainer's handlers")
         return self.after.engine.state.iteration

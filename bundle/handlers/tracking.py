@@ -82,6 +82,7 @@ class Tracking:
     def _log(self, metrics: Sequence[tuple] = (), params: Sequence[tuple] = ()) -> None:
         from mlflow.entities import Metric, Param
 
+        assert self.tracked is not None
         client, run = self.tracked
         for start in range(0, len(metrics), BATCH):
             client.log_batch(run, metrics=[Metric(*values) for values in metrics[start : start + BATCH]])
@@ -101,7 +102,7 @@ def log_scores(handlers: Sequence[Any], tables: Sequence[str] = ("metrics.csv",)
 def settings() -> dict[str, Any]:
     """Keys at the top of the config that MONAI is evaluating that users are meant to set, with the values that are used."""
     parser = current()
-    if parser is None:
+    if parser is None or not isinstance(parser.config, dict):
         return {}
     used = parser.ref_resolver.resolved_content
     found = {key: used.get(key, parser.config[key]) for key in (*KINDS, *NEEDED, *OPTIONAL) if key in parser.config}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from ignite.engine import Engine, Events
 from ignite.handlers.base_logger import BaseLogger, BaseOptimizerParamsHandler, BaseOutputHandler
 
+from bundle.errors import UserError
 from bundle.handlers.ignite_logger import IgniteLogger
 
 
@@ -46,6 +48,14 @@ def test_the_output_of_each_iteration_and_the_end():
     engine.run([1, 2], max_epochs=2)
     assert logger.lines == [(n, "training/loss", value) for n, value in enumerate((10, 20, 10, 20), start=1)]
     assert logger.closed == 1
+
+
+def test_steps_of_a_trainer_that_is_not_listened_to():
+    logger, evaluator = Lists(), trainer()
+    IgniteLogger(logger, "validation", metric_names=["dice"], after=IgniteLogger(logger, "training")).attach(evaluator)
+    evaluator.add_event_handler(Events.ITERATION_COMPLETED, lambda one: one.state.metrics.update(dice=0.5))
+    with pytest.raises(UserError, match=r"validation count by the steps of training, .* put it among the trainer's handlers"):
+        evaluator.run([1])
 
 
 def test_metrics_of_an_epoch_count_by_the_trainers_iterations():

@@ -63,8 +63,9 @@ class Console(CaseHandler):
 
     def arrived(self, items: Sequence[dict[str, Any]]) -> None:
         """Say how many scans have come."""
-        known = {case.name for case in self.over}
-        done = sum(str(item["case"]) not in known and self.engine.done(item) for item in items)
+        engine, known = self.engine, {case.name for case in self.over}
+        assert engine is not None, "scans arrive after the start"
+        done = sum(str(item["case"]) not in known and engine.done(item) for item in items)
         self.earlier += done
         self.todo += len(items) - done
         print(f"{counted(len(items), 'scan')} arrived" + (f", {done} of them finished by an earlier run" if done else ""), flush=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from bundle.errors import UserError
 from bundle.files import written_aside
 
 if TYPE_CHECKING:
+    from bundle.networks import AttentionUnet
     from bundle.pictures.attention_figure import Row
 
 # as in the paper's Figure 4
@@ -82,7 +83,7 @@ class AttentionFigures:
 
         image, label = self._fixed_scan()
         middle = most_of(label)
-        slices = {}
+        slices: dict[str, Any] = {}  # arrays; as such mypy would give them to `allow_pickle` too
         for (level, gate), coefficients in self._coefficients(image).items():
             slices |= {f"{level} {gate} {name}": as_shown(coefficients, name, middle[PLANES[name][0]]) for name in VIEWS}
         with written_aside(self.folder / f"epoch_{epoch:04d}.npz") as aside, aside.open("wb") as file:
@@ -111,14 +112,15 @@ class AttentionFigures:
             item = self.dataset[self.index]
             image, label = (torch.as_tensor(item[key]).detach().cpu() for key in (self.image_key, self.label_key))
             middle = middle_of(label[0].numpy())
-            box = [slice(start, start + n) for start, n in map(window, middle, self.size, label.shape[1:])]
-            tensor = image.as_subclass(torch.Tensor)[(slice(0, 1), *box)].float()
-            self._scan = tensor[None].contiguous(), label.as_subclass(torch.Tensor)[(0, *box)].numpy()
+            box: list[slice] = [slice(start, start + n) for start, n in map(window, middle, self.size, label.shape[1:])]
+            first: tuple[slice, ...] = (slice(0, 1), *box)
+            tensor = image.as_subclass(torch.Tensor)[first].float()
+            self._scan = tensor[None].contiguous(), label.as_subclass(torch.Tensor)[0][tuple(box)].numpy()
         return self._scan
 
     def _coefficients(self, image: torch.Tensor) -> dict[tuple[int, int], np.ndarray]:
         """Coefficients by level and gate, from 1, on the image's grid (X, Y, Z); of gates with several channels the mean of these."""
-        module = unwrapped(self.network)
+        module = cast("AttentionUnet", unwrapped(self.network))
         training = module.training
         module.eval()
         try:
@@ -126,7 +128,7 @@ class AttentionFigures:
                 _, maps = module.attention(image.to(self.device))
         finally:
             module.train(training)
-        found = {}
+        found: dict[tuple[int, int], np.ndarray] = {}
         for level, both in maps.items():
             gates = both.resampled[0].float().cpu().unflatten(0, (module.num_gates, -1)).mean(dim=1).numpy()
             found |= {(level, number): gate for number, gate in enumerate(gates, start=1)}

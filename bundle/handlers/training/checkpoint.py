@@ -13,6 +13,7 @@ from ignite.handlers.checkpoint import BaseSaveHandler
 from monai.handlers import CheckpointSaver as MonaiCheckpointSaver
 from torch import Tensor
 
+from bundle.errors import UserError
 from bundle.files import written_aside
 from bundle.networks.weights import refuse_not_finite, write_checkpoint
 
@@ -27,6 +28,9 @@ class CheckpointSaver(MonaiCheckpointSaver):
     Args:
         keep_original: with `key_metric_filename`, a name under which the file from before this training is kept
             next to it; an existing one of that name stays. None keeps nothing.
+
+    Raises:
+        UserError: in `save_best`, where the best weights have no fixed name.
     """
 
     def __init__(self, save_dir: str, save_dict: dict, *, keep_original: str | None = None, **kwargs: Any) -> None:
@@ -41,14 +45,17 @@ class CheckpointSaver(MonaiCheckpointSaver):
 
     def metrics_completed(self, engine: Any) -> None:
         """As MONAI's; before the first best file of a training, the one that is there is set aside."""
-        if not self._key_metric_checkpoint._saved:
+        if self._key_metric_checkpoint is not None and not self._key_metric_checkpoint._saved:
             self.keep_what_was_there()
         super().metrics_completed(engine)
 
     def keep_what_was_there(self) -> None:
         """Copy the best file from before this training under another name, unless the name for the copy is taken or None."""
-        best = Path(self.save_dir) / self._key_metric_checkpoint.save_handler.filename
-        if not self.keep_original or idist.get_rank() != 0 or not best.is_file():
+        handler = self._best_handler()
+        if handler is None or handler.filename is None or not self.keep_original or idist.get_rank() != 0:
+            return
+        best = Path(self.save_dir) / handler.filename
+        if not best.is_file():
             return
         kept = best.with_name(self.keep_original)
         if not kept.exists():
@@ -58,8 +65,17 @@ class CheckpointSaver(MonaiCheckpointSaver):
 
     def save_best(self, content: Mapping) -> None:
         """Write `content` where the best weights are."""
-        handler = self._key_metric_checkpoint.save_handler
+        handler = self._best_handler()
+        if handler is None or handler.filename is None:
+            problem = "the best weights have no name of their own, by which the last ones could be saved in their place"
+            raise UserError("CheckpointSaver", problem, "give it save_key_metric true and a key_metric_filename")
         handler(content, handler.filename)
+
+    def _best_handler(self) -> AtomicDiskSaver | None:
+        """What writes the best weights; None where none are saved."""
+        handler = self._key_metric_checkpoint.save_handler if self._key_metric_checkpoint is not None else None
+        assert handler is None or isinstance(handler, AtomicDiskSaver)
+        return handler
 
     def state_dict(self) -> dict[str, list]:
         """Scores and files of the best checkpoints so far, as plain numbers and strings."""

@@ -46,7 +46,8 @@ class FiniteNumbers:
 
     def learnt(self, engine: Engine) -> None:
         """Look at the loss and, where no scaler does, at the gradients."""
-        loss = engine.state.output["loss"].detach()
+        output: Any = engine.state.output  # a whole number to Ignite, a dictionary from MONAI's trainers
+        loss = output["loss"].detach()
         gradients = [] if _scaler(engine) else [each.grad for each in self.network.parameters() if each.grad is not None]
         if bool(torch.isfinite(loss) & finite(gradients).to(loss.device)):
             return
@@ -89,7 +90,8 @@ def _stop(engine: Engine, problem: str) -> None:
     state = engine.state
     step = (state.iteration - 1) % state.epoch_length + 1 if state.epoch_length else state.iteration
     # MONAI takes the batch apart once the network's step is complete
-    parts = state.batch if isinstance(state.batch, list) else [state.batch]
+    batch: Any = state.batch
+    parts = batch if isinstance(batch, list) else [batch]
     found = [part["source"] for part in parts if isinstance(part, Mapping) and "source" in part]
     sources = [name for names in found for name in ([names] if isinstance(names, str) else names)]
     scans = f"; scans of this batch: {', '.join(map(str, sources))}" if sources else ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Sized
 from typing import Any
 
 import ignite.distributed as idist
@@ -46,8 +46,10 @@ class GrowingData:
         if more <= 0:
             return
         self.dataset.set_data(found)
-        engine.set_data(engine.state.dataloader)  # or the iterator of the last epoch would draw what is over
+        loader = engine.state.dataloader
+        assert isinstance(loader, Sized)
+        engine.set_data(loader)  # or the iterator of the last epoch would draw what is over
         # Ignite ends the training when the iterations are those of `max_epochs` epochs of this length
-        engine.state.epoch_length = len(engine.state.dataloader)
+        engine.state.epoch_length = len(loader)
         engine.state.iteration = (engine.state.epoch - 1) * engine.state.epoch_length
         self.logger.info(f"epoch {engine.state.epoch}: {counted(more, 'new case')}, {len(found)} in all")

@@ -52,15 +52,16 @@ class ValidationPreviews:
         """Draw the cases of one iteration; `pred` and `label` are maps of channel indices (1, X, Y, Z)."""
         from bundle.pictures.comparison import comparison_picture
 
-        for item in engine.state.output:
+        output: Any = engine.state.output  # a whole number to Ignite, a list of dictionaries from MONAI's engines
+        for item in output:
             if len(self._pictures) >= self.cases:
                 return
             image, label, found = (torch.as_tensor(item[key])[0].float().cpu().numpy() for key in ("image", "label", "pred"))
             affine = getattr(item["image"], "affine", None)
             affine = np.eye(4) if affine is None else np.asarray(affine, dtype=np.float64)
-            maps = [np.rint(volume).astype(np.uint8) for volume in (found, label)]
+            prediction, reference = (np.rint(volume).astype(np.uint8) for volume in (found, label))
             title = f"validation case {len(self._pictures) + 1}, epoch {engine.state.epoch}"
-            self._pictures.append(comparison_picture(image, *maps, affine, self.channels, title=title))
+            self._pictures.append(comparison_picture(image, prediction, reference, affine, self.channels, title=title))
 
     def write(self, engine: Engine) -> None:
         """Write the picture of this validation."""

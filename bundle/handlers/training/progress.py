@@ -67,8 +67,9 @@ class Progress:
             self._started, self._begun_at = time.perf_counter(), engine.state.epoch - 1
             stream = self.stream or sys.stderr
             if getattr(stream, "isatty", lambda: False)():
-                total, done = engine.state.max_epochs * engine.state.epoch_length, engine.state.iteration
-                self._bar = tqdm(total=total, initial=done, unit="step", desc="training", file=stream, dynamic_ncols=True)
+                epochs, length = engine.state.max_epochs, engine.state.epoch_length
+                total = None if epochs is None or length is None else epochs * length
+                self._bar = tqdm(total=total, initial=engine.state.iteration, unit="step", desc="training", file=stream, dynamic_ncols=True)
 
     def step(self, engine: Engine) -> None:
         """One step further."""
@@ -85,8 +86,9 @@ class Progress:
         loss = math.fsum(self._losses) / max(len(self._losses), 1)
         parts = [f"epoch {engine.state.epoch}/{engine.state.max_epochs}", f"loss {loss:.3f}"]
         parts += [_measured(prefix, self.measure, evaluator.state.metrics) for prefix, evaluator in validated.items()]
-        done = engine.state.epoch - self._begun_at
-        left = (time.perf_counter() - self._started) / max(done, 1) * (engine.state.max_epochs - engine.state.epoch)
+        done, epochs = engine.state.epoch - self._begun_at, engine.state.max_epochs
+        assert epochs is not None, "MONAI's trainers have a number of epochs"
+        left = (time.perf_counter() - self._started) / max(done, 1) * (epochs - engine.state.epoch)
         parts.append(f"{duration(left)} left" if left > 0 else "done")
         line = "  ".join(part for part in parts if part)
         if self._bar is not None:

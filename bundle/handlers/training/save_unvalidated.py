@@ -32,7 +32,8 @@ class SaveUnvalidated:
     def __call__(self, engine: Engine) -> None:
         """Save, unless there was a validation. On several GPUs every process calls this, the first one writes."""
         # what MONAI's evaluator starts with, and keeps until its first key metric
-        if self.evaluator.state.best_metric_epoch != -1 or idist.get_rank() != 0:
+        state: Any = self.evaluator.state
+        if state.best_metric_epoch != -1 or idist.get_rank() != 0:
             return
         self.saver.keep_what_was_there()
         self.saver.save_best(weights(self.saver.save_dict))

@@ -68,25 +68,28 @@ class TrainingState:
 
     def save(self, engine: Engine) -> None:
         """Write the state of the engine's last whole epoch."""
-        if idist.get_rank() != 0 or (engine.state.epoch % self.interval and engine.state.epoch < engine.state.max_epochs):
+        epochs = engine.state.max_epochs
+        assert epochs is not None, "MONAI's trainers have a number of epochs"
+        if idist.get_rank() != 0 or (engine.state.epoch % self.interval and engine.state.epoch < epochs):
             return
         state = {
             "model": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "epoch": int(engine.state.epoch),
             "iteration": int(engine.state.iteration),
-            "max_epochs": int(engine.state.max_epochs),
+            "max_epochs": int(epochs),
             "settings": self.settings,
         }
         if self.lr_scheduler is not None:
             state["lr_scheduler"] = _comparable(self.lr_scheduler.state_dict())
         if self.evaluator is not None:
-            best = self.evaluator.state
+            best: Any = self.evaluator.state  # to which MONAI adds the best metric
             state["best"] = {"metric": float(best.best_metric), "epoch": int(best.best_metric_epoch)}
         if self.saver is not None:
             state["saver"] = self.saver.state_dict()
-        if getattr(engine, "scaler", None) is not None:
-            state["scaler"] = engine.scaler.state_dict()
+        scaler = getattr(engine, "scaler", None)
+        if scaler is not None:
+            state["scaler"] = scaler.state_dict()
         refuse_not_finite(state["model"], self.path)
         write_checkpoint(state, self.path)
 
@@ -115,11 +118,13 @@ class TrainingState:
         if self.lr_scheduler is not None and "lr_scheduler" in state:
             _restore_schedule(self.lr_scheduler, state["lr_scheduler"])
         if self.evaluator is not None and "best" in state:
-            self.evaluator.state.best_metric, self.evaluator.state.best_metric_epoch = state["best"]["metric"], state["best"]["epoch"]
+            best: Any = self.evaluator.state
+            best.best_metric, best.best_metric_epoch = state["best"]["metric"], state["best"]["epoch"]
         if self.saver is not None and state.get("saver", {}).get("_saved"):
             self.saver.load_state_dict(state["saver"])
-        if getattr(engine, "scaler", None) is not None and "scaler" in state:
-            engine.scaler.load_state_dict(state["scaler"])
+        scaler = getattr(engine, "scaler", None)
+        if scaler is not None and "scaler" in state:
+            scaler.load_state_dict(state["scaler"])
         self.logger.info(f"resumed from {self.path}: {state['epoch']} of {engine.state.max_epochs} epochs are done")
 
     def _refuse_other_settings(self, saved: Any) -> None:

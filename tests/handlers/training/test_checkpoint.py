@@ -4,6 +4,7 @@ import pytest
 import torch
 from ignite.engine import Engine
 
+from bundle.errors import UserError
 from bundle.handlers.training.checkpoint import CheckpointSaver
 from bundle.networks.weights import files
 
@@ -84,6 +85,14 @@ def test_weights_from_before_are_kept_once(tmp_path, network):
     assert kept == 9.0 and saved(tmp_path) == 0.125
     # MONAI Label serves the .pt with the shortest name
     assert min((path.name for path in tmp_path.glob("*.pt")), key=len) == "model.pt"
+
+
+def test_best_weights_without_a_name_of_their_own(tmp_path, network):
+    saver = CheckpointSaver(str(tmp_path), {"model": network}, save_key_metric=True, keep_original="before.pt")
+    run(saver, network, [0.25, 0.5])
+    assert [path.name for path in tmp_path.iterdir()] == ["model_key_metric=0.5000.pt"]
+    with pytest.raises(UserError, match="give it save_key_metric true and a key_metric_filename"):
+        saver.save_best({"weight": torch.zeros(1)})
 
 
 def test_state_is_plain(tmp_path, network):
