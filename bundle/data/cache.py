@@ -148,7 +148,7 @@ def definition(value: Any, _above: tuple[int, ...] = ()) -> Any:
         return "random state"
     if isinstance(value, type) or inspect.isroutine(value):
         return [f"{getattr(value, '__module__', '')}.{getattr(value, '__qualname__', repr(type(value)))}", _source(value)]
-    kind = type(value)
+    kind: Any = type(value)  # to mypy the __hash__ of type[Any] is that of its instances
     parts = {name: part for name, part in vars(value).items() if name not in BOUNDS} if hasattr(value, "__dict__") else repr(value)
     return [f"{kind.__module__}.{kind.__qualname__}", _source(kind), walk(parts)]
 
@@ -228,7 +228,7 @@ def _read(path: Path) -> Any:
     return torch.load(path, weights_only=True)
 
 
-def _usable(cache_dir: str | os.PathLike | None) -> str | os.PathLike | None:
+def _usable(cache_dir: str | os.PathLike | None) -> Path | None:
     """The folder, made and without what killed processes left in it; None with a warning where it cannot be made."""
     if not cache_dir:
         return None
@@ -238,4 +238,4 @@ def _usable(cache_dir: str | os.PathLike | None) -> str | os.PathLike | None:
         warnings.warn(f"the cache {cache_dir} cannot be made ({error}): continuing without it", stacklevel=3)
         return None
     remove_unfinished(cache_dir)
-    return cache_dir
+    return Path(cache_dir)

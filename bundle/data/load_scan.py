@@ -43,7 +43,7 @@ class LoadScand(LoadImaged):
     """
 
     # MONAI Label sets `_loader.image_only` of whatever is a LoadImaged; nothing here reads it
-    _loader = SimpleNamespace(image_only=True)
+    _loader: Any = SimpleNamespace(image_only=True)
 
     def __init__(
         self, keys: KeysCollection, memory_gb: float | None = None, allow_missing_keys: bool = False, channels: Block = None
@@ -52,7 +52,7 @@ class LoadScand(LoadImaged):
         MapTransform.__init__(self, keys, allow_missing_keys)
         self.memory_gb, self.channels = memory_gb, channels_of(channels)
 
-    def __call__(self, data: Mapping[Hashable, Any], reader: ImageReader | None = None) -> dict[Hashable, torch.Tensor]:
+    def __call__(self, data: Mapping[Hashable, Any], reader: ImageReader | None = None) -> dict[Hashable, Any]:
         """Load every key as a `MetaTensor` (X, Y, Z) with the affine in mm, RAS+; other keys stay as they are."""
         reader = reader or ScanReader(self.memory_gb)
         d = dict(data)

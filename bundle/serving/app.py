@@ -41,6 +41,7 @@ def sample_app() -> Path:
 
 def _sample_class() -> type[MONAILabelApp]:
     spec = spec_from_file_location("monaibundle_main", sample_app() / "main.py")
+    assert spec is not None and spec.loader is not None
     module = module_from_spec(spec)
     spec.loader.exec_module(module)
     return module.MyApp
@@ -86,7 +87,7 @@ class Doubt(ScoringMethod):
         return {"total": len(images), "skipped": len(images) - executed, "executed": executed, "latency": round(time.time() - start, 3)}
 
 
-class BundleApp(_sample_class(), MONAILabelApp):
+class BundleApp(_sample_class(), MONAILabelApp):  # type: ignore[misc]  # a class that is found when the server starts
     """`monaibundle` with training from scratch, the scoring method `doubt`, strategies that use the scores, and every request checked."""
 
     def __init__(self, app_dir: str, studies: str, conf: dict[str, str]) -> None:

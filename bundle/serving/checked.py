@@ -25,6 +25,8 @@ from bundle.serving.guard import Guard, Rules
 from bundle.serving.values import Refused
 
 Arguments = dict[str, Any]
+# attribute of a handler whose arguments are checked
+MARK = "checked"
 
 
 class StudiesDatastore(LocalDatastore):
@@ -81,7 +83,7 @@ def install(app: MONAILabelApp) -> None:
         return
     for where, name, check in _handlers():
         original = getattr(where, name)
-        if not hasattr(original, "checked"):
+        if not hasattr(original, MARK):
             setattr(where, name, _checked(original, check))
     _Checks.app = app
     # the stack exists: the start of the server, in which the app is made, went through it
@@ -108,7 +110,7 @@ def _checked(handler: Callable, check: Callable[[Arguments], None]) -> Callable:
             raise HTTPException(refused.status, str(refused)) from refused
         return handler(*bound.args, **bound.kwargs)
 
-    checked.checked = True
+    setattr(checked, MARK, True)
     return checked
 
 

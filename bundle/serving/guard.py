@@ -89,7 +89,8 @@ class Rules:
     def of_environment(cls, environment: Mapping[str, str] = os.environ, *, remote_studies: bool = False) -> Rules:
         """The rules that the verb has written into the environment; without them: this machine only."""
         lists = (tuple(word for word in environment.get(name, "").split(",") if word) for name in (NAMES, ORIGINS))
-        return cls(environment.get(HOST) or "127.0.0.1", *lists, environment.get(PASSWORD, ""), remote_studies)
+        names, origins = lists
+        return cls(environment.get(HOST) or "127.0.0.1", names, origins, environment.get(PASSWORD, ""), remote_studies)
 
     def knows(self, host: str) -> bool:
         """Whether the server goes by that name. A page of a name that an attacker points at this machine (DNS rebinding) does not."""

@@ -118,8 +118,8 @@ def guard_environment(host: str = "127.0.0.1", names: str = "", origins: str = "
 
 def _list(words: str | tuple[str, ...]) -> str:
     # fire makes a tuple of words with commas
-    words = words if isinstance(words, (tuple, list)) else str(words).split(",")
-    return ",".join(str(word).strip().rstrip("/").lower() for word in words if str(word).strip())
+    each = words if isinstance(words, (tuple, list)) else str(words).split(",")
+    return ",".join(str(word).strip().rstrip("/").lower() for word in each if str(word).strip())
 
 
 def read_password(file: str) -> str:

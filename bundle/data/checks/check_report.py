@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -94,7 +95,7 @@ def _row(measured: Measured, case: Case, labels: label_block.Labels, found: Sequ
     facts = measured.images[case.name]
     sane = len(facts.get("shape", ())) == 3 and np.isfinite(facts["affine"]).all()
     edges, extents = (rules.spacing(facts), rules.extent_mm(facts)) if sane else ([None] * 3, [None] * 3)
-    row = {"case": case.name, "image": case.image, "label": case.label or ""}
+    row: dict[str, Any] = {"case": case.name, "image": case.image, "label": case.label or ""}
     row |= {f"spacing_{axis}": edge and round(edge, 4) for axis, edge in zip("xyz", edges, strict=True)}
     row |= {f"size_{axis}": size for axis, size in zip("xyz", facts["shape"] if sane else [None] * 3, strict=True)}
     row |= {f"extent_{axis}": size and round(size, 1) for axis, size in zip("xyz", extents, strict=True)}

@@ -61,9 +61,9 @@ def check(
     split = Split(fold=fold, num_folds=num_folds, seed=seed)
     patch_mm = _patch_mm(patch_size, spacing)
     block, origin, _ = label_block.resolve(labels, [dataset_dir] if dataset_dir else [], files=("labels.json",), config="train.json")
-    output = Path(output_dir or Path("runs") / "check" / Path(dataset_dir or datalist).resolve().name)
     channels = resolve(channels)
     listing = find_cases(dataset_dir, datalist, channels)
+    output = Path(output_dir or Path("runs") / "check" / Path(dataset_dir or datalist or "").resolve().name)
     measured = measure(listing, cache_dir=str(output), num_workers=num_workers, channels=channels)
     found = [_as_problem(problem) for problem in listing.problems]
     parts: dict[str, list[Case]] = {}
@@ -148,11 +148,7 @@ def _outliers(name: str, volumes: Mapping[Case, float | None]) -> list[rules.Pro
     for case, log in zip(there, logs, strict=True):
         if abs(log - middle) > OUTLIER * spread:
             problem = f"its {name} measures {there[case]:.1f} ml, the median is {np.exp(middle):.1f} ml"
-            found.append(
-                rules.Problem(
-                    "warning", "volume", case.name, case.label, problem, "check that the label is complete and is the right structure"
-                )
-            )
+            found.append(rules.of_label(case, "warning", "volume", problem, "check that the label is complete and is the right structure"))
     return found
 
 

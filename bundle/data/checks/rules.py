@@ -6,7 +6,7 @@ Errors stop a training before it starts; warnings are what a person should look 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -43,6 +43,11 @@ class Problem:
         return asdict(self)
 
 
+def of_label(case: Case, level: str, code: str, problem: str, fix: str) -> Problem:
+    """A problem of a case's label map."""
+    return Problem(level, code, case.name, case.label or "", problem, fix)
+
+
 def case_problems(
     case: Case, image: Mapping, label: Mapping | None, labels: label_block.Labels, meaning: Mapping[int, str] | None = None
 ) -> list[Problem]:
@@ -54,7 +59,8 @@ def case_problems(
     found = readable_problems(case, case.image, image) or [*_grid(case, case.image, image), *_intensities(case, image)]
     if label is None:
         return found
-    found += readable_problems(case, case.label, label) or [*_grid(case, case.label, label), *_values(case, label, labels, meaning or {})]
+    file = case.label or ""
+    found += readable_problems(case, file, label) or [*_grid(case, file, label), *_values(case, label, labels, meaning or {})]
     if not any(one.code in ("unreadable", "not 3D", "affine") for one in found):
         found += _same_grid(case, image, label) or _flipped(case, label)
     return found
@@ -71,7 +77,7 @@ def duplicate_problems(cases: list[Case], images: Mapping[str, Mapping], section
         other = first.setdefault(facts["fingerprint"], case)
         if other is case:
             continue
-        parts = {sections.get(other.name), sections.get(case.name)} - {None}
+        parts = {sections[one.name] for one in (other, case) if one.name in sections}
         where = f", and they are in different splits ({', '.join(sorted(parts))})" if len(parts) > 1 else ""
         fix = (
             "keep one of the two: a scan in two splits makes the scores of the second worthless"
@@ -123,10 +129,10 @@ def missing_problems(case: Case, label: Mapping, labels: label_block.Labels) -> 
         return []
     problem = f"has no {', '.join(absent)}"
     fix = "check whether it was forgotten; a structure that was removed or is outside the scan may stay absent"
-    return [Problem("warning", "structure", case.name, case.label, problem, fix)]
+    return [of_label(case, "warning", "structure", problem, fix)]
 
 
-def patch_problems(case: Case, image: Mapping, patch_mm: tuple[float, float, float]) -> list[Problem]:
+def patch_problems(case: Case, image: Mapping, patch_mm: Sequence[float]) -> list[Problem]:
     """Scans smaller than the training patch along an axis (x, y, z in mm)."""
     if "error" in image or len(image.get("shape", ())) != 3:
         return []
@@ -217,19 +223,19 @@ def _values(case: Case, facts: Mapping, labels: label_block.Labels, meaning: Map
     found = []
     if facts["nonfinite"]:
         problem = f"has {_voxels(facts['nonfinite'], 'NaN or infinite', 'NaN or infinite')}"
-        found.append(Problem("error", "label NaN", case.name, case.label, problem, "write the label map again, as whole numbers"))
+        found.append(of_label(case, "error", "label NaN", problem, "write the label map again, as whole numbers"))
     if facts["fractions"]:
         problem = f"has {_voxels(facts['fractions'], 'not a whole number', 'not whole numbers')} (such as {facts['fraction_example']:.9g})"
         fix = "write the label map again with nearest-neighbour interpolation, as whole numbers"
-        found.append(Problem("error", "fraction", case.name, case.label, problem, fix))
+        found.append(of_label(case, "error", "fraction", problem, fix))
     known = {value for values in label_block.values(labels) for value in values} | set(meaning)
     strange = {int(value): number for value, number in facts["counts"].items() if int(value) not in known}
     if strange:
         shown = ", ".join(f"{value} ({counted(number, 'voxel')})" for value, number in list(strange.items())[:8])
         problem = f"holds values that are not in labels: {shown}{', ...' if len(strange) > 8 else ''}"
-        found.append(Problem("error", "values", case.name, case.label, problem, _fix_values(sorted(strange), labels)))
+        found.append(of_label(case, "error", "values", problem, _fix_values(sorted(strange), labels)))
     if set(map(int, facts["counts"])) <= {0} and not facts["fractions"]:
-        found.append(Problem("warning", "empty", case.name, case.label, "is empty, all background", "label the case, or take it out"))
+        found.append(of_label(case, "warning", "empty", "is empty, all background", "label the case, or take it out"))
     return found
 
 
@@ -249,13 +255,13 @@ def _same_grid(case: Case, image: Mapping, label: Mapping) -> list[Problem]:
     if image["shape"] != label["shape"]:
         sizes = ["x".join(map(str, shape)) for shape, _ in (grid, other)]
         problem = f"its grid is {sizes[0]}, that of {case.image} is {sizes[1]}"
-        return [Problem("error", "grid", case.name, case.label, problem, fix)]
+        return [of_label(case, "error", "grid", problem, fix)]
     gap = grids.corner_gap(grid[1], other[1], other[0])
     if gap <= GRID_TOLERANCE * min(spacing(image)):
         return []
     problem = f"it has the size of {case.image}, but another affine: the corners are up to {gap:.2f} mm apart"
     fix += ", by the affines of both; if only the label's header is wrong, write the label again from its source"
-    return [Problem("error", "grid", case.name, case.label, problem, fix)]
+    return [of_label(case, "error", "grid", problem, fix)]
 
 
 def _one_within_the_other(one: str, other: str) -> bool:
@@ -276,7 +282,7 @@ def _flipped(case: Case, facts: Mapping) -> list[Problem]:
     shares = f"{100 * scores[best]:.0f} % of the variance explained, against {100 * scores[()]:.0f} %"
     problem = f"it fits its image far better when it is flipped along {axes} ({shares})"
     fix = "look at both in a viewer; where the label is wrong, flip its array and keep the image's affine"
-    return [Problem("warning", "flipped", case.name, case.label, problem, fix)]
+    return [of_label(case, "warning", "flipped", problem, fix)]
 
 
 def _voxels(number: int, one: str, several: str) -> str:

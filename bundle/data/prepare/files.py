@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 from bundle.data.datalist import ENDINGS
@@ -20,7 +21,7 @@ def ending(path: Path) -> str:
 def link(source: Path, target: Path, how: str = "symlink") -> Path:
     """Make `target` (its ending is added) another name of `source`; where the system allows no link, a copy."""
     target = target.with_name(target.name + ending(source))
-    ways = {"symlink": os.symlink, "hardlink": os.link, "copy": shutil.copyfile}
+    ways: dict[str, Callable[[Path, Path], object]] = {"symlink": os.symlink, "hardlink": os.link, "copy": shutil.copyfile}
     with written_aside(target) as aside:
         for way in [how, *(other for other in LINKS[1:] if other != how)]:
             try:

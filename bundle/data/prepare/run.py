@@ -14,7 +14,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from bundle.data.prepare import files
-from bundle.data.prepare.plan import SECTIONS, Plan, PlannedCase, Targets
+from bundle.data.prepare.plan import SECTIONS, Convert, Plan, PlannedCase, Targets
 from bundle.errors import UserError, counted
 from bundle.files import ASIDE, remove_unfinished, write_json
 from bundle.limits import cpu_limit
@@ -164,7 +164,7 @@ def _results(jobs: list[tuple], num_workers: int | None) -> Iterator[tuple[str, 
                 bar.update()
 
 
-def write_case(convert: object, case: PlannedCase, targets: Targets, options: dict) -> tuple[str, dict]:
+def write_case(convert: Convert | None, case: PlannedCase, targets: Targets, options: dict) -> tuple[str, dict]:
     """Write one case; an unreadable one is reported, not raised, so that the others continue."""
     entry: dict = {"stamp": files.source_stamp(case.sources()), "remarks": []}
     try:

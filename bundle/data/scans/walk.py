@@ -44,7 +44,8 @@ def walk(root: Path, leave_out: Path | None = None) -> Iterator[Here]:
         leave_out: a folder that is not entered, links resolved; ignored where it is `root` itself.
     """
     seen = {str(leave_out)} if leave_out is not None and str(leave_out) != os.path.realpath(root) else set()
-    todo, links = [root], []
+    todo: list[Path] = [root]
+    links: list[Path] = []
     while todo or links:
         folder = todo.pop() if todo else links.pop(0)
         real = os.path.realpath(folder)
@@ -111,7 +112,7 @@ def _no_file(path: str | os.PathLike) -> Problem | None:
         mode = os.stat(path).st_mode
     except FileNotFoundError:
         if os.path.islink(path):
-            target = os.readlink(path)
+            target = os.readlink(os.fspath(path))
             return Problem(f"this link leads nowhere (to {target})", "fetch or mount what it points to, or remove the link")
         return Problem("there is no such file", "check the path")
     except OSError as error:

@@ -82,15 +82,17 @@ class Canvas:
     def box(self, low: np.ndarray, high: np.ndarray) -> Box:
         """Slices of the voxels between two corners in voxel indices, clipped to the grid (may be empty)."""
         low, high = np.floor(low), np.ceil(high) + 1
-        return tuple(slice(int(np.clip(a, 0, n)), int(np.clip(b, 0, n))) for a, b, n in zip(low, high, self.shape, strict=True))
+        corners = zip(low, high, self.shape, strict=True)
+        x, y, z = (slice(int(np.clip(a, 0, n)), int(np.clip(b, 0, n))) for a, b, n in corners)
+        return x, y, z
 
     def ellipsoid(
         self, centre: ArrayLike, semi: ArrayLike, *, angles: ArrayLike = (0.0, 0.0, 0.0), margin: float = 6.0
     ) -> tuple[Box, np.ndarray]:
         """Box and approximate signed distance (mm, negative inside) of an ellipsoid turned by `angles` (degrees about x, y, z)."""
-        semi = np.asarray(semi, float)
+        centre, semi = np.asarray(centre, float), np.asarray(semi, float)
         reach = (semi.max() + margin) / self._scale + 14.0
-        middle = self.to_grid(np.asarray(centre, float)[None])[0]
+        middle = self.to_grid(centre[None])[0]
         box = self.box(middle - reach / np.asarray(self.spacing), middle + reach / np.asarray(self.spacing))
         turn = rotation_matrix(angles)
         offsets = [field[box] - np.float32(c) for field, c in zip((self.x, self.y, self.z), centre, strict=True)]
@@ -127,7 +129,7 @@ class Canvas:
             np.minimum(part, np.sqrt(squared) - np.float32(r), out=part)
         return box, distance
 
-    def paint(self, box: Box, mask: np.ndarray, tissue: int, *, over: np.ndarray | None = None) -> None:
+    def paint(self, box: tuple[slice, ...], mask: np.ndarray, tissue: int, *, over: np.ndarray | None = None) -> None:
         """Set the tissue where `mask` (shape of the box) holds and, with `over` (256 bools), the old tissue may be painted over."""
         part = self.tissues[box]
         if over is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy import ndimage
@@ -98,7 +99,7 @@ def _organ(mask: np.ndarray, origin: np.ndarray, spacing: np.ndarray) -> Organ:
 
 def save_donor(donor: Donor, path: Path) -> None:
     """Write a donor as `.npz`, so that worker processes need not measure distances again."""
-    arrays = {"top": np.array(donor.top)}
+    arrays: dict[str, Any] = {"top": np.array(donor.top)}
     for name, organ in donor.organs.items():
         arrays.update({f"{name}/distance": organ.distance, f"{name}/origin": organ.origin, f"{name}/spacing": organ.spacing})
     with written_aside(path) as aside, open(aside, "wb") as file:

@@ -126,8 +126,9 @@ def walk(
         bend: how much each step's heading differs from the last (sd, the heading being of length 1).
         lean: how much the first heading prefers each axis.
     """
+    low, high = np.asarray(low), np.asarray(high)
     position = rng.uniform(low, high)
-    heading = rng.standard_normal(3) * lean
+    heading: np.ndarray = rng.standard_normal(3) * np.asarray(lean, float)
     path = []
     for _ in range(int(rng.integers(*steps))):
         heading = heading / np.linalg.norm(heading) + rng.normal(0, bend, 3)

@@ -49,14 +49,14 @@ class Coverage:
             slices = float(np.clip(slices * voxels / max_voxels, 1, 5))
             plane = max(plane, float(np.sqrt(np.prod(extent) / slices / max_voxels)))
         plane, slices = round(min(plane, 3.0), 4), round(slices, 2)
-        shape = tuple(max(16, round(e / s)) for e, s in zip(extent, (plane, plane, slices), strict=True))
-        return Coverage(shape, (plane, plane, slices), (-half[0], -half[1] - 12, bottom))
+        x, y, z = (max(16, round(e / s)) for e, s in zip(extent, (plane, plane, slices), strict=True))
+        return Coverage((x, y, z), (plane, plane, slices), (-half[0], -half[1] - 12, bottom))
 
     def working_grid(self) -> tuple[tuple[int, int, int], tuple[float, float, float]]:
         """Shape and spacing of the grid on which the body is painted: same centre, voxels of 1.3 to 2 mm."""
         spacing = (*(float(np.clip(self.spacing[0], 1.35, 2.0)),) * 2, float(np.clip(self.spacing[2], 1.35, 2.0)))
-        shape = tuple(int(np.ceil(n * s / w)) + 2 for n, s, w in zip(self.shape, self.spacing, spacing, strict=True))
-        return shape, spacing
+        x, y, z = (int(np.ceil(n * s / w)) + 2 for n, s, w in zip(self.shape, self.spacing, spacing, strict=True))
+        return (x, y, z), spacing
 
 
 def make_patient(seed: list[int], *, max_voxels: float = 8e6) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

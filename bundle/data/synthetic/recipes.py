@@ -116,9 +116,9 @@ def _levels(rng: np.random.Generator, bottom: float, top: float) -> tuple[float,
 
 
 def _around(half: np.ndarray, low: float, high: float, rng: np.random.Generator, spacing: Spacing) -> Canvas:
-    shape = tuple(max(24, int(e / s)) for e, s in zip((2 * half[0], 2 * half[1], high - low), spacing, strict=True))
+    x, y, z = (max(24, int(e / s)) for e, s in zip((2 * half[0], 2 * half[1], high - low), spacing, strict=True))
     origin = np.array([-half[0], -half[1] - 4, low])
-    return Canvas(shape, spacing, origin=origin, rotation=_pose(rng), displacement_mm=float(rng.uniform(2, 6)), rng=rng)
+    return Canvas((x, y, z), spacing, origin=origin, rotation=_pose(rng), displacement_mm=float(rng.uniform(2, 6)), rng=rng)
 
 
 def _scan(canvas: Canvas, rng: np.random.Generator, phase: float | None = None) -> tuple[np.ndarray, np.ndarray]:

@@ -98,9 +98,9 @@ def _place_organs(canvas: Canvas, donor: Donor, origin: np.ndarray) -> dict[str,
             box = canvas.box(at - reach, at + reach)
             offset = [f[box] - np.float32(m) for f, m in zip((canvas.x, canvas.y, canvas.z), middle, strict=True)]
             offset[0] = offset[0] * np.float32(flip)
-            points = [sum(np.float32(turn[a, b]) * offset[b] for b in range(3)) + np.float32(centre[a] + shift[a]) for a in range(3)]
+            turned = (sum(np.float32(turn[a, b]) * offset[b] for b in range(3)) + np.float32(centre[a] + shift[a]) for a in range(3))
             label = f"kidney_{side}" if side else name
-            shapes[label] = (box, organ.sample(points))
+            shapes[label] = (box, organ.sample([np.asarray(points) for points in turned]))
     return shapes
 
 

@@ -91,16 +91,18 @@ def paint_back(canvas: Canvas, body: Physique) -> None:
             _tube(
                 canvas, [(side * x * bulk, yy + y, z, r * bulk * (1 - 0.0007 * abs(z + 60))) for yy, z in zip(spine_y, levels, strict=True)]
             )
-        _, y = body.spine(np.array([25.0, -20, -60, -100, -150, -190]))
+        _, mid = body.spine(np.array([25.0, -20, -60, -100, -150, -190]))
         psoas = zip(
-            (23, 29, 38, 46, 58, 66), y + (2, 2, 4, 10, 26, 45), (25.0, -20, -60, -100, -150, -190), (5, 11, 17, 21, 22, 19), strict=True
+            (23, 29, 38, 46, 58, 66), mid + (2, 2, 4, 10, 26, 45), (25.0, -20, -60, -100, -150, -190), (5, 11, 17, 21, 22, 19), strict=True
         )
         _tube(canvas, [(side * a, b, c, r * bulk) for a, b, c, r in psoas])
-        _, y = body.spine(np.array([25.0, -30, -90]))
-        _tube(canvas, [(side * a, b - 18, c, r * bulk) for a, b, c, r in zip((52, 58, 66), y, (25.0, -30, -90), (7, 11, 10), strict=True)])
-        _, y = body.spine(np.array([100.0, 60, 20, -15]))
+        _, mid = body.spine(np.array([25.0, -30, -90]))
         _tube(
-            canvas, [(side * a, b + 22, c, r) for a, b, c, r in zip((13, 15, 16, 14), y, (100.0, 60, 20, -15), (5, 6, 6, 3), strict=True)]
+            canvas, [(side * a, b - 18, c, r * bulk) for a, b, c, r in zip((52, 58, 66), mid, (25.0, -30, -90), (7, 11, 10), strict=True)]
+        )
+        _, mid = body.spine(np.array([100.0, 60, 20, -15]))
+        _tube(
+            canvas, [(side * a, b + 22, c, r) for a, b, c, r in zip((13, 15, 16, 14), mid, (100.0, 60, 20, -15), (5, 6, 6, 3), strict=True)]
         )
 
 

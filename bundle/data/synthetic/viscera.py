@@ -113,8 +113,8 @@ def paint_vessels(canvas: Canvas, person: Person) -> None:
 
 
 def _tube(canvas: Canvas, points: np.ndarray, radii: tuple[float, ...], tissue: int, over: np.ndarray) -> None:
-    radii = np.array(radii) * canvas.rng.uniform(0.75, 1.2)
-    box, distance = canvas.tube(np.column_stack([points, radii]))
+    scaled = np.array(radii) * canvas.rng.uniform(0.75, 1.2)
+    box, distance = canvas.tube(np.column_stack([points, scaled]))
     canvas.paint(box, distance < 0, tissue, over=over)
 
 
@@ -149,4 +149,5 @@ def _place(canvas: Canvas, at: np.ndarray, donor: Donor) -> tuple[tuple[slice, s
     index = canvas.to_grid(at[None])[0]
     box = canvas.box(index - reach / np.array(canvas.spacing), index + reach / np.array(canvas.spacing))
     offset = [f[box] - np.float32(m) for f, m in zip((canvas.x, canvas.y, canvas.z), at, strict=True)]
-    return box, organ.sample([sum(np.float32(turn[a, b]) * offset[b] for b in range(3)) + np.float32(middle[a]) for a in range(3)])
+    turned = (sum(np.float32(turn[a, b]) * offset[b] for b in range(3)) + np.float32(middle[a]) for a in range(3))
+    return box, organ.sample([np.asarray(points) for points in turned])
