@@ -55,9 +55,9 @@ def compare(
         UserError: fewer than two runs, unequal case lists, references that differ, an unknown metric or structure, or a folder
             that holds files of these names from elsewhere.
     """
-    for key, value in (("side_by_side", side_by_side), ("pairs", pairs)):
-        if not isinstance(value, bool):
-            raise UserError(key, f"its value is {value!r}", "use true or false")
+    for key, wanted in (("side_by_side", side_by_side), ("pairs", pairs)):
+        if not isinstance(wanted, bool):
+            raise UserError(key, f"its value is {wanted!r}", "use true or false")
     if metric not in METRICS:
         raise UserError("metric", f"'{metric}' is none of {', '.join(METRICS)}", "choose one of them")
     for key, value, least in (("resamples", resamples, 1), ("seed", seed, 0)):
@@ -185,11 +185,11 @@ def _structures(runs: Sequence[Run], wanted: Sequence[str]) -> list[str]:
 
 def _effect(base: Run, other: Run, structure: str, metric: str, resamples: int, seed: int) -> Effect:
     """Pairs are the cases in which both runs have a value."""
-    pairs = {}
-    for case, name in base.rows:
-        values = [run.rows[case, name][metric] for run in (base, other)] if name == structure else [None]
-        if None not in values:
-            pairs[case] = values
+    pairs: dict[str, tuple[float, float]] = {}
+    for case in (case for case, name in base.rows if name == structure):
+        first, second = (run.rows[case, structure][metric] for run in (base, other))
+        if first is not None and second is not None:
+            pairs[case] = first, second
     ours, theirs = [[pair[index] for pair in pairs.values()] for index in (0, 1)]
     statistics = paired(ours, theirs, lower_is_better=metric in LOWER_IS_BETTER, resamples=resamples, seed=seed)
     return Effect(structure, metric, base.name, other.name, statistics, {case: b - a for case, (a, b) in pairs.items()})
@@ -197,7 +197,7 @@ def _effect(base: Run, other: Run, structure: str, metric: str, resamples: int, 
 
 def _adjust(effects: list[Effect]) -> list[Effect]:
     """With Holm's adjustment over the structures and runs of each metric."""
-    adjusted = {}
+    adjusted: dict[int, float | None] = {}
     for metric in METRICS:
         mine = [effect for effect in effects if effect.metric == metric]
         adjusted.update(zip(map(id, mine), holm([effect.statistics.wilcoxon_p for effect in mine]), strict=True))

@@ -24,9 +24,11 @@ def forward_seconds(network: nn.Module, size: Sequence[int], *, device: str | to
         repeats: passes that are timed.
     """
     from bundle.networks import fold_batch_norm
+    from bundle.networks.fast.convolve import channels_last
 
     layout = torch.channels_last_3d if len(size) == 3 else torch.channels_last
-    ready = fold_batch_norm(network).to(device=device, memory_format=layout).eval()
+    ready = fold_batch_norm(network).to(device=device).eval()
+    channels_last(ready, len(size))
     volume = torch.zeros(1, int(getattr(network, "in_channels", 1)), *size, device=device).contiguous(memory_format=layout)
     seconds = []
     with torch.inference_mode():

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING, cast
 
 import torch
 from monai.inferers import Inferer
 from torch import Tensor
 
 from bundle.errors import UserError
+from bundle.networks.fast.convolve import channels_last
+
+if TYPE_CHECKING:
+    from bundle.networks import AttentionUnet
 
 FIX = "use the default network with one checkpoint, not an exported network, an ensemble or the plain U-Net"
 
@@ -30,15 +35,16 @@ def with_attention(volume: Tensor, network: Callable[[Tensor], Tensor], inferer:
     """
     if not getattr(network, "num_gates", 0) or not hasattr(network, "attention"):
         raise UserError("attention", "this network has no gates to show", FIX)
+    gated = cast("AttentionUnet", network)
     counts: dict[int, int] = {}
 
     def both(x: Tensor) -> Tensor:
-        logits, maps = network.attention(x)
+        logits, maps = gated.attention(x)
         counts.update({level: maps[level].resampled.shape[1] for level in sorted(maps)})
         return torch.cat([logits.float(), *(maps[level].resampled.float() for level in counts)], 1)
 
     # the inferer lays out modules, not functions
-    network.to(memory_format=torch.channels_last_3d)
+    channels_last(gated)
     channels = inferer(volume, both)[0]
     start = len(channels) - sum(counts.values())
     logits, found = channels[:start].clone(), {}

@@ -50,6 +50,7 @@ class CoarseLook:
     def __call__(self, image: MetaTensor) -> MetaTensor:
         """Channel indices (1, x, y, z), uint8, with their affine, of a CT (1, X, Y, Z) in HU."""
         coarse = self.normalize(self.resample({"image": image})["image"])
+        assert isinstance(coarse, MetaTensor)
         with eval_mode(self.network) if isinstance(self.network, torch.nn.Module) else nullcontext():
             logits = self.inferer(coarse.as_tensor()[None].to(self.device), self.network)
         return MetaTensor(logits.argmax(1).to(torch.uint8).cpu(), affine=coarse.affine)

@@ -7,7 +7,9 @@ import os
 import shutil
 import tempfile
 import warnings
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -46,7 +48,7 @@ class OpenVinoNetwork:
         except ImportError as error:
             raise UserError("openvino", "this package is not installed", "pip install -e '.[openvino]'") from error
         self.network, self.cache_dir, self.precision, self.threads = network.eval(), Path(cache_dir), precision, threads
-        self._compiled: object | None = None
+        self._compiled: Callable[[Any], Any] | None = None
 
     def __call__(self, x: Tensor) -> Tensor:
         """Logits (B, K, X, Y, Z), float32."""
@@ -57,9 +59,9 @@ class OpenVinoNetwork:
         if self._compiled is None:
             self._compiled = self._compile()
         logits = torch.from_numpy(self._compiled({0: padded.contiguous().numpy()})[0])
-        return logits[(..., *(slice(0, n) for n in sizes))]
+        return logits[(slice(None), slice(None), *(slice(0, n) for n in sizes))]
 
-    def _compile(self) -> object:
+    def _compile(self) -> Callable[[Any], Any]:
         openvino = quiet_openvino()
         options: dict[str, object] = {
             "PERFORMANCE_HINT": "LATENCY",

@@ -51,6 +51,6 @@ def seen(parser: ConfigParser, item: Mapping[str, Any], reference: str | Path | 
     if reference is None:
         return torch.as_tensor(scan).float(), None
     values, affine, _ = read(reference)
-    loaded = MetaTensor(torch.from_numpy(values.astype(np.float32))[None], affine=affine)
+    loaded = MetaTensor(torch.from_numpy(values.astype(np.float32))[None], affine=torch.as_tensor(affine))
     label = ResampleToMatch(mode="nearest", padding_mode="zeros")(Orientation("RAS", labels=None)(loaded), scan)
     return scan.as_tensor().float(), label[0].numpy().round().astype(np.int32)

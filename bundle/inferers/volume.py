@@ -14,6 +14,7 @@ from bundle.errors import UserError
 from bundle.inferers.fit import fitted, halves, window_of
 from bundle.inferers.memory import choose_window, free_bytes
 from bundle.inferers.precision import choose_precision
+from bundle.networks.fast.convolve import channels_last
 
 # bytes per voxel that blending windows takes, for about four classes
 BLENDING = 40.0
@@ -83,14 +84,14 @@ class VolumeInferer(Inferer):
             network: called as `network(inputs, *args, **kwargs)`; a module is laid out channels-last in place.
         """
         norms = _batch_norms(network)
-        if norms and network.training:
+        if isinstance(network, torch.nn.Module) and norms and network.training:
             # samples with dropout, say: one scan is not a batch, so its norms keep what they learnt
             for norm in norms:
                 norm.eval()
-        elif norms and self.prepare is not None:
+        elif isinstance(network, torch.nn.Module) and norms and self.prepare is not None:
             network = self.prepare(network)
         if isinstance(network, torch.nn.Module) and inputs.ndim == 5:
-            network.to(memory_format=torch.channels_last_3d)
+            channels_last(network)
         image = inputs.as_tensor() if hasattr(inputs, "as_tensor") else inputs
         with torch.inference_mode():
             logits = self._padded(image, network, *args, **kwargs)
@@ -144,7 +145,9 @@ class VolumeInferer(Inferer):
 
         if tuple(window) == tuple(image.shape[2:]):
             return predict(image)
-        return sliding_window_inference(image, window, 1, predict, self.overlap, "gaussian", padding_mode="replicate")
+        logits = sliding_window_inference(image, window, 1, predict, self.overlap, "gaussian", padding_mode="replicate")
+        assert isinstance(logits, torch.Tensor)  # of a network with several outputs there would be several
+        return logits
 
     def _bytes(self, network: Callable[..., torch.Tensor], on_gpu: bool) -> float:
         """Memory in bytes that one pass in float32 takes for each voxel."""

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from bundle.errors import UserError
 from bundle.networks.blocks import ConvNormAct, crop, halve, pad_to_multiple, resize
+from bundle.networks.checkpointing import Block
 from bundle.networks.heads import FusedHeads
 from bundle.networks.initialise import initialise
 from bundle.networks.residual_dense import BLOCKS, up_block
@@ -115,7 +116,7 @@ class AttentionUnet(nn.Module):
         self.has_encoder_gates, self.has_decoder_gates = encoder_gates, decoder_gates
         self.auxiliary = deep_supervision == "auxiliary"
 
-        def skip_at(level: int, coarse: int, wanted: bool = True) -> nn.Module:
+        def skip_at(level: int, coarse: int, wanted: bool = True) -> OpenSkip | GatedSkip | BareSkip:
             own = {} if gate_width is None else {"inter_channels": gate_width * widths[level]}
             kind = GATES["additive" if GATES[gate].coarsest_only and level + 1 < len(widths) else gate]
             count = num_gates if level and wanted else 0
@@ -124,21 +125,23 @@ class AttentionUnet(nn.Module):
                 return BareSkip(gates)
             return GatedSkip(gates, spatial_dims, widths[level], dropout=dropout) if gates else OpenSkip()
 
-        self.encoder_gates = nn.ModuleList(skip_at(level, width, encoder_gates) for level, width in enumerate(widths))
+        own_gates = [skip_at(level, width, encoder_gates) for level, width in enumerate(widths)]
+        self.encoder_gates = nn.ModuleList(own_gates)
         # from here on the coarsest level comes first, the order in which they are used
         self.skips, self.decoder, self.decoder_gates = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
         for level in reversed(range(len(widths))):
             coarse = int(channels[level + 1])
-            self.skips.append(skip_at(level, coarse))
+            skip = skip_at(level, coarse)
+            self.skips.append(skip)
             self.decoder_gates.append(skip_at(level, coarse, decoder_gates))
-            maps = self.skips[-1].coefficients_per_voxel if attention_features else 0
-            maps += self.encoder_gates[level].coefficients_per_voxel if encoder_maps else 0
-            arguments = {"extra_channels": maps, "align_corners": align_corners, "dropout": dropout}
-            self.decoder.append(up_block(blocks, spatial_dims, widths[level], coarse, **arguments))
+            maps = skip.coefficients_per_voxel if attention_features else 0
+            maps += own_gates[level].coefficients_per_voxel if encoder_maps else 0
+            up = up_block(blocks, spatial_dims, widths[level], coarse, extra_channels=maps, align_corners=align_corners, dropout=dropout)
+            self.decoder.append(up)
         self.heads = FusedHeads(spatial_dims, widths, out_channels, align_corners=align_corners, classes=classes)
         if checkpointing:
             for module in self.modules():
-                if hasattr(module, "checkpointing"):
+                if isinstance(module, Block):
                     module.checkpointing = True
         initialise(self, init)
 
@@ -150,7 +153,8 @@ class AttentionUnet(nn.Module):
         features, _ = self._features(pad_to_multiple(x, self.multiple))
         if not torch.jit.is_scripting():
             if self.auxiliary and self.training:
-                return self._scales(features, list(x.shape[2:]))
+                # TorchScript wants one type of output, and takes this comment for one of its own if a word follows
+                return self._scales(features, list(x.shape[2:]))  # type: ignore[return-value]
         return crop(self.heads(features), list(x.shape[2:]))
 
     @torch.jit.ignore

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bundle.networks.checkpointing import checkpointed
+from bundle.networks.checkpointing import Block, checkpointed
 from bundle.networks.fast.convolve import conv_same, convolve, feature_type
 from bundle.networks.fast.slabs import by_slabs, conv_planes, slab_planes
 from bundle.networks.fast.switch import plain_wanted
@@ -15,14 +15,14 @@ from bundle.networks.fast.upsampling import PlanesOfUpsampled, conv_of_upsampled
 
 def convolution(
     spatial_dims: int, in_channels: int, out_channels: int, kernel_size: int, *, stride: int = 1, bias: bool = True
-) -> nn.Module:
+) -> nn.Conv2d | nn.Conv3d:
     """A 2-D or 3-D convolution that keeps the size of odd kernels' inputs."""
     kind = nn.Conv2d if spatial_dims == 2 else nn.Conv3d
     padding = kernel_size // 2 if kernel_size % 2 else 0
     return kind(in_channels, out_channels, kernel_size, stride=stride, padding=padding, bias=bias)
 
 
-def batch_norm(spatial_dims: int, channels: int) -> nn.Module:
+def batch_norm(spatial_dims: int, channels: int) -> nn.BatchNorm2d | nn.BatchNorm3d:
     """A 2-D or 3-D batch norm."""
     return nn.BatchNorm2d(channels) if spatial_dims == 2 else nn.BatchNorm3d(channels)
 
@@ -32,12 +32,18 @@ def dropout_layer(probability: float) -> nn.Module:
     return nn.Dropout(probability) if probability > 0 else nn.Identity()
 
 
+def not_none(bias: Tensor | None) -> Tensor:
+    """The bias of a convolution that has one: by its annotation every bias is optional, to TorchScript as well."""
+    assert bias is not None
+    return bias
+
+
 def halve(x: Tensor) -> Tensor:
     """Maximum over each 2x2[x2] voxels: (B, C, *spatial) to (B, C, *spatial // 2)."""
     if plain_wanted():
         return F.max_pool2d(x, 2) if x.dim() == 4 else F.max_pool3d(x, 2)
     # asking for the indices keeps autocast from turning bfloat16 features to float32
-    return F.max_pool2d_with_indices(x, 2)[0] if x.dim() == 4 else F.max_pool3d_with_indices(x, 2)[0]
+    return F.max_pool2d_with_indices(x, [2, 2])[0] if x.dim() == 4 else F.max_pool3d_with_indices(x, [2, 2, 2])[0]
 
 
 def resize(x: Tensor, size: list[int], align_corners: bool) -> Tensor:
@@ -87,7 +93,7 @@ class ConvNormAct(nn.Module):
     def __init__(self, spatial_dims: int, in_channels: int, out_channels: int, kernel_size: int = 3, *, dropout: float = 0.0) -> None:
         super().__init__()
         self.conv = convolution(spatial_dims, in_channels, out_channels, kernel_size)
-        self.norm = batch_norm(spatial_dims, out_channels)
+        self.norm: nn.Module = batch_norm(spatial_dims, out_channels)
         self.dropout = dropout_layer(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -103,7 +109,7 @@ class ConvNormAct(nn.Module):
         return self.dropout(torch.relu_(self.norm(x)))
 
 
-class TwoConvs(nn.Sequential):
+class TwoConvs(Block, nn.Sequential):
     """The two convolutions of each level of the U-Net, 3x3x3 with batch norm and ReLU; a slab at a time where that is faster."""
 
     def __init__(self, spatial_dims: int, in_channels: int, out_channels: int, *, dropout: float = 0.0) -> None:
@@ -111,31 +117,37 @@ class TwoConvs(nn.Sequential):
             ConvNormAct(spatial_dims, in_channels, out_channels, dropout=dropout),
             ConvNormAct(spatial_dims, out_channels, out_channels, dropout=dropout),
         )
-        self.checkpointing = False
 
     def norms_before_relu(self) -> list[nn.Module]:
-        """The batch norms whose outputs are added before the last ReLU."""
-        return [self[1].norm]
+        return [_both(self)[1].norm]
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, *spatial) to (B, out_channels, *spatial)."""
         if not torch.jit.is_scripting():
             if self.checkpointing and torch.is_grad_enabled():
                 return checkpointed(self, x)
-            planes = slab_planes(x, self[0].conv.weight.shape[0])
-            if planes and not self[0].norm.training:
+            first = _both(self)[0]
+            planes = slab_planes(x, first.conv.weight.shape[0])
+            if planes and not first.norm.training:
                 return self._by_slabs(x, planes)
         return self[1](self[0](x))
 
     @torch.jit.unused
     def _by_slabs(self, x: Tensor, planes: int) -> Tensor:
-        weight = self[0].conv.weight.to(feature_type(x))
+        first, second = _both(self)
+        weight = first.conv.weight.to(feature_type(x))
         return by_slabs(
-            lambda start, stop: self[0].finish(conv_planes(x, start, stop, weight, self[0].conv.bias)), self[1].of_slab, x.shape[2], planes
+            lambda start, stop: first.finish(conv_planes(x, start, stop, weight, first.conv.bias)), second.of_slab, x.shape[2], planes
         )
 
 
-class UpBlock(nn.Module):
+def _both(block: TwoConvs) -> tuple[ConvNormAct, ConvNormAct]:
+    first, second = block
+    assert isinstance(first, ConvNormAct) and isinstance(second, ConvNormAct)
+    return first, second
+
+
+class UpBlock(Block):
     """A level of the decoder: the coarser features are resized to the skip's grid, appended to it, and convolved twice.
 
     Where that is faster, the first convolution is split: that of the skip, and that of the up-sampled features
@@ -164,10 +176,8 @@ class UpBlock(nn.Module):
         self.align_corners = align_corners
         self.first = ConvNormAct(spatial_dims, skip_channels + extra_channels + coarse_channels, skip_channels, dropout=dropout)
         self.second = ConvNormAct(spatial_dims, skip_channels, skip_channels, dropout=dropout)
-        self.checkpointing = False
 
     def norms_before_relu(self) -> list[nn.Module]:
-        """The batch norms whose outputs are added before the last ReLU."""
         return [self.second.norm]
 
     def forward(self, skip: Tensor, coarse: Tensor) -> Tensor:

@@ -11,13 +11,25 @@ from torch.utils.checkpoint import checkpoint
 from bundle.networks.small_convolutions import as_now
 
 
-def checkpointed(block: nn.Module, *inputs: Tensor) -> Tensor:
+class Block(nn.Module):
+    """Convolutions of one level of a network, whose features may be computed again for the gradients instead of kept."""
+
+    def __init__(self, *layers: nn.Module) -> None:
+        super().__init__(*layers)
+        self.checkpointing = False
+
+    def norms_before_relu(self) -> list[nn.Module]:
+        """The batch norms whose outputs are added before the last ReLU."""
+        raise NotImplementedError
+
+
+def checkpointed(block: Block, *inputs: Tensor) -> Tensor:
     """The block's output; what it computes on the way is not kept, and computed a second time for the gradients.
 
     Batch norms learn their running statistics from the first pass alone, as without checkpointing.
 
     Args:
-        block: has the attribute `checkpointing`, which is off while this runs it.
+        block: its attribute `checkpointing` is off while this runs it.
         inputs: of the block.
     """
 
@@ -51,5 +63,5 @@ def _statistics_kept(block: nn.Module) -> Iterator[None]:
     finally:
         for norm, momentum, batches in kept:
             norm.momentum = momentum
-            if batches is not None:
+            if batches is not None and norm.num_batches_tracked is not None:
                 norm.num_batches_tracked.copy_(batches)

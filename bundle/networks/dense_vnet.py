@@ -89,8 +89,9 @@ class DenseVNet(nn.Module):
         self.stacks, self.skips, self.halvers = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
         width = in_channels + features[0]
         for level in range(len(features)):
-            self.stacks.append(DenseStack(spatial_dims, width, growth[level], units[level], dropout))
-            width = self.stacks[-1].out_channels
+            stack = DenseStack(spatial_dims, width, growth[level], units[level], dropout)
+            self.stacks.append(stack)
+            width = stack.out_channels
             self.skips.append(ConvNormAct(spatial_dims, width, skip_channels[level]))
             if level + 1 < len(features):
                 self.halvers.append(_strided(spatial_dims, width, features[level + 1], 3))

@@ -30,9 +30,10 @@ class Ensemble(nn.Module):
         for name in ("multiple", "window", "out_channels"):
             if hasattr(first, name):
                 setattr(self, name, getattr(first, name))
-        if hasattr(first, "bytes_per_voxel"):
+        own = getattr(first, "bytes_per_voxel", None)
+        if own is not None:
             # the logits of those before wait in float32
-            self.bytes_per_voxel = first.bytes_per_voxel + 4.0 * int(getattr(first, "out_channels", 4))
+            self.bytes_per_voxel = own + 4.0 * int(getattr(first, "out_channels", 4))
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits (B, K, *spatial), float32, of x (B, C, *spatial)."""

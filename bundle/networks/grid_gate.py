@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from bundle.networks.blocks import batch_norm, convolution, dropout_layer, resize
+from bundle.networks.blocks import batch_norm, convolution, dropout_layer, not_none, resize
 from bundle.networks.fast.convolve import conv_same
 
 OPEN_LOGIT = 5.0  # sigmoid(5) = 0.9933: open, and still far enough from flat to learn to close
@@ -58,7 +58,7 @@ class GridAttentionGate(nn.Module):
         self.phi = convolution(spatial_dims, gating_channels, inter_channels, 1)
         self.psi = convolution(spatial_dims, inter_channels, self.coefficients_per_voxel, 1)
         self.W = convolution(spatial_dims, in_channels, in_channels, 1)
-        self.norm = batch_norm(spatial_dims, in_channels)
+        self.norm: nn.Module = batch_norm(spatial_dims, in_channels)
         self.dropout = dropout_layer(dropout)
 
     @staticmethod
@@ -110,5 +110,6 @@ class GridAttentionGate(nn.Module):
     def open(self) -> float:
         """Set the weights so that the same gain applies everywhere, whatever x and g, with alpha near 1; returns that gain."""
         nn.init.zeros_(self.psi.weight)
-        nn.init.constant_(self.psi.bias, OPEN_LOGIT)
-        return self.gain(torch.sigmoid(self.psi.bias[:1].reshape([1] * self.psi.weight.dim()))).item()
+        bias = not_none(self.psi.bias)
+        nn.init.constant_(bias, OPEN_LOGIT)
+        return self.gain(torch.sigmoid(bias[:1].reshape([1] * self.psi.weight.dim()))).item()

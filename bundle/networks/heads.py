@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bundle.networks.blocks import convolution, resize
+from bundle.networks.blocks import convolution, not_none, resize
 from bundle.networks.fast.convolve import conv_same
 from bundle.networks.fast.switch import plain_wanted, switched_off
 
@@ -42,6 +42,7 @@ class FusedHeads(nn.Module):
         self.align_corners = align_corners
         self.out_channels = out_channels
         self.chosen = classes is not None
+        self.rows: Tensor
         # follows the weights to their device, and is not one of them
         self.register_buffer("rows", torch.tensor(classes if classes is not None else range(out_channels)), persistent=False)
         self.levels = nn.ModuleList(convolution(spatial_dims, width, out_channels, 1) for width in channels)
@@ -60,11 +61,13 @@ class FusedHeads(nn.Module):
         if self.chosen:
             fused, total = fused.index_select(0, self.rows), total.index_select(0, self.rows)
         for i, head in enumerate(self.levels):
+            own, bias = head.weight, head.bias
+            assert isinstance(own, Tensor) and isinstance(bias, Tensor)
             final = fused.narrow(1, i * self.out_channels, self.out_channels).flatten(1)
             # products by sums: autocast would round those of matrices
-            total = total + (final * not_none(head.bias)).sum(1)
-            weight = (final.unsqueeze(2) * head.weight.flatten(1)).sum(1)
-            shape = list(head.weight.shape)
+            total = total + (final * bias).sum(1)
+            weight = (final.unsqueeze(2) * own.flatten(1)).sum(1)
+            shape = list(own.shape)
             shape[0] = len(weight)
             maps.append(to_classes(features[i], weight.reshape(shape)))
         features.clear()
@@ -87,7 +90,8 @@ class FusedHeads(nn.Module):
         return [logits.index_select(1, self.rows) for logits in levels] if self.chosen else levels
 
     def _of_levels(self, features: list[Tensor]) -> list[Tensor]:
-        return [conv_same(feature, head.weight, head.bias) for head, feature in zip(self.levels, features, strict=True)]
+        heads = [head for head in self.levels if isinstance(head, (nn.Conv2d, nn.Conv3d))]
+        return [conv_same(feature, head.weight, head.bias) for head, feature in zip(heads, features, strict=True)]
 
 
 def sum_upsampled(maps: list[Tensor], align_corners: bool) -> Tensor:
@@ -132,9 +136,3 @@ def to_classes(x: Tensor, weight: Tensor) -> Tensor:
     size[1] = weight.shape[0]
     # bmm, since the gradient of a plain product's weights takes ten times as long here in bfloat16
     return torch.bmm(weight.flatten(1).expand([size[0], -1, -1]), x.flatten(2)).reshape(size)
-
-
-def not_none(bias: Tensor | None) -> Tensor:
-    """The bias of a convolution that has one: to TorchScript every bias is optional."""
-    assert bias is not None
-    return bias

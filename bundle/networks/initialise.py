@@ -8,6 +8,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from bundle.networks.blocks import not_none
+from bundle.networks.checkpointing import Block
+from bundle.networks.grid_gate import GridAttentionGate
+from bundle.networks.residual_dense import UpThrough
 from bundle.networks.skips import BareSkip, GatedSkip
 
 if TYPE_CHECKING:
@@ -45,14 +49,28 @@ def open_gates(network: AttentionUnet) -> None:
         *zip(network.decoder_gates, network.decoder, strict=True),
     ):
         if isinstance(gated, GatedSkip):
-            norms = block.norms_before_relu()
-            mean, sd = norms[0].bias, norms[0].weight
-            for norm in norms[1:]:
-                mean, sd = mean + norm.bias, torch.hypot(sd, norm.weight)
+            assert isinstance(block, (Block, UpThrough))
+            (mean, sd), *others = (_mean_and_sd(norm) for norm in block.norms_before_relu())
+            for more, spread in others:
+                mean, sd = mean + more, torch.hypot(sd, spread)
             _open_skip(gated, *rectified_moments(mean, sd))
         elif isinstance(gated, BareSkip):
-            for gate in gated.gates:
+            for gate in _gates(gated):
                 gate.open()
+
+
+def _gates(skip: GatedSkip | BareSkip) -> list[GridAttentionGate]:
+    gates: list[GridAttentionGate] = []
+    for gate in skip.gates:
+        assert isinstance(gate, GridAttentionGate)
+        gates.append(gate)
+    return gates
+
+
+def _mean_and_sd(norm: nn.Module) -> tuple[Tensor, Tensor]:
+    """Of a batch norm's output, where its input is normal."""
+    assert isinstance(norm, nn.modules.batchnorm._BatchNorm)
+    return norm.bias, norm.weight
 
 
 def rectified_moments(mean: Tensor, sd: Tensor) -> tuple[Tensor, Tensor]:
@@ -70,20 +88,21 @@ def _open_skip(skip: GatedSkip, mean: Tensor, variance: Tensor) -> None:
     """Make one skip the identity for features with the mean and variance given, per channel."""
     identity = torch.eye(len(mean))
     shares = []
-    for gate in skip.gates:
+    for gate in _gates(skip):
         gain = gate.open()
         gate.W.weight.copy_(identity.reshape(gate.W.weight.shape))
-        nn.init.zeros_(gate.W.bias)
+        nn.init.zeros_(not_none(gate.W.bias))
         _pass_through(gate.norm, gain * mean, gain**2 * variance)
         shares.append(identity / (gain * len(skip.gates)))
     conv = skip.combine.conv
     conv.weight.copy_(torch.cat(shares, dim=1).reshape(conv.weight.shape))
-    nn.init.zeros_(conv.bias)
+    nn.init.zeros_(not_none(conv.bias))
     _pass_through(skip.combine.norm, mean, variance)
 
 
 def _pass_through(norm: nn.Module, mean: Tensor, variance: Tensor) -> None:
     """Give a batch norm these running statistics, and the weight and bias that undo them."""
+    assert isinstance(norm, nn.modules.batchnorm._BatchNorm) and norm.running_mean is not None and norm.running_var is not None
     norm.running_mean.copy_(mean)
     norm.running_var.copy_(variance)
     norm.weight.copy_((variance + norm.eps).sqrt())

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from bundle.networks.blocks import ConvNormAct, TwoConvs, UpBlock, resize
-from bundle.networks.checkpointing import checkpointed
+from bundle.networks.checkpointing import Block, checkpointed
 
 
 class ConvNorm(ConvNormAct):
@@ -16,7 +16,7 @@ class ConvNorm(ConvNormAct):
         return self.dropout(self.norm(x))
 
 
-class ResidualConvs(nn.Module):
+class ResidualConvs(Block):
     """Two 3x3x3 convolutions, to which the input is added before the last ReLU (https://arxiv.org/abs/1512.03385).
 
     The input goes through a 1x1x1 convolution with batch norm.
@@ -33,10 +33,8 @@ class ResidualConvs(nn.Module):
         self.first = ConvNormAct(spatial_dims, in_channels, out_channels, dropout=dropout)
         self.second = ConvNorm(spatial_dims, out_channels, out_channels, dropout=dropout)
         self.shortcut = ConvNorm(spatial_dims, in_channels, out_channels, kernel_size=1)
-        self.checkpointing = False
 
     def norms_before_relu(self) -> list[nn.Module]:
-        """The batch norms whose outputs are added before the last ReLU."""
         return [self.second.norm, self.shortcut.norm]
 
     def forward(self, x: Tensor) -> Tensor:
@@ -47,7 +45,7 @@ class ResidualConvs(nn.Module):
         return torch.relu_(self.second(self.first(x)) + self.shortcut(x))
 
 
-class DenseConvs(nn.Module):
+class DenseConvs(Block):
     """Two 3x3x3 convolutions, the second of which sees the block's input as well (https://arxiv.org/abs/1608.06993).
 
     Args:
@@ -61,10 +59,8 @@ class DenseConvs(nn.Module):
         super().__init__()
         self.first = ConvNormAct(spatial_dims, in_channels, out_channels, dropout=dropout)
         self.second = ConvNormAct(spatial_dims, in_channels + out_channels, out_channels, dropout=dropout)
-        self.checkpointing = False
 
     def norms_before_relu(self) -> list[nn.Module]:
-        """The batch norms whose outputs are added before the last ReLU."""
         return [self.second.norm]
 
     def forward(self, x: Tensor) -> Tensor:
@@ -83,7 +79,7 @@ class UpThrough(nn.Module):
         align_corners: how corners are treated when resizing.
     """
 
-    def __init__(self, convs: nn.Module, *, align_corners: bool = False) -> None:
+    def __init__(self, convs: Block, *, align_corners: bool = False) -> None:
         super().__init__()
         self.convs, self.align_corners = convs, align_corners
 
@@ -96,15 +92,20 @@ class UpThrough(nn.Module):
         return self.convs(torch.cat([skip, resize(coarse, list(skip.shape[2:]), self.align_corners)], dim=1))
 
 
-BLOCKS: dict[str, type[nn.Module]] = {"plain": TwoConvs, "residual": ResidualConvs, "dense": DenseConvs}
+BLOCKS: dict[str, type[TwoConvs] | type[ResidualConvs] | type[DenseConvs]] = {
+    "plain": TwoConvs,
+    "residual": ResidualConvs,
+    "dense": DenseConvs,
+}
 
 
 def up_block(
     blocks: str, spatial_dims: int, skip_channels: int, coarse_channels: int, *, extra_channels: int, align_corners: bool, dropout: float
-) -> nn.Module:
+) -> UpBlock | UpThrough:
     """A level of the decoder, of the kind of block given; arguments as those of `UpBlock`."""
     if blocks == "plain":
-        arguments = {"extra_channels": extra_channels, "align_corners": align_corners, "dropout": dropout}
-        return UpBlock(spatial_dims, skip_channels, coarse_channels, **arguments)
+        return UpBlock(
+            spatial_dims, skip_channels, coarse_channels, extra_channels=extra_channels, align_corners=align_corners, dropout=dropout
+        )
     convs = BLOCKS[blocks](spatial_dims, skip_channels + extra_channels + coarse_channels, skip_channels, dropout=dropout)
     return UpThrough(convs, align_corners=align_corners)

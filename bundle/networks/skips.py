@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 
 from bundle.networks.blocks import ConvNormAct
 from bundle.networks.fast.convolve import conv_same
+from bundle.networks.grid_gate import GridAttentionGate
 
 
 class OpenSkip(nn.Module):
@@ -23,13 +26,13 @@ class GatedSkip(nn.Module):
     """A skip connection through gates side by side, brought back to the skip's channels by a 1x1x1 convolution.
 
     Args:
-        gates: each `gate(x, g) -> (gated, alpha)`, for instance `GridAttentionGate`.
+        gates: each `gate(x, g) -> (gated, alpha)`.
         spatial_dims: 2 or 3.
         channels: channels of the skip, and of what each gate returns.
         dropout: probability of dropping a value.
     """
 
-    def __init__(self, gates: list[nn.Module], spatial_dims: int, channels: int, *, dropout: float = 0.0) -> None:
+    def __init__(self, gates: Sequence[GridAttentionGate], spatial_dims: int, channels: int, *, dropout: float = 0.0) -> None:
         super().__init__()
         self.gates = nn.ModuleList(gates)
         self.coefficients_per_voxel = sum(gate.coefficients_per_voxel for gate in gates)
@@ -60,7 +63,7 @@ class BareSkip(nn.Module):
         gates: each `gate(x, g) -> (gated, alpha)`, for instance `bundle.networks.variants.PaperGate`.
     """
 
-    def __init__(self, gates: list[nn.Module]) -> None:
+    def __init__(self, gates: Sequence[GridAttentionGate]) -> None:
         super().__init__()
         self.gates = nn.ModuleList(gates)
         self.coefficients_per_voxel = sum(gate.coefficients_per_voxel for gate in gates)

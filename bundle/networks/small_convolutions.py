@@ -13,7 +13,7 @@ from torch.overrides import TorchFunctionMode
 
 ARGUMENTS = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
 TRANSPOSED_ARGUMENTS = ("input", "weight", "bias", "stride", "padding", "output_padding", "groups", "dilation")
-CONVOLUTIONS = dict.fromkeys((torch.conv1d, torch.conv2d, torch.conv3d), ARGUMENTS)
+CONVOLUTIONS: dict[Callable, tuple[str, ...]] = dict.fromkeys((torch.conv1d, torch.conv2d, torch.conv3d), ARGUMENTS)
 CONVOLUTIONS |= dict.fromkeys((torch.conv_transpose1d, torch.conv_transpose2d, torch.conv_transpose3d), TRANSPOSED_ARGUMENTS)
 _thread = threading.local()
 

@@ -6,13 +6,21 @@
 from __future__ import annotations
 
 import math
+from typing import TypedDict, Unpack
 
 import torch
 from torch import Tensor, nn
 
-from bundle.networks.blocks import convolution, resize
+from bundle.networks.blocks import convolution, not_none, resize
 from bundle.networks.fast.convolve import conv_same
 from bundle.networks.grid_gate import OPEN_LOGIT, GridAttentionGate
+
+
+class Options(TypedDict, total=False):
+    """Arguments that every gate hands on to `GridAttentionGate`."""
+
+    align_corners: bool
+    dropout: float
 
 
 class PaperGate(GridAttentionGate):
@@ -25,11 +33,12 @@ class PaperGate(GridAttentionGate):
     bare = True
 
     def __init__(
-        self, spatial_dims: int, in_channels: int, gating_channels: int, inter_channels: int | None = None, **arguments: bool | float
+        self, spatial_dims: int, in_channels: int, gating_channels: int, inter_channels: int | None = None, **arguments: Unpack[Options]
     ) -> None:
         super().__init__(spatial_dims, in_channels, gating_channels, inter_channels, **arguments)
         self.theta = convolution(spatial_dims, in_channels, self.theta.weight.shape[0], 1, bias=False)
-        self.W, self.norm = nn.Identity(), nn.Identity()
+        self.add_module("W", nn.Identity())
+        self.norm = nn.Identity()
 
     def coefficients(self, x: Tensor, g: Tensor) -> Tensor:
         theta = conv_same(resize(x, list(g.shape[2:]), self.align_corners), self.theta.weight, None)
@@ -80,7 +89,7 @@ class SoftmaxGate(GridAttentionGate):
     @torch.no_grad()
     def open(self) -> float:
         nn.init.zeros_(self.psi.weight)
-        nn.init.zeros_(self.psi.bias)
+        nn.init.zeros_(not_none(self.psi.bias))
         return 1.0
 
 
@@ -107,7 +116,7 @@ class DualGate(GridAttentionGate):
         return in_channels
 
     def __init__(
-        self, spatial_dims: int, in_channels: int, gating_channels: int, inter_channels: int | None = None, **arguments: bool | float
+        self, spatial_dims: int, in_channels: int, gating_channels: int, inter_channels: int | None = None, **arguments: Unpack[Options]
     ) -> None:
         super().__init__(spatial_dims, in_channels, gating_channels, inter_channels, **arguments)
         self.psi = convolution(spatial_dims, 2 * self.phi.weight.shape[0], 1, 1)
@@ -124,7 +133,7 @@ class DualGate(GridAttentionGate):
     @torch.no_grad()
     def open(self) -> float:
         nn.init.zeros_(self.channels.weight)
-        nn.init.constant_(self.channels.bias, OPEN_LOGIT)
+        nn.init.constant_(not_none(self.channels.bias), OPEN_LOGIT)
         return super().open() ** 2
 
 
@@ -135,7 +144,7 @@ class LinearGate(GridAttentionGate):
     """
 
     def __init__(
-        self, spatial_dims: int, in_channels: int, gating_channels: int, inter_channels: int | None = 1, **arguments: bool | float
+        self, spatial_dims: int, in_channels: int, gating_channels: int, inter_channels: int | None = 1, **arguments: Unpack[Options]
     ) -> None:
         super().__init__(spatial_dims, in_channels, gating_channels, inter_channels, **arguments)
 
@@ -177,7 +186,7 @@ class MultiheadGate(GridAttentionGate):
         inter_channels: int | None = None,
         *,
         heads: int | None = None,
-        **arguments: bool | float,
+        **arguments: Unpack[Options],
     ) -> None:
         super().__init__(spatial_dims, in_channels, gating_channels, inter_channels, **arguments)
         width = self.theta.weight.shape[0]
@@ -205,7 +214,7 @@ class NonlocalGate(GridAttentionGate):
     coarsest_only = True
 
     def __init__(
-        self, spatial_dims: int, in_channels: int, gating_channels: int, inter_channels: int | None = None, **arguments: bool | float
+        self, spatial_dims: int, in_channels: int, gating_channels: int, inter_channels: int | None = None, **arguments: Unpack[Options]
     ) -> None:
         super().__init__(spatial_dims, in_channels, gating_channels, inter_channels, **arguments)
         width = self.theta.weight.shape[0]
@@ -224,7 +233,7 @@ class NonlocalGate(GridAttentionGate):
     @torch.no_grad()
     def open(self) -> float:
         nn.init.zeros_(self.out.weight)
-        nn.init.zeros_(self.out.bias)
+        nn.init.zeros_(not_none(self.out.bias))
         return super().open()
 
 

@@ -60,7 +60,7 @@ class RandCropAffined(Randomizable, MapTransform):
         self.mode = ensure_tuple_rep(mode, len(self.keys))
         self.prob, self.rotate_degrees, self.shift, self.scale = prob, rotate_degrees, shift, (float(scale[0]), float(scale[1]))
 
-    def randomize(self, shape: Sequence[int]) -> torch.Tensor:
+    def randomize(self, shape: Sequence[int]) -> torch.Tensor:  # type: ignore[override]  # MONAI's transforms keep what they draw
         """Draw one patch: 3x4 matrix that takes patch voxels, counted from the patch's centre, to scan voxels."""
         centre = []
         for size, patch in zip(shape, self.spatial_size, strict=True):

@@ -70,7 +70,7 @@ def body_slices(image: torch.Tensor, *, margin: float, threshold: float, step: f
     # at least 16 samples along an axis, or small scans would vanish between the samples
     strides = [max(1, min(int(step / max(s, 1e-6)), n // 16)) for s, n in zip(spacing, shape, strict=True)]
     plain = image.as_tensor() if isinstance(image, MetaTensor) else image
-    coarse = plain[(0, *(slice(None, None, stride) for stride in strides))]
+    coarse = plain[0][tuple(slice(None, None, stride) for stride in strides)]
     box = _largest_piece((coarse > threshold).cpu().numpy())
     if box is None:
         return tuple(slice(0, n) for n in shape)

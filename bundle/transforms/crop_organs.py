@@ -81,14 +81,15 @@ class CropOrgansd(Cropd):
 
     def __call__(self, data: Mapping[Hashable, torch.Tensor], lazy: bool | None = None) -> dict[Hashable, torch.Tensor]:
         """Crop every key to the box of the structures in `data[source_key]`."""
-        d = dict(data)
-        image = d[self.source_key]
+        d: dict[Hashable, Any] = dict(data)
+        image: MetaTensor = d[self.source_key]
         box = self._box(image)
         sides = [[part.start > 0, part.stop < n] for part, n in zip(box or (), image.shape[1:], strict=False)]
         around = _sample(image, box[2]) if box and (any(sides[0]) or any(sides[1])) else None
         for key in self.key_iterator(d):
             cropped = self.cropper(d[key], slices=box, lazy=False) if box else d[key]
             if key == self.source_key:
+                assert isinstance(cropped, MetaTensor)
                 # a crop of MONAI shares its meta data with nothing; what is left whole may share the tensor's own
                 cropped = cropped if box else MetaTensor(cropped.as_tensor()).copy_meta_from(cropped)
                 cropped.meta[COARSE_LOOK] = {"sides": sides} if box else NOTHING_FOUND

@@ -74,13 +74,13 @@ class DenseCRFd(MapTransform):
 
     def _refined(self, logits: Tensor, image: MetaTensor) -> Tensor:
         plain = logits.as_tensor() if isinstance(logits, MetaTensor) else logits
-        spacing = grids.spacing(image.affine.numpy())
+        spacing = grids.spacing(image.affine.numpy()).tolist()
         reach = [int(self.radius / size) for size in spacing]
         box = grids.box((plain.float().softmax(0)[1:].amax(0) > UNSURE).numpy(), reach)
         if box is None:
             return logits
         refined = plain.clone()
-        hu = image.as_tensor()[(0, *box)].float() * float(image.meta.get(HU_SD, 1.0))
+        hu = image.as_tensor()[0][box].float() * float(image.meta.get(HU_SD, 1.0))
         refined[(slice(None), *box)] = self._mean_field(plain[(slice(None), *box)].float(), hu, spacing).to(plain.dtype)
         return MetaTensor(refined).copy_meta_from(logits) if isinstance(logits, MetaTensor) else refined
 

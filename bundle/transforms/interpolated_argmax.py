@@ -199,11 +199,10 @@ def _pick(logits: Tensor, points: list[Axis]) -> Tensor:
     strides = (logits.shape[2] * logits.shape[3], logits.shape[3], 1)
     total = torch.zeros((len(logits), len(points[0].before)), device=logits.device)
     for corner in range(8):
-        index, weight = 0, 1.0
-        for bit, axis, stride in zip((4, 2, 1), points, strides, strict=True):
-            index = index + (axis.after if corner & bit else axis.before) * stride
-            weight = weight * (axis.weight if corner & bit else 1 - axis.weight)
-        total.addcmul_(flat.index_select(1, index), weight)
+        sides = [(bool(corner & bit), axis) for bit, axis in zip((4, 2, 1), points, strict=True)]
+        x, y, z = ((axis.after if after else axis.before) * stride for (after, axis), stride in zip(sides, strides, strict=True))
+        a, b, c = (axis.weight if after else 1 - axis.weight for after, axis in sides)
+        total.addcmul_(flat.index_select(1, x + y + z), a * b * c)
     return total
 
 

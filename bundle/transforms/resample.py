@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from math import prod
+from typing import Any
 
 import numpy as np
 import torch
@@ -59,13 +60,14 @@ class ResampleSpacingd(MapTransform, InvertibleTransform):
         self.pixdim = [float(p) for p in ensure_tuple_rep(pixdim, 3)]
         self.mode = ensure_tuple_rep(mode, len(self.keys))
         self.dtype = getattr(torch, dtype) if isinstance(dtype, str) else dtype
-        options = {"pixdim": self.pixdim, "mode": self.mode, "dtype": self.dtype, "allow_missing_keys": allow_missing_keys}
-        self.upright = Spacingd(keys=self.keys, **options)
-        self.sheared = SpatialResample(padding_mode="border", dtype=self.dtype)
+        # MONAI's annotations name numpy's types alone; PyTorch's are what it computes with
+        computing: Any = {"dtype": self.dtype}
+        self.upright = Spacingd(self.keys, self.pixdim, mode=self.mode, allow_missing_keys=allow_missing_keys, **computing)
+        self.sheared = SpatialResample(padding_mode="border", **computing)
 
     def __call__(self, data: Mapping[Hashable, torch.Tensor]) -> dict[Hashable, torch.Tensor]:
         """Resample every key."""
-        d = dict(data)
+        d: dict[Hashable, Any] = dict(data)
         if any(is_sheared(d[key].affine) for key in self.key_iterator(d) if isinstance(d[key], MetaTensor)):
             for key, mode in self.key_iterator(d, self.mode):
                 affine, shape = upright_grid(d[key].affine, d[key].shape[1:], self.pixdim)
@@ -76,9 +78,10 @@ class ResampleSpacingd(MapTransform, InvertibleTransform):
         planned = self.upright({key: d[key] for key in self.key_iterator(d)}, lazy=True)
         for key, mode in self.key_iterator(d, self.mode):
             image, plan = d[key], planned[key]
+            assert isinstance(plan, MetaTensor)
             shape, affine = plan.peek_pending_shape(), plan.peek_pending_affine().clone()
             self._check_room(image, shape)
-            done = None
+            done: torch.Tensor | None = None
             if isinstance(image, MetaTensor):
                 # MONAI centres the new grid instead where a header of 32 bits rounds a turned one: the same scan as NRRD and as
                 # NIfTI would be looked at in other places
@@ -97,14 +100,14 @@ class ResampleSpacingd(MapTransform, InvertibleTransform):
         if needed <= most:
             return
         meta = image.meta if isinstance(image, MetaTensor) else {}
-        edges = "x".join(f"{edge:.3g}" for edge in grids.spacing(image.affine)) if isinstance(image, MetaTensor) else "1"
+        edges = "x".join(f"{edge:.3g}" for edge in grids.spacing(np.asarray(image.affine))) if isinstance(image, MetaTensor) else "1"
         size, wanted = "x".join(str(int(n)) for n in shape), "x".join(f"{edge:g}" for edge in self.pixdim)
         problem = f"its voxels of {edges} mm become {size} voxels of {wanted} mm, {needed / 1e9:.3g} GB, more than {words}"
         raise UserError(meta.get("filename_or_obj", "image"), problem, "check the voxel size in its header; crop the scan if it is right")
 
     def inverse(self, data: Mapping[Hashable, torch.Tensor]) -> dict[Hashable, torch.Tensor]:
         """Back to the grid before (MONAI notes that grid with each item)."""
-        d = dict(data)
+        d: dict[Hashable, Any] = dict(data)
         for key in self.key_iterator(d):
             # Spacingd is traced under the id of its own SpatialResample, the sheared branch under that of ours
             transform = self.upright.spacing_transform.sp_resample
@@ -158,7 +161,7 @@ def is_sheared(affine: torch.Tensor | np.ndarray) -> bool:
     Args:
         affine: (4, 4), voxel indices to mm.
     """
-    return not grids.has_right_angles(affine, grids.SHEAR_TOLERANCE)
+    return not grids.has_right_angles(np.asarray(affine), grids.SHEAR_TOLERANCE)
 
 
 def upright_grid(affine: torch.Tensor | np.ndarray, shape: Sequence[int], pixdim: Sequence[float]) -> tuple[torch.Tensor, list[int]]:

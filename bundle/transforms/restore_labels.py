@@ -50,7 +50,7 @@ class RestoreLabelsd(Invertd):
         """Replace every key by its label map (1, X, Y, Z), uint8, with the source's affine."""
         d = dict(data)
         for key in self.key_iterator(d):
-            image = with_grid(d[self.source_key], d.get(f"{self.source_key}_meta_dict"))
+            image = _knowing_its_source(with_grid(d[self.source_key], d.get(f"{self.source_key}_meta_dict")))
             labels = restore_labels(d[key], image, self.values)
             affine = torch.as_tensor(image.meta["original_affine"])
             restored = MetaTensor(torch.from_numpy(labels)[None], affine=affine)
@@ -66,14 +66,15 @@ def with_grid(image: torch.Tensor, meta: Mapping | None = None) -> torch.Tensor:
     An image that nothing has been done to came from its own grid.
     """
     if not isinstance(image, MetaTensor):
-        if (meta or {}).get("affine") is None:
+        if meta is None or meta.get("affine") is None:
             return image
         image = MetaTensor(image, meta={**meta, "affine": torch.as_tensor(meta["affine"], dtype=torch.float64)})
     if "original_affine" in image.meta or "spatial_shape" in image.meta or image.applied_operations or "affine" not in image.meta:
         return image
-    image = image.clone()
-    image.meta.update({"original_affine": image.affine, "spatial_shape": np.array(image.shape[1:])})
-    return image
+    copy = image.clone()
+    assert isinstance(copy, MetaTensor)
+    copy.meta.update({"original_affine": copy.affine, "spatial_shape": np.array(copy.shape[1:])})
+    return copy
 
 
 def restore_labels(logits: torch.Tensor, image: MetaTensor, values: Sequence[int] | None = None) -> np.ndarray:
@@ -141,12 +142,18 @@ def _along(axis: int, where: slice) -> tuple[slice, ...]:
 
 def _source_grid(shape: Sequence[int], image: MetaTensor) -> np.ndarray:
     """Zeros on the source's grid, the first axis fastest in memory; `shape` must be that of the preprocessed image."""
-    if not isinstance(image, MetaTensor) or "original_affine" not in image.meta or "spatial_shape" not in image.meta:
-        raise ValueError("the preprocessed image must be a MetaTensor loaded by MONAI: it does not know the grid it came from.")
+    _knowing_its_source(image)
     if tuple(shape) != tuple(image.shape[1:]):
         raise ValueError(f"values {tuple(shape)} and image {tuple(image.shape[1:])} must have one grid.")
     source_shape = [int(n) for n in np.asarray(image.meta["spatial_shape"]).ravel()[:3]]
     return np.zeros(source_shape[::-1], dtype=np.uint8).T
+
+
+def _knowing_its_source(image: torch.Tensor) -> MetaTensor:
+    """The preprocessed image, if it knows the grid it came from."""
+    if not isinstance(image, MetaTensor) or "original_affine" not in image.meta or "spatial_shape" not in image.meta:
+        raise ValueError("the preprocessed image must be a MetaTensor loaded by MONAI: it does not know the grid it came from.")
+    return image
 
 
 def source_region(labels: np.ndarray, image: MetaTensor) -> np.ndarray:

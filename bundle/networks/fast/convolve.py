@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from bundle.networks.fast.switch import plain_wanted
 
@@ -35,6 +35,12 @@ def conv_same(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return convolve(x, weight, bias, [padding] * (x.dim() - 2))
 
 
+def channels_last(network: nn.Module, spatial_dims: int = 3) -> None:
+    """Lay out the weights of 2-D or 3-D convolutions in place so that the channel varies fastest: what oneDNN and cuDNN take."""
+    layout = torch.channels_last_3d if spatial_dims == 3 else torch.channels_last
+    network.to(memory_format=layout)  # type: ignore[call-overload]  # PyTorch's annotations leave out this keyword
+
+
 def feature_type(x: Tensor) -> torch.dtype:
     """The number format in which a convolution of x is computed: autocast's, where that is on."""
     device = x.device.type
@@ -43,5 +49,5 @@ def feature_type(x: Tensor) -> torch.dtype:
 
 def _one_dnn_takes(x: Tensor) -> bool:
     """Whether x is what oneDNN convolves here: float32 on a CPU (bfloat16 always goes there)."""
-    usable = torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled
+    usable = torch.backends.mkldnn.is_available() and bool(torch.backends.mkldnn.enabled)
     return usable and x.device.type == "cpu" and feature_type(x) == x.dtype == torch.float32

@@ -6,9 +6,10 @@ import copy
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from bundle.networks.blocks import ConvNormAct, resize
+from bundle.networks.blocks import ConvNormAct, not_none, resize
 from bundle.networks.fast.convolve import conv_same, convolve
 from bundle.networks.fast.switch import plain_wanted
 from bundle.networks.grid_gate import GridAttentionGate
@@ -24,9 +25,9 @@ def fold_batch_norm(network: nn.Module) -> nn.Module:
     """
     folded = copy.deepcopy(network).eval()
     for module in folded.modules():
-        if isinstance(module, ConvNormAct) and not isinstance(module.norm, nn.Identity):
+        if isinstance(module, ConvNormAct) and isinstance(module.norm, _BatchNorm):
             module.conv, module.norm = fuse_conv_bn_eval(module.conv, module.norm), nn.Identity()
-        elif isinstance(module, GridAttentionGate) and not isinstance(module.norm, nn.Identity):
+        elif isinstance(module, GridAttentionGate) and isinstance(module.norm, _BatchNorm):
             module.W, module.norm = fuse_conv_bn_eval(module.W, module.norm), nn.Identity()
     for module in list(folded.modules()):
         for name, child in list(module.named_children()):
@@ -48,21 +49,21 @@ class MergedSkip(nn.Module):
 
     def __init__(self, skip: GatedSkip) -> None:
         super().__init__()
-        gates = list(skip.gates)
+        gates = [gate for gate in skip.gates if isinstance(gate, GridAttentionGate)]
         width = gates[0].W.weight.shape[0]
         # of the products of one gate at a time: few enough to need no memory from the system, enough to be worth two threads
         self.piece_bytes = 8 * 2**20
         self.count, self.align_corners, self.coefficients_per_voxel = len(gates), gates[0].align_corners, len(gates)
         parts = skip.combine.conv.weight.flatten(1).split(width, dim=1)
-        bias = skip.combine.conv.bias
+        bias = not_none(skip.combine.conv.bias)
         self.theta = nn.Parameter(torch.cat([gate.theta.weight for gate in gates]))
         self.phi = nn.Parameter(torch.cat([gate.phi.weight for gate in gates]))
-        self.phi_bias = nn.Parameter(torch.cat([gate.phi.bias for gate in gates]))
+        self.phi_bias = nn.Parameter(torch.cat([not_none(gate.phi.bias) for gate in gates]))
         psi = torch.block_diag(*(gate.psi.weight.flatten(1) for gate in gates))
         self.psi = nn.Parameter(psi.reshape(*psi.shape, *[1] * (self.theta.dim() - 2)))
-        self.psi_bias = nn.Parameter(torch.cat([gate.psi.bias for gate in gates]))
+        self.psi_bias = nn.Parameter(torch.cat([not_none(gate.psi.bias) for gate in gates]))
         self.matrix = nn.Parameter(torch.cat([part @ gate.W.weight.flatten(1) for part, gate in zip(parts, gates, strict=True)], dim=1))
-        self.bias = nn.Parameter(bias + sum(part @ gate.W.bias for part, gate in zip(parts, gates, strict=True)))
+        self.bias = nn.Parameter(bias + sum(part @ not_none(gate.W.bias) for part, gate in zip(parts, gates, strict=True)))
 
     def forward(self, x: Tensor, g: Tensor) -> tuple[Tensor, list[Tensor]]:
         """As `GatedSkip.forward`; without gradients, what it returns takes the place of x in memory."""

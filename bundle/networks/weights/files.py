@@ -108,7 +108,7 @@ def load_weights(network: nn.Module, path: Paths) -> nn.Module:
     Raises:
         UserError: a file cannot be read, its weights are not finite, or of another network.
     """
-    if isinstance(path, (list, tuple)):
+    if isinstance(path, Sequence) and not isinstance(path, str):
         return _several(network, path)
     stamp = _stamp(path)
     state_dict = read_state_dict(path)
@@ -125,7 +125,7 @@ def load_weights(network: nn.Module, path: Paths) -> nn.Module:
 
 def _check_channels(network: nn.Module, state_dict: Mapping[str, Tensor], path: str | os.PathLike) -> None:
     """Refuse weights whose first convolution takes another number of channels than the network's."""
-    own = getattr(network, "state_dict", dict)()
+    own: dict[str, Tensor] = getattr(network, "state_dict", dict)()
     name = next((name for name, value in own.items() if value.ndim > 3), "")
     found = state_dict.get(name)
     if found is None or found.ndim != own[name].ndim or found.shape[1] == own[name].shape[1] or found.shape[2:] != own[name].shape[2:]:
@@ -227,15 +227,15 @@ def digest(weights: str | os.PathLike | Mapping[str, Tensor]) -> str:
     for name in sorted(state_dict):
         value = state_dict[name].detach().cpu().contiguous()
         result.update(f"{name}\0{value.dtype}\0{tuple(value.shape)}\0".encode())
-        result.update(value.flatten().view(torch.uint8).numpy())
+        result.update(value.flatten().view(torch.uint8).numpy().data)
     return result.hexdigest()
 
 
 def file_digest(path: Paths) -> str:
     """`digest` of the weights in a checkpoint file; of a list of files a digest of theirs, whatever their order."""
-    if isinstance(path, (list, tuple)) and len(path) == 1:
-        return digest(path[0])
-    if isinstance(path, (list, tuple)):
+    if isinstance(path, Sequence) and not isinstance(path, str):
+        if len(path) == 1:
+            return digest(path[0])
         return hashlib.sha256("\n".join(sorted(map(digest, path))).encode()).hexdigest()
     return digest(path)
 

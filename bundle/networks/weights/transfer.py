@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,7 @@ from bundle.networks.weights.files import read_state_dict, refuse_not_finite
 if TYPE_CHECKING:
     from ignite.engine import Engine
 
+Network = TypeVar("Network", bound=nn.Module)
 # names of the parameters that belong to the gates begin with one of these
 GATES = ("skips.", "gating.", "encoder_gates.", "decoder_gates.")
 
@@ -79,7 +80,7 @@ def transfer(
     return network
 
 
-def gates_only(network: AttentionUnet, only: bool = True) -> AttentionUnet:
+def gates_only(network: Network, only: bool = True) -> Network:
     """Let an optimizer change the gates (and the gating convolution) only, or everything again; returns the network."""
     for name, parameter in network.named_parameters():
         parameter.requires_grad_(not only or name.startswith(GATES))
@@ -91,9 +92,10 @@ def _check_chosen(
 ) -> None:
     """Raise `UserError` where the classes that the network gives are not the labels, by name and in their order."""
     bias = state_dict.get("heads.final.bias")
-    if bias is None or len(bias) != len(network.heads.final.bias):
+    classes = len(network.heads.final.weight)
+    if bias is None or len(bias) != classes:
         there = counted(0 if bias is None else len(bias), "class", "classes")
-        problem = f"has {there}, but network_def chooses from {len(network.heads.final.bias)}"
+        problem = f"has {there}, but network_def chooses from {classes}"
         raise UserError(where, problem, "give network_def the out_channels of these weights")
     if names is None or other_names is None or names == other_names:
         return
