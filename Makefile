@@ -54,7 +54,7 @@ train: $(VENV)/.ready
 		--dataset_dir $(DATA)/imagesTs --ckpt_path $(OUT)/model.pt --output_dir $(OUT)/inference
 	$(BUNDLE) quickstart-report $(OUT)
 
-# ruff: rules, format, and that each function says its types (ruff.toml); mypy: bodies, but for the modules that setup.cfg leaves out
+# ruff: rules, format, and that each function says its types (ruff.toml); mypy: the bodies of the whole package (setup.cfg)
 lint: $(VENV)/.ready
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from importlib import import_module
 from inspect import getdoc
@@ -44,7 +45,8 @@ def main() -> int:
     """Run one verb; a person's mistake ends with one readable line and exit code 2."""
     for stream in (sys.stdout, sys.stderr):
         # a console without Unicode shows "?" for a plus-minus sign, and does not end the verb
-        stream.reconfigure(errors="replace")
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     verb = sys.argv[1] if len(sys.argv) > 1 else "--help"
     if verb in ("-h", "--help", "help"):
         print("usage: python -m bundle VERB [ARGUMENTS]   (python -m bundle VERB --help shows the arguments)\n")

@@ -113,17 +113,19 @@ class _Reader:
         self.stop()
         root = str(Path(__file__).resolve().parents[1])
         found = [root, *(path for path in sys.path if path)]
-        self.process = subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-m", "bundle.reader_child"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(found), "PYTHONSAFEPATH": "1"},
         )
-        self.send = Connection(os.dup(self.process.stdin.fileno()), readable=False)
-        self.receive = Connection(os.dup(self.process.stdout.fileno()), writable=False)
-        self.process.stdin.close()
-        self.process.stdout.close()
+        self.process = process
+        assert process.stdin is not None and process.stdout is not None
+        self.send = Connection(os.dup(process.stdin.fileno()), readable=False)
+        self.receive = Connection(os.dup(process.stdout.fileno()), writable=False)
+        process.stdin.close()
+        process.stdout.close()
 
     def _arrays(self, pickled: bytes, path: str | None, places: list[tuple[int, int]], by_file: bool) -> Any:
         if path is None:
@@ -136,8 +138,9 @@ class _Reader:
 
     def _crash(self, where: str, memory_gb: float | None) -> UserError:
         code = None
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            code = self.process.wait(10)
+        if self.process is not None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                code = self.process.wait(10)
         self.stop()
         if code == -getattr(signal, "SIGXCPU", 0):
             return UserError(where, "its reader did not end in time", "check that it is a scan and is complete")
@@ -166,7 +169,7 @@ class _Reader:
                     connection.close()
         if self.process is not None:
             self.process.returncode = 0  # nobody waits for it here, and no warning says so
-        self.__init__()
+        _Reader.__init__(self)
 
 
 def _where(args: tuple) -> str:

@@ -37,5 +37,5 @@ def quiet_openvino() -> ModuleType:
         from openvino.tools.ovc import telemetry_stub
 
         for module in loaded:  # where something else had imported OpenVINO before
-            module.tm = telemetry_stub
+            vars(module)["tm"] = telemetry_stub
     return openvino

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
+from contextlib import redirect_stdout
 from importlib import import_module
 
 import pytest
@@ -27,6 +29,14 @@ def test_an_unknown_verb_is_named_with_those_that_there_are(repository):
     run = subprocess.run([sys.executable, "-m", "bundle", "segmnt"], cwd=repository, capture_output=True, text=True)
     assert run.returncode == 2
     assert "error: segmnt: there is no such verb" in run.stderr and all(verb in run.stderr for verb in VERBS)
+
+
+def test_output_that_is_no_console_takes_the_help(monkeypatch):
+    said = io.StringIO()
+    monkeypatch.setattr(sys, "argv", ["bundle", "--help"])
+    with redirect_stdout(said):
+        assert main() == 0
+    assert all(verb in said.getvalue() for verb in VERBS)
 
 
 def test_help_lists_every_verb(repository):

@@ -47,7 +47,7 @@ class Case:
 
     item: dict[str, Any]
     data: dict[str, Any] = field(default_factory=dict)
-    scan: torch.Tensor | None = None
+    scan: MetaTensor | None = None
     confidence: list[Confidence | None] = field(default_factory=list)
     flip_disagreement: list[float] = field(default_factory=list)
     attention: dict[int, torch.Tensor] = field(default_factory=dict)
@@ -86,6 +86,17 @@ class Case:
             yield
         finally:
             self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - start
+
+    def loaded_scan(self) -> MetaTensor:
+        """The scan (X, Y, Z) as it was loaded.
+
+        Raises:
+            UserError: no step of the preprocessing loads it.
+        """
+        if self.scan is None:
+            problem = "no step of it loads the image, so that nothing can be said about the scan itself"
+            raise UserError("preprocessing", problem, "begin it as configs/inference.json does (LoadScand)")
+        return self.scan
 
     def label_map(self) -> MetaTensor:
         """The label map (1, X, Y, Z), uint8, on the source's grid, that postprocessing has left as `pred`.

@@ -112,7 +112,7 @@ class ScanEvaluator(SupervisedEvaluator):
         super().__init__(
             device=torch.device(device),
             val_data_loader=(),
-            network=network,
+            network=network,  # type: ignore[arg-type]  # an exported network is no module, and is only called
             inferer=inferer,
             key_val_metric=key_val_metric,
             additional_metrics=additional_metrics,
@@ -153,7 +153,7 @@ class ScanEvaluator(SupervisedEvaluator):
         now = self._weights() if self._loads else ""
         return now if now != self._digest else None
 
-    def run(self, global_epoch: int = 1) -> list[Case]:
+    def run(self, global_epoch: int = 1) -> list[Case]:  # type: ignore[override]  # MONAI's returns nothing
         """Work through the dataset; return the cases of this run, without their voxels."""
         items = entries(self.dataset.data)
         for handler in self.case_handlers:
@@ -162,7 +162,8 @@ class ScanEvaluator(SupervisedEvaluator):
         self.interrupted, self._prepared, self.stages = False, None, Stages(self)
         self._digest = self._weights() if self._loads else ""
         # how many scans there will be is known at the end: of those that fail there is no iteration
-        self.state.epoch_length, self.data_loader = None, self.stages.scans()
+        scans = self.stages.scans()
+        self.state.epoch_length, self.data_loader = None, scans
         try:
             super().run(global_epoch)
         except KeyboardInterrupt:
@@ -170,7 +171,7 @@ class ScanEvaluator(SupervisedEvaluator):
             raise
         finally:
             # what is being written comes to its end
-            self.data_loader.close()
+            scans.close()
             self.data_loader, self._here.case, self._prepared = (), None, None
             self.state.batch = self.state.output = self.state.dataloader = None
             if self.stages.begun:
@@ -208,9 +209,12 @@ class ScanEvaluator(SupervisedEvaluator):
     def _weights(self) -> str:
         return weights.digest(self.network.state_dict()) if isinstance(self.network, torch.nn.Module) else ""
 
-    def _iteration(self, engine: SupervisedEvaluator, batchdata: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    def _iteration(  # type: ignore[override]  # MONAI's work on a dictionary, and give a list of them where they decollate
+        self, engine: SupervisedEvaluator, batchdata: list[dict[str, Any]]
+    ) -> list[dict[str, Any]]:
         """One scan through the network, and where a handler is to see its labels also through postprocessing."""
         case = self.case
+        assert case is not None, "an iteration is about a scan"
         self.state.output = []
         if case.error is None:
             with case.timed("network"), noting_failure(case), reserved(self.stages.beside), self._ready_to_run() as network:
@@ -238,8 +242,8 @@ class ScanEvaluator(SupervisedEvaluator):
     def _ready_to_run(self) -> Iterator[Callable[[torch.Tensor], torch.Tensor]]:
         """The network in its mode; without batch norms where it can be."""
         if self._prepared is None:
-            foldable = self.prepare is not None and self.mode is eval_mode and _has_batch_norms(self.network)
-            self._prepared = self.prepare(self.network) if foldable else self.network
+            foldable = self.mode is eval_mode and _has_batch_norms(self.network)
+            self._prepared = self.prepare(self.network) if foldable and self.prepare is not None else self.network
         network = self._prepared
         mode: AbstractContextManager = self.mode(network) if isinstance(network, torch.nn.Module) else nullcontext()
         with mode, torch.autocast(self.state.device.type) if self.amp else nullcontext():

@@ -59,6 +59,7 @@ SEES_LABELS = frozenset({IterationEvents.MODEL_COMPLETED, Events.ITERATION_COMPL
 
 def guarded(engine: ScanEvaluator, event: Any, handler: Callable) -> Callable:
     """A handler of an event in such a form that what it raises costs no more than it must; most come back as they are."""
+    calls: dict[EventEnum, Callable[[ScanEvaluator, Callable[[], None]], None]]
     calls = {ScanEvents.SCAN_FAILED: _ended, ScanEvents.SCAN_ENDED: _ended, ScanEvents.RUN_FINISHED: _finished}
     calls |= dict.fromkeys(OF_AN_ITERATION, _in_an_iteration) | {Events.EPOCH_COMPLETED: _of_the_epoch}
     call = calls.get(event)
@@ -68,10 +69,12 @@ def guarded(engine: ScanEvaluator, event: Any, handler: Callable) -> Callable:
     of = weakref.ref(engine)
 
     def guard(*args: Any, **kwargs: Any) -> None:
-        call(of(), lambda: handler(*args, **kwargs))
+        alive = of()
+        assert alive is not None, "its events are fired by the engine itself"
+        call(alive, lambda: handler(*args, **kwargs))
 
     # for Ignite, which looks at the signature, and finds handlers again to remove them
-    guard.__wrapped__, guard._parent = handler, lambda: handler
+    vars(guard).update(__wrapped__=handler, _parent=lambda: handler)
     return guard
 
 
@@ -86,7 +89,8 @@ def _in_an_iteration(engine: ScanEvaluator, call: Callable[[], None]) -> None:
 
 def _ended(engine: ScanEvaluator, call: Callable[[], None]) -> None:
     # what cannot be recorded counts as failed: the next run does it again
-    case: Case = engine.case
+    case = engine.case
+    assert case is not None, "a scan ends while the events are about it"
     try:
         call()
     except Exception as error:

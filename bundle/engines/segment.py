@@ -124,6 +124,7 @@ def _parser(files: tuple[str, ...], options: Mapping[str, Any]) -> ConfigParser:
         parser = ConfigParser(ConfigParser.load_config_files(list(files)))
         line = CommandLine({"config_file": json.dumps(files), **{name: str(value) for name, value in options.items()}})
         combined.check(parser, line)
+        assert isinstance(parser.config, dict)
         unknown = [name for name in options if name.split("#")[0] not in parser.config]
         if unknown:
             named = "configs/inference.json" + (" and its overlays" if len(files) > 1 else "")

@@ -96,21 +96,21 @@ def case_result(
     names, values = label_block.names(labels), label_block.output_values(labels)
     structures = dict(zip(names[1:], values[1:], strict=True))
     by_name = dict(zip(names, case.confidence, strict=False))
-    found = case.label_map()
+    scan, found = case.loaded_scan(), case.label_map()
     values_found = np.asarray(found.as_tensor()[0])
     return CaseResult(
         name=case.name,
         source=str(source),
-        image=np.asarray(case.scan.as_tensor()),
+        image=np.asarray(scan.as_tensor()),
         labels=values_found,
         affine=np.asarray(found.affine, dtype=np.float64),
         structures=structures,
-        confidence={name: by_name[name] for name in structures if by_name.get(name)},
+        confidence={name: sure for name in structures if (sure := by_name.get(name)) is not None},
         flip_disagreement=dict(zip(names[1:], case.flip_disagreement[1:], strict=False)) or None,
         left_out=left_out(found, structures),
         seconds=dict(case.seconds),
         reference_ranges=reference_ranges,
-        orientation_known=bool(case.scan.meta.get("orientation_known", True)),
+        orientation_known=bool(scan.meta.get("orientation_known", True)),
         notes=[*case.notes, *look_notes(values_found, case.data["image"], structures), *found.meta.get(NOTES, [])],
     )
 
@@ -125,5 +125,5 @@ def details(result: CaseResult) -> Segmentation:
         disagreement = (result.flip_disagreement or {}).get(name)
         structures.append(SegmentedStructure(name, result.structures[name], *measured, *apart, mean, expected, disagreement))
     judgement = result.judgement
-    affine, source = result.affine, result.source
-    return Segmentation(result.labels, affine, structures, judgement.review, list(judgement.reasons), judgement.score, source)
+    labels, affine = result.label_map()
+    return Segmentation(labels, affine, structures, judgement.review, list(judgement.reasons), judgement.score, result.source)

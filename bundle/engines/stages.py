@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +32,7 @@ class Stages:
         self.engine = engine
         self.beside, self.begun = 0.0, False
 
-    def scans(self) -> Iterator[list[dict[str, Any]]]:
+    def scans(self) -> Generator[list[dict[str, Any]]]:
         """The batches of the run, each of one scan; between two of them the last one is written."""
         self.begun = True
         todo = [item for item in self.engine.items if not self.engine.done(item)]

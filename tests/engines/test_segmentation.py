@@ -8,6 +8,7 @@ from monai.data import MetaTensor
 
 from bundle.engines.case import Case
 from bundle.engines.segmentation import case_result, details
+from bundle.errors import UserError
 from bundle.inferers.confidence import Confidence
 
 LABELS = {"background": 0, "spleen": 2, "kidney": 5, "pancreas": 7}
@@ -41,6 +42,12 @@ def test_the_result_of_a_case(case):
     assert result.orientation_known is False and result.seconds == {"network": 1.5}
     case.flip_disagreement = []
     assert case_result(case, LABELS, "a.nii").flip_disagreement is None
+
+
+def test_a_scan_that_no_step_loaded_is_named(case):
+    case.scan = None
+    with pytest.raises(UserError, match=r"preprocessing: no step of it loads the image.*LoadScand"):
+        case_result(case, LABELS, "a.nii")
 
 
 def test_details_are_measured_on_the_label_map(case):

@@ -53,6 +53,17 @@ def test_a_failed_case_has_one_row_with_its_error():
     assert row["error"] == "is empty (0 bytes)"
 
 
+def test_a_failed_case_has_nothing_to_measure_or_to_show():
+    failed = CaseResult("b", "b.nii.gz", error="is empty")
+    with pytest.raises(ValueError, match="case b has no labels"):
+        failed.label_map()
+    with pytest.raises(ValueError, match="case b has no image or no labels to show"):
+        failed.to_show()
+    whole = a_case()
+    shown = (whole.image, whole.labels, whole.affine)
+    assert all(one is other for one, other in zip(whole.to_show(), shown, strict=True))
+
+
 def test_rows_of_finished_cases_survive_and_a_case_done_again_is_replaced(tmp_path):
     write_cases_csv(tmp_path, case_rows(CaseResult("b", "b.nii.gz", error="is empty")))
     write_cases_csv(tmp_path, case_rows(a_case("a")))

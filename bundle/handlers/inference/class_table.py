@@ -7,10 +7,9 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
-from monai.data.meta_tensor import MetaTensor
 
 from bundle.engines.case import Case
 from bundle.engines.case_handler import CaseHandler
@@ -94,13 +93,13 @@ class ClassTable(CaseHandler):
     def _draw(self, case: Case, maps: Mapping[int, np.ndarray]) -> None:
         from bundle.pictures.attention_preview import attention_preview
 
-        row, scan = case.rows[0], cast(MetaTensor, case.scan)
+        row = case.rows[0]
         title = f"{case.name}: {row['class']} ({float(row['probability']):.2f}), where the gates looked"
         levels = {f"level {level}": values for level, values in maps.items()}
         affine = np.asarray(case.data["image"].meta["original_affine"], dtype=np.float64)
         try:
             with case.staged.written(self.output_dir / outputs.attention_picture(case.name)) as aside:
-                attention_preview(np.asarray(scan.as_tensor()), levels, aside, affine=affine, title=title)
+                attention_preview(np.asarray(case.loaded_scan().as_tensor()), levels, aside, affine=affine, title=title)
         except Exception as error:  # an answer is worth more than its picture
             logger.warning("%s could not be drawn: %s", outputs.attention_picture(case.name), reason(error))
 
