@@ -98,13 +98,13 @@ def measure(row: str, task: str, precision: str, device: str, size: list[int], t
     return {"seconds": min(seconds), "core_seconds": min(core_seconds), "gb": peak}
 
 
-def prepare(row: str, task: str, precision: str, device: str, size: list[int]) -> Callable[[], None]:
-    """What is timed, for one row: a forward pass or a training step.
+def prepare(row: str, task: str, precision: str, device: str, size: list[int], batch: int = 1) -> Callable[[], None]:
+    """What is timed, for one row: a forward pass or a training step, of so many volumes at once.
 
     The authors' and MONAI's networks run in plain PyTorch (for bf16: autocast), ours in channels-last memory, and in bf16
     weights when folded.
     """
-    network, x = build(row).to(device), torch.randn(1, 1, *size, device=device)
+    network, x = build(row).to(device), torch.randn(batch, 1, *size, device=device)
     if row not in ("authors", "monai"):
         network, x = network.to(memory_format=torch.channels_last_3d), x.contiguous(memory_format=torch.channels_last_3d)
     autocast = precision == "bf16"
@@ -128,7 +128,7 @@ def forward(network: nn.Module, x: Tensor, autocast: torch.autocast):
 def training_step(network: nn.Module, x: Tensor, autocast: torch.autocast):
     """Forward, cross entropy, backward, Adam."""
     network.train()
-    target = torch.randint(0, 4, (1, *x.shape[2:]), device=x.device)
+    target = torch.randint(0, 4, (len(x), *x.shape[2:]), device=x.device)
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-4)
 
     def run() -> None:

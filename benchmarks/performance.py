@@ -1,10 +1,13 @@
-"""The rows of docs/performance.md: start, long scans, a process that stays, and the network against its arithmetic.
+"""The rows of docs/performance.md: start, long scans, a process that stays, the network against its arithmetic, and training.
 
-    python benchmarks/performance.py --out runs/performance --machine "2 cores of an EPYC, AVX2"
-    python benchmarks/performance.py --out runs/performance --only start,network --rounds 1
+    python benchmarks/performance.py --before e8896c9 --write "Two cores with bfloat16"
+    python benchmarks/performance.py --before e8896c9 --isa AVX2 --write "Two cores with AVX2 alone"
+    python benchmarks/performance.py --only start,network --rounds 1
 
-Each row is the best of the rounds; seconds are of the clock, so nothing else should run. Every figure has its limit beside it.
-`--before COMMIT` measures the start of that commit in the same run, each round one of it and one of this.
+Each row is the best of the rounds; seconds are of the clock, so nothing else should run. Every figure has its limit beside it, and
+whether it is kept. `--before COMMIT` measures the start of that commit in the same run, each round one of it and one of this.
+`--isa AVX2` holds PyTorch and oneDNN to what older CPUs have. `--write HEADING` puts the rows into that section of docs/performance.md;
+those that were not measured this time stay as they are.
 """
 
 from __future__ import annotations
@@ -12,15 +15,23 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
+import os
+import platform
+import re
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
+PAGE = ROOT / "docs" / "performance.md"
+COLUMNS = ("what", "measured", "limit", "kept", "when")
 # channels and grid of plain convolutions (3x3x3, channels last); the fastest one is what these cores can do
 PLAIN = ((32, (160, 160, 96)), (64, (80, 80, 48)), (128, (80, 80, 48)), (256, (40, 40, 24)))
+ISA = {"AVX2": {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"}}
 STAYS = """
 import json, sys, time
 begin = time.perf_counter()
@@ -34,6 +45,24 @@ for _ in range(3):
     begin = time.perf_counter()
 print(json.dumps(times))
 """
+IMPORTS = {
+    "by itself": "import monai.bundle",
+    "in a run": "from bundle import later_imports\nwith later_imports.deferred():\n    import monai.bundle",
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the table: what was measured, the figures in words, the limit in words, and whether it is kept (None: it has none)."""
+
+    what: str
+    measured: str
+    limit: str = ""
+    kept: bool | None = None
+
+    def cells(self, when: str) -> list[str]:
+        """What stands in the columns."""
+        return [self.what, self.measured, self.limit, {True: "yes", False: "**no**", None: ""}[self.kept], when]
 
 
 def run(dataset: Path, out: Path, threads: int, root: Path = ROOT, **keys: object) -> dict[str, float]:
@@ -43,7 +72,8 @@ def run(dataset: Path, out: Path, threads: int, root: Path = ROOT, **keys: objec
     words = {"dataset_dir": dataset, "output_dir": out, "overwrite": True, "threads": threads, "bundle_root": root, **keys}
     # a commit whose own front begins before MONAI is imported is started by it
     front = ["bundle", "run", "inference"] if (root / "bundle" / "read_ahead.py").is_file() else ["monai.bundle", "run"]
-    command = [sys.executable, "-m", *front, "--config_file", str(root / "configs" / "inference.json")]
+    command = [sys.executable, "-m", *front]
+    command += [] if "config_file" in words else ["--config_file", str(root / "configs" / "inference.json")]
     command += [part for key, value in words.items() for part in (f"--{key}", str(value))]
     before, inference.ROOT = inference.ROOT, root
     try:
@@ -52,22 +82,21 @@ def run(dataset: Path, out: Path, threads: int, root: Path = ROOT, **keys: objec
         inference.ROOT = before
 
 
-def scan(folder: Path, slices: int) -> Path:
-    """A folder with one scan of 512x512 voxels in so many slices."""
+def scan(folder: Path, slices: int, spacing: tuple[float, float, float] = (0.75, 0.75, 1.5)) -> Path:
+    """A folder with one scan of 512x512 voxels in so many slices; the body is the same whatever the spacing."""
     import inference
 
-    path = folder / f"scan_{slices}" / "scan.nii.gz"
+    path = folder / f"scan_{slices}_{spacing[0]:g}" / "scan.nii.gz"
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
-        inference.SHAPE = (512, 512, slices)
+        inference.SHAPE, inference.SPACING = (512, 512, slices), spacing
         inference.write_scan(path, 0)
     return path.parent
 
 
-def start(options: argparse.Namespace) -> list[tuple[str, str, str]]:
+def start(options: argparse.Namespace) -> list[Row]:
     """One scan from cold, and what importing MONAI takes of it; with `--before` against another commit."""
-    folder, rows = scan(options.out, 240), []
-    roots = {"now": ROOT}
+    folder, roots = scan(options.out, 240), {"now": ROOT}
     if options.before:
         roots["before"] = options.out / "before"
         if not roots["before"].is_dir():
@@ -75,65 +104,85 @@ def start(options: argparse.Namespace) -> list[tuple[str, str, str]]:
                 ["git", "-C", str(ROOT), "worktree", "add", "-q", "--detach", str(roots["before"].resolve()), options.before], check=True
             )
     found: dict[str, list[dict[str, float]]] = {name: [] for name in roots}
-    imports = []
-    for _ in range(options.rounds):
+    imports: dict[str, list[float]] = {name: [] for name in IMPORTS}
+    for turn in range(options.rounds + 1):
         for name, root in roots.items():
-            found[name].append(run(folder, options.out / f"start_{name}", options.threads, root))
-        began = time.perf_counter()
-        subprocess.run([sys.executable, "-c", "import monai.bundle"], check=True, capture_output=True)
-        imports.append(time.perf_counter() - began)
+            one = run(folder, options.out / f"start_{name}", options.threads, root)
+            # the first of each compiles modules, and brings files into memory
+            found[name] += [one] if turn else []
+        for name, code in IMPORTS.items() if turn else ():
+            began = time.perf_counter()
+            subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, cwd=ROOT)
+            imports[name].append(time.perf_counter() - began)
     best = {name: min(one["wall_s"] for one in several) for name, several in found.items()}
-    limit = f"0.7 of {best['before']:.1f} s, which `{options.before}` takes" if options.before else "0.7 of the commit before"
-    rows.append(("one scan of 512x512x240 from cold", f"{best['now']:.1f} s, {min(o['cpu_s'] for o in found['now']):.1f} CPU s", limit))
-    rows.append(("of this `import monai.bundle`", f"{min(imports):.1f} s", "it is MONAI's"))
-    return rows
+    words = f"{best['now']:.1f} s, {min(one['cpu_s'] for one in found['now']):.1f} CPU s"
+    limit, kept = "0.7 of the commit before", None
+    if options.before:
+        share = best["now"] / best["before"]
+        words, limit, kept = f"{words}, {share:.2f} of it", f"0.7 of the {best['before']:.1f} s of `{options.before}`", share <= 0.7
+    plain, ours = min(imports["by itself"]), min(imports["in a run"])
+    rows = [Row("one scan of 512x512x240 from cold", words, limit, kept)]
+    return [*rows, Row("of this importing MONAI", f"{ours:.1f} s; {plain:.1f} s by itself")]
 
 
-def stays(options: argparse.Namespace) -> list[tuple[str, str, str]]:
+def stays(options: argparse.Namespace) -> list[Row]:
     """`segment()` in a process that stays: the first answer with all imports, and the ones after it."""
     path = scan(options.out, 240) / "scan.nii.gz"
     answer = subprocess.run(
         [sys.executable, "-c", STAYS, str(path), str(options.threads)], check=True, capture_output=True, text=True, cwd=ROOT
     )
     first, *others = json.loads(answer.stdout.splitlines()[-1])
-    return [("`segment()` again in a process that stays", f"{min(others):.1f} s, {min(others) / first:.2f} of the first call", "0.3")]
+    share = min(others) / first
+    words = f"{min(others):.1f} s, {share:.2f} of the {first:.1f} s of the first call"
+    return [Row("`segment()` again in a process that stays", words, "0.3 of the first call", share <= 0.3)]
 
 
-def long(options: argparse.Namespace) -> list[tuple[str, str, str]]:
-    """A scan of 512x512x807, in float32 and where there is bfloat16 in that."""
-    from bundle.inferers.gradients import cpu_has_bf16
-
+def long(options: argparse.Namespace) -> list[Row]:
+    """A scan of 512x512x807, in float32 and where there is bfloat16 in that; and what a wide field of view and a cascade change."""
     folder, rows = scan(options.out, 807), []
-    for precision, limit in [("fp32", 34), *([("bf16", 18)] if cpu_has_bf16() else [])]:
-        found = [run(folder, options.out / "long", options.threads, precision=precision) for _ in range(options.rounds)]
-        figures = f"{min(one['wall_s'] for one in found):.1f} s, {min(one['peak_gb'] for one in found):.2f} GB"
-        rows.append((f"512x512x807, {precision}", figures, f"{limit} s, 2.2 GB"))
-    return rows
+    for precision, limit in limits(fp32=34, bf16=18):
+        found = [run(folder, options.out / "long", options.threads, precision=precision) for _ in range(min(2, options.rounds))]
+        seconds, memory = min(one["wall_s"] for one in found), min(one["peak_gb"] for one in found)
+        kept = seconds < limit and memory <= 2.2
+        rows.append(Row(f"512x512x807, {precision}", f"{seconds:.1f} s, {memory:.2f} GB", f"{limit:g} s, 2.2 GB", kept))
+    # the last precision from here on: bfloat16 where it is there
+    configs = [str(ROOT / "configs" / "inference.json"), str(ROOT / "configs" / "overlays" / "inference" / "cascade.json")]
+    cascade = run(folder, options.out / "cascade", options.threads, precision=precision, config_file=str(configs))
+    words = f"{cascade['wall_s']:.1f} s, {cascade['wall_s'] / seconds:.2f} of it, {cascade['peak_gb']:.2f} GB"
+    rows.append(Row(f"the same with `cascade.json`, {precision}", words, "less than without", cascade["wall_s"] < seconds))
+    narrow, wide = (network_seconds(options, spacing, precision) for spacing in ((0.75, 0.75, 1.5), (1.25, 1.25, 1.5)))
+    words = f"network {wide:.1f} s, {wide / narrow:.2f} times that of 384 mm"
+    return [*rows, Row(f"the same body in a field of view of 640 mm, {precision}", words, "1.1 times", wide <= 1.1 * narrow)]
 
 
-def network(options: argparse.Namespace) -> list[tuple[str, str, str]]:
+def network_seconds(options: argparse.Namespace, spacing: tuple[float, float, float], precision: str) -> float:
+    """Seconds of the network alone for one scan of 240 slices, as its run notes them; the best of two."""
+    found = []
+    for _ in range(2):
+        out = options.out / "field"
+        run(scan(options.out, 240, spacing), out, options.threads, precision=precision)
+        found.append(json.loads((out / "run.json").read_text())["cases"][0]["seconds"]["network"])
+    return min(found)
+
+
+def network(options: argparse.Namespace) -> list[Row]:
     """Seconds of the network over those that its arithmetic would take at the rate of a plain large convolution; gates over the twin."""
     import network as side_by_side
     import torch
 
-    from bundle.inferers.gradients import cpu_has_bf16
-
     size, rows = [160, 160, 96], []
     torch.set_num_threads(options.threads)
     gflop = side_by_side.measure("ours-folded", "flops", "fp32", "cpu", size, options.threads, 1)["gflop"]
-    for precision, limit in [("fp32", 1.3), *([("bf16", 1.6)] if cpu_has_bf16() else [])]:
+    for precision, limit in limits(fp32=1.3, bf16=1.6):
         rate = max(plain_rate(channels, grid, precision) for channels, grid in PLAIN)
-        passes = {row: side_by_side.prepare(row, "forward", precision, "cpu", size) for row in ("twin-folded", "ours-folded")}
-        times: dict[str, list[float]] = {row: [] for row in passes}
-        for turn in range(max(4, 4 * options.rounds)):
-            for row, one in passes.items():
-                began = time.perf_counter()
-                one()
-                times[row].append(time.perf_counter() - began if turn else float("inf"))
-        twin, ours = min(times["twin-folded"]), min(times["ours-folded"])
+        turns = (8 if precision == "fp32" else 20) * options.rounds
+        times = side_by_side.gates_in_turns("forward", precision, "cpu", size, options.threads, turns)
+        rate = max(rate, *(plain_rate(channels, grid, precision) for channels, grid in PLAIN))
+        twin, ours = min(times["twin"]), min(times["ours"])
         figures = f"{ours:.2f} s for {gflop:.0f} GFLOP, {ours * rate / gflop:.2f} times the time at {rate:.0f} GFLOP/s"
-        rows.append((f"network, 160x160x96, {precision}", figures, f"{limit} times"))
-        rows.append((f"two gates over the twin, {precision}", f"{100 * (ours / twin - 1):+.1f} %", "5 %"))
+        rows.append(Row(f"network, 160x160x96, {precision}", figures, f"{limit} times", ours * rate / gflop <= limit))
+        words = f"{100 * (ours / twin - 1):+.1f} % (best of {turns} turns)"
+        rows.append(Row(f"two gates over the twin, {precision}", words, "5 %", ours <= 1.05 * twin))
     return rows
 
 
@@ -154,34 +203,144 @@ def plain_rate(channels: int, grid: tuple[int, int, int], precision: str) -> flo
     return 2 * 27 * channels**2 * x[0, 0].numel() / min(times) / 1e9
 
 
-TASKS = {"start": start, "stays": stays, "long": long, "network": network}
+def training(options: argparse.Namespace) -> list[Row]:
+    """A training step beside the authors' and MONAI's networks."""
+    import performance_training
+
+    rows = []
+    size = options.training_size
+    for precision, _ in limits(fp32=None, bf16=None):
+        seconds = performance_training.steps_in_turns(precision, size, options.threads, options.rounds)
+        for other, name, limit in (("authors", "the authors' network", 2.0), ("monai", "MONAI's `AttentionUnet`", 1.5)):
+            ratio = seconds[other] / seconds["ours"]
+            words = f"{seconds['ours']:.2f} s against {seconds[other]:.2f} s: {ratio:.2f} times as fast"
+            what = f"training step of {'x'.join(map(str, size))} over {name}, {precision}"
+            rows.append(Row(what, words, f"{limit:g} times", ratio >= limit))
+    return rows
 
 
-def table(rows: list[tuple[str, str, str]], machine: str, command: str) -> str:
-    """The table of one machine, as docs/performance.md has it."""
-    commit = subprocess.run(["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
-    lines = [f"**{machine}**, {datetime.date.today().isoformat()}, `{commit or 'no git'}`, `{command}`:", ""]
-    lines += ["| what | measured | limit |", "| --- | --- | --- |", *(f"| {' | '.join(row)} |" for row in rows)]
-    return "\n".join(lines)
+def memory(options: argparse.Namespace) -> list[Row]:
+    """Peak memory of a process that trains a step with checkpointing."""
+    import performance_training
+
+    seconds, gigabytes = performance_training.checkpointed_step([160, 160, 96], 2, options.threads)
+    words = f"{gigabytes:.2f} GB, {seconds:.1f} s"
+    return [Row("training step of 160x160x96, batch 2, checkpointing, fp32", words, "3 GB", gigabytes < 3)]
+
+
+def data(options: argparse.Namespace) -> list[Row]:
+    """Share of the time of training that waits for data, with one worker."""
+    import performance_training
+
+    waiting, whole, steps = performance_training.waits(options.out, options.training_size, options.threads)
+    words = f"{100 * waiting / whole:.1f} % of {steps} steps of {whole / steps:.1f} s"
+    return [Row("training waits for data, one worker", words, "5 %", waiting <= 0.05 * whole)]
+
+
+TASKS: dict[str, Callable[[argparse.Namespace], list[Row]]] = {
+    "start": start,
+    "stays": stays,
+    "long": long,
+    "network": network,
+    "training": training,
+    "memory": memory,
+    "data": data,
+}
+
+
+def limits(**of_precision: float | None) -> list[tuple[str, float | None]]:
+    """Precision and limit, without bfloat16 where this CPU, or what it is held to, does not compute it."""
+    from bundle.inferers.gradients import cpu_has_bf16
+
+    return [(precision, limit) for precision, limit in of_precision.items() if precision != "bf16" or cpu_has_bf16()]
+
+
+def table(rows: list[Row], when: str, earlier: str = "") -> str:
+    """The table of one machine; rows of an earlier one that are not measured now stay, at their places."""
+    new = {row.what: row.cells(when) for row in rows}
+    kept: dict[str, list[str]] = {}
+    for line in earlier.splitlines():
+        cells = [cell.strip() for cell in line.strip().strip("|").split("|")]
+        if line.startswith("|") and len(cells) == len(COLUMNS) and cells[0] != COLUMNS[0] and not set(cells[0]) <= set("-: "):
+            kept[cells[0]] = cells
+    lines = [f"| {' | '.join(COLUMNS)} |", "| --- " * len(COLUMNS) + "|"]
+    return "\n".join([*lines, *(f"| {' | '.join(cells)} |" for cells in (kept | new).values())])
+
+
+def write(page: Path, heading: str, machine: str, command: str, rows: list[Row], when: str) -> None:
+    """Put the rows into the section of a page in Markdown whose heading begins so.
+
+    Raises:
+        SystemExit: no section, or more than one, has such a heading.
+    """
+    parts = re.split(r"(?m)^(?=## )", page.read_text(encoding="utf-8"))
+    places = [place for place, part in enumerate(parts) if part.startswith(f"## {heading}")]
+    if len(places) != 1:
+        raise SystemExit(f"--write {heading!r}: {len(places)} sections of {page} begin so; there are {', '.join(headings(parts))}")
+    title = parts[places[0]].splitlines()[0]
+    parts[places[0]] = f"{title}\n\n{machine}, last by `{command}`:\n\n{table(rows, when, parts[places[0]])}\n\n"
+    page.write_text("".join(parts).rstrip("\n") + "\n", encoding="utf-8")
+
+
+def headings(parts: list[str]) -> list[str]:
+    """Titles of the sections of a page."""
+    return [repr(part.splitlines()[0].removeprefix("## ")) for part in parts if part.startswith("## ")]
+
+
+def this_machine(isa: str | None) -> str:
+    """The processor as Linux names it, and how many cores there are."""
+    try:
+        found = re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text(encoding="utf-8"))
+    except OSError:
+        found = None
+    name = found[1].replace("(R)", "") if found else platform.processor() or platform.machine()
+    flags = "" if isa else next((f" with {word}" for word in ("AMX", "AVX512_BF16") if has(word)), "")
+    return f"{os.cpu_count()} cores of {name}{flags}" + (f", held to {isa}" if isa else "")
+
+
+def has(word: str) -> bool:
+    """Whether Linux says that this CPU has some instructions."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return False
+    return {"AMX": "amx_bf16", "AVX512_BF16": "avx512_bf16"}[word] in text
 
 
 def main() -> None:
-    """Measure and print the table."""
+    """Measure, print the table, and write it where that is asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("runs/performance"))
-    parser.add_argument("--machine", default="this machine", help="what it is called in the table")
+    parser.add_argument("--machine", help="what it is called above the table; by default what Linux calls it")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--training-size", type=int, nargs=3, default=[128, 128, 96], help="voxels of a patch in the rows of training")
     parser.add_argument("--before", help="a commit whose start is measured too")
+    parser.add_argument("--isa", choices=ISA, help="hold PyTorch and oneDNN to these instructions")
+    parser.add_argument("--write", metavar="HEADING", help="begin of the heading of a section of docs/performance.md")
     parser.add_argument("--only", default=",".join(TASKS), help="some of " + ", ".join(TASKS))
     options = parser.parse_args()
     names = options.only.split(",")
     if unknown := [name for name in names if name not in TASKS]:
         parser.error(f"--only: there is no {', '.join(unknown)}; there are {', '.join(TASKS)}")
+    # before torch is imported, and for all processes: like a user's, they may keep compiled modules
+    os.environ |= ISA.get(options.isa, {}) | {"OMP_NUM_THREADS": str(options.threads)}
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     options.out = options.out.resolve()
     options.out.mkdir(parents=True, exist_ok=True)
-    rows = [row for name in names for row in TASKS[name](options)]
-    print(table(rows, options.machine, " ".join(["python", "benchmarks/performance.py", *sys.argv[1:]])))
+    commit = subprocess.run(["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
+    when = f"{datetime.date.today().isoformat()} `{commit or 'no git'}`"
+    machine = options.machine or this_machine(options.isa)
+    command = " ".join(["python", "benchmarks/performance.py", *(f'"{word}"' if " " in word else word for word in sys.argv[1:])])
+    rows: list[Row] = []
+    for name in names:
+        began = time.perf_counter()
+        rows += (found := TASKS[name](options))
+        print(f"{name}: {time.perf_counter() - began:.0f} s", *(" | ".join(row.cells("")[:4]) for row in found), sep="\n  ", flush=True)
+        if options.write:
+            # after each part, so that what is measured is there when a later one fails
+            write(PAGE, options.write, machine, command, found, when)
+    print(f"\n{machine}, `{command}`:\n\n{table(rows, when)}")
 
 
 if __name__ == "__main__":
