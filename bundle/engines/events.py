@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ignite.engine import EventEnum, Events
 from monai.engines.utils import IterationEvents
 
-from bundle.engines.case import Case, noting_failure
+from bundle.engines.case import noting_failure
 from bundle.errors import reason
 from bundle.files import spelled
 
