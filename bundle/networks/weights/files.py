@@ -138,7 +138,7 @@ def _check_channels(network: nn.Module, state_dict: Mapping[str, Tensor], path: 
 
 def _check_formats(network: nn.Module, state_dict: Mapping[str, Tensor], path: str | os.PathLike) -> None:
     """Refuse whole numbers, such as quantised ones, for weights that are not: they would be copied as they are."""
-    own = getattr(network, "state_dict", dict)()
+    own: dict[str, Tensor] = getattr(network, "state_dict", dict)()
     whole = [name for name, value in state_dict.items() if name in own and own[name].is_floating_point() and not value.is_floating_point()]
     if whole:
         problem = f"{len(whole)} of {len(state_dict)} tensors hold whole numbers ({state_dict[whole[0]].dtype}), such as {whole[0]}"
