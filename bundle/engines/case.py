@@ -26,7 +26,7 @@ class Case:
     """One scan on its way: its name and source, the data the transforms work on, and what was found out about it.
 
     Args:
-        item: entry of the dataset: `image` (path or slices), `case` (name), `source`, `problem`.
+        item: entry of the dataset: `image` (path or slices), `case` (name), `source`, `problem`, `doubt`.
         data: the dictionary that transforms work on; `image` preprocessed, `pred` logits and later the label map.
         scan: the scan as it was loaded (X, Y, Z), in HU, on the source grid.
         confidence: for each channel, how sure the network is of the voxels it wins; None where it wins none.

@@ -16,6 +16,9 @@ from bundle.inferers.memory import beside_the_network, room_to_overlap
 if TYPE_CHECKING:
     from bundle.engines.evaluator import ScanEvaluator
 
+# how grave a reason for a review it is that a slice may be missing (`bundle.quality.review.judge`)
+DOUBT = 0.3
+
 
 class Stages:
     """Loads the next scan and writes the last one while an engine has the network work on one, where memory has room for both.
@@ -104,6 +107,8 @@ class Stages:
                 return case
             if item.get("problem"):
                 raise UserError(case.source, item["problem"], item.get("fix", "copy or export it again"))
+            if item.get("doubt"):
+                case.notes.append((DOUBT, item["doubt"]))
             data: dict[str, Any] = dict(item)
             for transform in self._steps():
                 data = transform(data)

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 from light_evaluator import evaluator, scans
 
+from bundle.data.scans import find_scans
 from bundle.engines import CaseHandler
+from bundle.tables import read_csv
 
 NAMES = ("a", "b", "c", "d")
 
@@ -59,6 +61,26 @@ def test_without_room_one_stage_follows_the_other(tmp_path: Path, data: Path) ->
     seen = Order(overlapping=False)
     evaluator(data, tmp_path / "out", seen, memory_gb=0.001).run()
     assert seen.order == [f"{what} {name}" for name in NAMES for what in ("loaded", "predicted", "ended")]
+
+
+class Notes(CaseHandler):
+    """Keeps what was noted about each case."""
+
+    def __init__(self) -> None:
+        self.of: dict[str, list] = {}
+
+    def ended(self, case) -> None:
+        self.of[case.name] = case.notes
+
+
+def test_what_speaks_against_a_scan_is_a_reason_to_review_it(tmp_path: Path, data: Path) -> None:
+    seen = Notes()
+    items = find_scans(data)
+    items[1]["doubt"] = "x.dcm in its folder cannot be read"
+    evaluator(data, tmp_path / "out", seen, items=items).run()
+    (row,) = (row for row in read_csv(tmp_path / "out/cases.csv") if row["case"] == "b")
+    assert "x.dcm in its folder" in row["reasons"] and row["review"] == "yes"
+    assert [[words for _, words in seen.of[name]] for name in NAMES] == [[], ["x.dcm in its folder cannot be read"], [], []]
 
 
 class Offers(CaseHandler):

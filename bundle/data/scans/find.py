@@ -43,9 +43,10 @@ def scans_now(
 def find_scans(dataset_dir: str | os.PathLike, leave_out: str | os.PathLike | None = None, channels: Block = None) -> FoundScans:
     """Every scan below a folder as `[{"image": path or slices, "case": name, "source": path}, ...]`.
 
-    What cannot be read has `problem` and `fix` as well. Hidden files and what is not a scan (`left_alone`) are left alone;
-    a file that is given by its own path is taken whatever it is called. A case is named after the folders below `dataset_dir` and its
-    file (`patA/CT/scan.nii.gz`: `patA_CT_scan`), a DICOM series after its folder.
+    What cannot be read has `problem` and `fix` as well, and a series `doubt` in whose folder a file cannot be read. Hidden files and what
+    is not a scan (`left_alone`) are left alone; a file that is given by its own path is taken whatever it is called.
+    A case is named after the folders below `dataset_dir` and its file (`patA/CT/scan.nii.gz`: `patA_CT_scan`), a DICOM series after
+    its folder.
 
     Args:
         dataset_dir: folder (searched recursively), one volume file, a folder of DICOM slices, or a zip file of any of these.
@@ -204,6 +205,7 @@ def _dicom(search: Search, channels: Sequence[Channel]) -> None:
         more = f"; so it is with {len(paths) - 1} more in this folder" if len(paths) > 1 else ""
         search.take(paths[0], Problem(problem.words + more, problem.fix))
     series = [one for one in found if one.uid or not one.problem]
+    unread = _unread_slices(search, {str(path) for path in search.slices})
     shared = Counter(one.folder for one in series)
     for one in series:
         folder = Path(one.folder)
@@ -215,11 +217,27 @@ def _dicom(search: Search, channels: Sequence[Channel]) -> None:
             mine = series_of_study(one.files, pets, next(channel.name for channel in channels[1:] if channel.kind == "pet"))
             used |= {file for files in mine.channels.values() for file in files}
         problem = Problem(one.problem, one.fix) if one.problem else mine.problem
-        search.scans.append(Scan(place, one.folder, one.files, problem, tuple(mine.channels.items())))
+        doubt = "" if problem else _doubt(one.files, unread)
+        search.scans.append(Scan(place, one.folder, one.files, problem, tuple(mine.channels.items()), doubt))
     for other in left:
         files = [file for file in other.files if file not in used]
         if files:
             search.left.append(LeftAlone(dicom_kind(other.kind), files[0], len(files)))
+
+
+def _unread_slices(search: Search, slices: set[str]) -> dict[str, list[str]]:
+    """By folder, the DICOM files that cannot be read, by the name of one where several have the same reason."""
+    unread: dict[str, list[str]] = defaultdict(list)
+    for scan in search.scans:
+        if scan.problem and (scan.source in slices or ending(scan.source) in DICOM_ENDINGS):
+            unread[os.path.dirname(scan.source)].append(os.path.basename(scan.source))
+    return unread
+
+
+def _doubt(files: Sequence[str], unread: Mapping[str, list[str]]) -> str:
+    """What a person is told of a series in whose folder a file cannot be read: nobody knows whether it is a slice of it."""
+    names = [name for folder in sorted({os.path.dirname(file) for file in files}) for name in unread.get(folder, [])]
+    return f"{names[0]} in its folder cannot be read, it may be one of its slices" if names else ""
 
 
 def _is_dicom(path: Path) -> bool:

@@ -20,18 +20,23 @@ LABEL_MAP = Problem("its header says that it is a label map, not a scan", "give 
 
 @dataclass(frozen=True)
 class Scan:
-    """One scan: its place (which makes its name), where it is, and why it cannot be read, if so; files of its further channels."""
+    """One scan: its place (which makes its name), where it is, and why it cannot be read, if so; files of its further channels.
+
+    `doubt` is what speaks against a scan that can be read.
+    """
 
     place: Place
     source: str  # the file, or the folder of the series
     files: tuple[str, ...]  # one, or the slices of a DICOM series in order
     problem: Problem | None = None
     further: tuple[tuple[str, File], ...] = ()
+    doubt: str = ""
 
     def item(self, name: str) -> dict[str, Any]:
         """The scan as MONAI's dictionary transforms take it: `image` is one path or, for DICOM, the paths of the slices."""
         image = list(self.files) if len(self.files) > 1 else self.files[0]
         why = {"problem": self.problem.words, "fix": self.problem.fix} if self.problem else {}
+        why |= {"doubt": self.doubt} if self.doubt else {}
         others = {channel: file if isinstance(file, str) else list(file) for channel, file in self.further}
         return {"image": image, **({"channels": others} if others else {}), "case": name, "source": self.source, **why}
 

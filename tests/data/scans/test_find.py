@@ -127,6 +127,23 @@ def test_files_named_as_dicom_that_are_none_are_problems(tmp_path: Path) -> None
     assert "not a DICOM" in found["series_broken"]["problem"] and "empty" in found["series_empty"]["problem"]
 
 
+def test_a_series_beside_which_a_file_cannot_be_read_is_in_doubt(tmp_path: Path) -> None:
+    """The first or the last slice leaves no gap."""
+    for folder in ("cut", "gone", "whole"):
+        files = sorted(dicom_series(tmp_path / folder, uid=f"1.2.{len(folder)}").iterdir())
+        last = max(files, key=lambda file: float(pydicom.dcmread(file).ImagePositionPatient[2]))
+        if folder == "cut":
+            last.write_bytes(last.read_bytes()[:400])
+        if folder == "gone":
+            last.unlink()
+            last.symlink_to(tmp_path / "not mounted")
+    found = by_name(tmp_path)
+    assert [len(found[folder]["image"]) for folder in ("cut", "gone", "whole")] == [21, 21, 22]
+    for folder in ("cut", "gone"):
+        assert found[folder]["doubt"].endswith(".dcm in its folder cannot be read, it may be one of its slices")
+    assert "doubt" not in found["whole"] and all("problem" in item for name, item in found.items() if name.count("_"))
+
+
 def test_listed_scans_are_named_after_their_labels(tmp_path: Path) -> None:
     images = [str(nifti(tmp_path / name)) for name in ("imagesTr/a_0000.nii.gz", "case_1/imaging.nii.gz", "case_2/imaging.nii.gz")]
     labels = ["labelsTr/a.nii.gz", "case_1/segmentation.nii.gz", "case_2/segmentation.nii.gz"]
