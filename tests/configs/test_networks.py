@@ -1,4 +1,4 @@
-"""Each overlay that changes the network: one epoch, a validation of whole volumes, then inference.json with what was trained."""
+"""Every overlay of trainings and experiments trains one epoch; those that change the network are followed by inference.json."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from monai.bundle import ConfigWorkflow, create_workflow
 from bundle.arguments.config import shipped_path
 from bundle.arguments.mistakes import users_mistake
 from bundle.handlers.training.epoch_table import read_table
+from bundle.networks import AttentionUnet
+from bundle.networks.weights import read_state_dict
 
 OURS = {"network_def#channels": [2, 4, 4, 4]}
 # overlay: keys that keep it small here, its patch
@@ -41,6 +43,13 @@ SMALL: dict[str, tuple[dict[str, object], int]] = {
     "coarse": ({**OURS, "spacing": [5.0, 5.0, 5.0]}, 16),
 }
 SLOW = {"vnet", "swin_unetr"}
+# trained in other files of this folder, as they need other data, or a package in a stand-in
+ELSEWHERE = {"classify": "test_classify.py", "pet_ct": "test_pet_ct.py", "wandb": "test_wandb.py"}
+FOLDER = Path(__file__).resolve().parents[2] / "configs" / "overlays"
+TRAINED = {file.stem for kind in ("experiments", "train") for file in (FOLDER / kind).glob("*.json")}
+# the rest, each with what it lies on, and studies with another network
+STUDIES = [("phantom_study", "unet_6m"), ("phantom_study", "dense_vnet")]
+REST = [("weights", name) if name == "weights_real" else (name,) for name in sorted(TRAINED - set(SMALL) - set(ELSEWHERE))] + STUDIES
 
 
 @pytest.fixture(scope="module")
@@ -97,11 +106,39 @@ def test_a_patch_that_unetr_does_not_take_is_one_line(cases: Path, tmp_path: Pat
     assert mistake is not None and "[32, 32, 32] only, this one has [16, 16, 16]" in str(mistake)
 
 
-def test_every_overlay_of_a_network_is_here(repository: Path) -> None:
-    """Overlays below configs/overlays/ that set network_def, and those of training that use more memory."""
-    files = (repository / "configs" / "overlays").rglob("*.json")
-    found = {file.stem for file in files if any(key.startswith("network_def") for key in json.loads(file.read_text()))}
-    assert found - {"unet", "unet_6m", "unet_10m", "phantom_study", "quickstart", "deep_supervision", "classify"} <= set(SMALL)
+@pytest.mark.parametrize("names", REST, ids=" ".join)
+def test_one_epoch(names: tuple[str, ...], cases: Path, tmp_path: Path) -> None:
+    keys: dict[str, object] = {
+        "patch_size": [16] * 3,
+        "num_workers": 0,
+        "max_epochs": 1,
+        "val_interval": 1,
+        "amp": False,
+        "preview_cases": 0,
+    }
+    one_fold = any("train_size" in json.loads(shipped_path(name).read_text()) for name in names)
+    keys |= {"train_size": 2, "test_size": 1} if one_fold else {"num_folds": 2}
+    keys |= SMALL["dense_vnet"][0] if "dense_vnet" in names else {"network_def#channels": [2, 4, 4]}
+    if "attention_figures" in names:
+        keys["figure_epochs"] = [1]
+    if "finetune" in names:
+        torch.save(AttentionUnet(channels=(2, 4, 4), num_gates=0).state_dict(), tmp_path / "unet.pt")
+        keys["pretrained"] = str(tmp_path / "unet.pt")
+    run = tmp_path / "run"
+    folders = {"dataset_dir": str(cases), "output_dir": str(run), "ckpt_dir": str(run / "models"), "cache_dir": str(tmp_path / "cache")}
+    workflow = create_workflow(config_file=paths("train", *names), workflow_type="train", logging_file=False, **{**keys, **folders})
+    workflow.run()
+    workflow.finalize()
+    (row,) = read_table(run / "training.csv")
+    assert np.isfinite(float(row["train_loss"])) and float(row["train_seconds"]) > 0
+    assert all(value.isfinite().all() for value in read_state_dict(run / "models" / "model.pt").values())
+    assert (run / "attention.png").is_file() == ("attention_figures" in names)
+
+
+def test_no_overlay_is_left_out() -> None:
+    for name, file in ELSEWHERE.items():
+        assert f'"{name}"' in (Path(__file__).parent / file).read_text(encoding="utf-8"), f"{file} trains {name}"
+    assert set(SMALL) | set(ELSEWHERE) <= TRAINED and len(TRAINED) > 30
 
 
 def test_folded_networks_of_monai_are_plain_copies() -> None:

@@ -17,8 +17,11 @@ from bundle.arguments.config import shipped_path
 from bundle.arguments.mistakes import users_mistake
 from bundle.data.datalist import datalist
 from bundle.data.synthetic.head_neck import head_neck
+from bundle.evaluation.experiment import experiment
+from bundle.evaluation.score import read_metrics
 from bundle.handlers.training.epoch_table import read_table
 from bundle.networks import AttentionUnet
+from bundle.networks.weights import read_state_dict
 
 BLOCK = [{"name": "ct", "kind": "ct"}, {"name": "pet", "kind": "pet"}]
 SMALL = {"network_def#channels": [4, 8, 8], "spacing": [8, 8, 8]}
@@ -147,3 +150,18 @@ def test_two_channels_learn_what_the_ct_does_not_show(tmp_path: Path) -> None:
     both = _learnt(*_volumes(tmp_path / "data", BLOCK, None))
     alone = _learnt(*_volumes(tmp_path / "data", None, str(tmp_path / "data/ct.json")))
     assert both > 0.3 and alone < 0.1
+
+
+@pytest.mark.slow
+def test_an_experiment_of_two_folds(tmp_path: Path) -> None:
+    """As in docs/channels.md, in small: the channels reach every training, evaluation and the timed pass."""
+    head_neck(str(tmp_path / "data"), cases=2)
+    keys = {**SMALL, "patch_size": [16, 16, 16], "num_workers": 0, "max_epochs": 1, "num_folds": 2, "preview_cases": 0}
+    folders = {"dataset_dir": str(tmp_path / "data"), "cache_dir": str(tmp_path / "cache")}
+    summary = experiment(str(tmp_path / "out"), overlays="pet_ct", **keys, **folders)
+    assert summary is not None and summary["cases"] == 2 and list(summary["structures"]) == ["tumour"]
+    assert {row["case"] for row in read_metrics(tmp_path / "out" / "metrics.csv")} == {"hn_000", "hn_001"}
+    known = json.loads((tmp_path / "out" / "experiment.json").read_text(encoding="utf-8"))
+    assert known["forward"]["size"] == [16, 16, 16] and known["forward"]["seconds"] > 0
+    first = read_state_dict(tmp_path / "out" / "fold_1" / "last.pt")["encoder.0.0.conv.weight"]
+    assert first.shape[1] == 2 and known["config"]["channels"] == BLOCK
