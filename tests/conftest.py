@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from made_up_abdomen import abdomen  # noqa: F401  a fixture
+from warm_python import WarmPython
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SHARED_DATA = Path(os.environ.get("BUNDLE_SHARED_DATA", REPOSITORY.parent / "shared" / "data"))
@@ -36,6 +37,14 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip(f"no real data at {SHARED_DATA} (set BUNDLE_SHARED_DATA)")
     return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def warm_python(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WarmPython]:
+    """`warm_python(*words, cwd=, env=)` is `python WORDS` in a process of its own, without the seconds that MONAI's import takes."""
+    python = WarmPython(tmp_path_factory.mktemp("warm_python"))
+    yield python
+    python.close()
 
 
 @pytest.fixture(scope="module")

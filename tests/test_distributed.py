@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import subprocess
 import sys
 import threading
 import time
@@ -33,14 +32,13 @@ print(during > 0, threads(), torch.distributed.is_initialized(), network.module.
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="threads are counted in /proc")
-def test_no_thread_of_the_group_outlives_leave(repository) -> None:
+def test_no_thread_of_the_group_outlives_leave(repository, warm_python) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     group = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "RANK": "0", "WORLD_SIZE": "1"}
-    said = subprocess.run(
-        [sys.executable, "-c", PROGRAM], env=nodes.environment(repository, **group), check=True, capture_output=True, text=True
-    )
+    said = warm_python("-c", PROGRAM, env=nodes.environment(repository, **group))
+    assert said.returncode == 0, said.stderr
     assert said.stdout.split("\n")[0] == "True 0 False [[1.0, 1.0]]"
 
 

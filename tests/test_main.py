@@ -44,17 +44,17 @@ def test_help_lists_every_verb(repository):
     assert all(verb in run.stdout for verb in VERBS)
 
 
-def test_a_mistake_through_monai_bundle_ends_with_its_one_line(repository):
-    command = [sys.executable, "-m", "monai.bundle", "run", "inference", "--config_file", "configs/inference.json"]
-    run = subprocess.run([*command, "--dataset_dir", "no_such_folder"], cwd=repository, capture_output=True, text=True)
+def test_a_mistake_through_monai_bundle_ends_with_its_one_line(repository, warm_python):
+    command = ["-m", "monai.bundle", "run", "inference", "--config_file", "configs/inference.json"]
+    run = warm_python(*command, "--dataset_dir", "no_such_folder", cwd=repository)
     assert run.returncode == 2
     assert run.stderr.splitlines()[-1].startswith("error: no_such_folder: there is no such file or folder. Fix: ")
     assert "Traceback" not in run.stderr
 
 
-def test_other_errors_keep_their_traceback(repository):
-    command = [sys.executable, "-m", "monai.bundle", "run", "inference", "--config_file", "configs/inference.json"]
-    run = subprocess.run([*command, "--scans", "$1 / 0"], cwd=repository, capture_output=True, text=True)
+def test_other_errors_keep_their_traceback(repository, warm_python):
+    command = ["-m", "monai.bundle", "run", "inference", "--config_file", "configs/inference.json"]
+    run = warm_python(*command, "--scans", "$1 / 0", cwd=repository)
     assert run.returncode == 1
     assert "Traceback" in run.stderr and "ZeroDivisionError" in run.stderr
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from contextlib import nullcontext
+from pathlib import Path
 
 import pytest
 import torch
@@ -60,20 +59,14 @@ def test_gradients_equal_those_of_float32_but_for_rounding():
         assert (found[1] - found[0]).abs().max() <= 2**-5 * found[0].abs().max(), size
 
 
-def test_the_same_with_avx512_and_without_amx():
+def test_the_same_with_avx512_and_without_amx(repository, warm_python):
     """In a process of its own, as oneDNN reads its setting once; a CPU without AVX512 does what it can."""
-    environment = {**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX512_CORE_BF16", "OMP_NUM_THREADS": "1"}
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-q",
-        "-p",
-        "no:cacheprovider",
-        f"{__file__}::{test_gradients_equal_those_of_float32_but_for_rounding.__name__}",
-    ]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout[-2000:]
+    places = os.pathsep.join(map(str, (repository, repository / "tests" / "networks")))
+    environment = {**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX512_CORE_BF16", "OMP_NUM_THREADS": "1", "PYTHONPATH": places}
+    check = test_gradients_equal_those_of_float32_but_for_rounding.__name__
+    code = f"import test_gradients; test_gradients.{check}(); print('checked')"
+    done = warm_python("-c", code, cwd=Path(__file__).parent, env=environment)
+    assert (done.returncode, done.stdout) == (0, "checked\n"), done.stderr[-2000:]
 
 
 def test_where_gradients_are_wrong_auto_is_float32_and_true_is_refused(monkeypatch):

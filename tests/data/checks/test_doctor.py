@@ -5,9 +5,6 @@ from __future__ import annotations
 import csv
 import gzip
 import json
-import os
-import subprocess
-import sys
 import time
 
 import nibabel
@@ -173,9 +170,8 @@ def test_without_a_place_for_the_report_the_result_is_shown_all_the_same(msd, sa
     assert said.count("smaller than") == 5 and "2 more of the kind 'patch' (see findings.csv)" in said
 
 
-def test_verb_and_exit_code(msd, tmp_path):
-    command = [sys.executable, "-m", "bundle", "check", str(msd()), f"--labels={json.dumps(LABELS)}", f"--output_dir={tmp_path / 'out'}"]
-    out = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+def test_verb_and_exit_code(msd, tmp_path, warm_python):
+    out = warm_python("-m", "bundle", "check", str(msd()), f"--labels={json.dumps(LABELS)}", f"--output_dir={tmp_path / 'out'}")
     assert out.returncode == 0 and "6 cases" in out.stdout, out.stderr
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -67,9 +65,8 @@ run.prepare("totalsegmentator", sys.argv[2], sys.argv[3], num_workers=1, check=F
 
 
 @pytest.mark.parametrize(("moment", "there"), [("before the state", 0), ("before the first case", 0), ("in the second case", 1)])
-def test_killed_at_any_moment_the_same_command_goes_on(download, capsys, repository, moment, there):
-    command = [sys.executable, "-c", KILLED, moment, str(download.source), str(download.output)]
-    done = subprocess.run(command, env=os.environ | {"PYTHONPATH": str(repository)}, capture_output=True, text=True)
+def test_killed_at_any_moment_the_same_command_goes_on(download, capsys, repository, warm_python, moment, there):
+    done = warm_python("-c", KILLED, moment, str(download.source), str(download.output), cwd=repository)
     assert done.returncode == -signal.SIGKILL, done.stderr[-2000:]
     assert download.run("totalsegmentator") == 0
     said = capsys.readouterr().out

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import dicom_files
@@ -55,12 +54,12 @@ def test_without_highdicom_one_line_names_the_extra(tmp_path: Path, monkeypatch:
         DicomWriter(tmp_path, LABELS, dicom_seg_type="fractional")
 
 
-def test_off_it_imports_nothing(tmp_path: Path) -> None:
+def test_off_it_imports_nothing(repository: Path, warm_python: Callable) -> None:
     code = (
         "import sys; from bundle.handlers.inference.dicom_writer import DicomWriter; DicomWriter('x', {'background': 0, 'spleen': 1});"
         "print([name for name in ('highdicom', 'contourpy', 'bundle.dicom.source', 'bundle.dicom.segmentation') if name in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    done = warm_python("-c", code, cwd=repository)
     assert done.stdout.strip() == "[]", done.stderr
 
 
