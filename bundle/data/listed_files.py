@@ -45,6 +45,7 @@ class Finder:
 
 def stem(path: str | os.PathLike) -> str:
     """File name without its ending: `a.1.NII.GZ` gives `a.1`; other endings lose their last suffix."""
-    name = Path(path).name
+    # a folder may hold thousands of paths: one that is a path already is not taken apart again
+    name = path.name if isinstance(path, Path) else Path(path).name
     ending = next((ending for ending in ENDINGS if name.lower().endswith(ending)), "")
     return name[: -len(ending)] if ending else Path(name).stem

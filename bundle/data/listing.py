@@ -21,7 +21,11 @@ def nifti_files(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
     visible = (path for path in folder.iterdir() if not path.name.startswith("."))
-    return sorted(path for path in visible if path.name.lower().endswith(ENDINGS) and path.is_file())
+    return sorted((path for path in visible if path.name.lower().endswith(ENDINGS) and path.is_file()), key=_name)
+
+
+def _name(path: Path) -> str:
+    return path.name
 
 
 def from_folders(folder: Path, channels: Sequence[Channel] = (CT,)) -> Listing:
@@ -112,7 +116,7 @@ def _is_folder(folder: Path, what: str) -> UserError:
 def _by_stem(listing: Listing, folder: Path) -> dict[str, Path]:
     files: dict[str, Path] = {}
     for path in nifti_files(folder.absolute()):
-        if stem(path) in files:
-            listing.problems.append(UserError(path, f"{files[stem(path)].name} is the same case", "keep one of the two files"))
-        files.setdefault(stem(path), path)
+        first = files.setdefault(stem(path), path)
+        if first is not path:
+            listing.problems.append(UserError(path, f"{first.name} is the same case", "keep one of the two files"))
     return files

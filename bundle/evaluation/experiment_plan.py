@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bundle import root
-from bundle.data.datalist import datalist, find_cases
+from bundle.data.datalist import find_cases, raise_all, sections
 from bundle.data.scans import listed_scans
 from bundle.data.splits import Split
 from bundle.errors import UserError, counted
@@ -49,17 +49,17 @@ def held_out_cases(merged: Mapping[str, Any], split: Split) -> dict[int, list[st
         UserError: before anything is trained, where a scored case is also trained on, or is scored in two folds.
     """
     source = merged.get("datalist") or merged["dataset_dir"]
-    channels = merged.get("channels")
-    keys = {case.fold for case in find_cases(merged["dataset_dir"], merged.get("datalist"), channels).labelled if case.fold is not None}
+    listing = find_cases(merged["dataset_dir"], merged.get("datalist"), merged.get("channels"))
+    keys = {case.fold for case in listing.labelled if case.fold is not None}
     if split.num_folds > 1 and keys and max(keys) >= split.num_folds:
         problem = f"its cases have fold keys up to {max(keys)}, but num_folds is {split.num_folds}: some would be in no table"
         raise UserError(source, problem, f"give --num_folds {max(keys) + 1}")
+    raise_all(listing.problems)
     found: dict[int, list[str]] = {}
     fold_of: dict[str, int] = {}
     for fold in range(split.num_folds):
         own = replace(split, fold=fold)
-        dataset, listed = merged["dataset_dir"], merged.get("datalist")
-        parts = [datalist(dataset, part, listed, channels=channels, **own) for part in ("training", own.held_out)]
+        parts = [[case.item() for case in sections(listing, own)[part]] for part in ("training", own.held_out)]
         trained, scored = ({case["image"] for case in part} for part in parts)
         if trained & scored:
             both = counted(len(trained & scored), f"case of fold {fold} is", f"cases of fold {fold} are")
