@@ -61,9 +61,10 @@ def test_rows_by_level_gate_and_view() -> None:
 def test_a_row_for_each_gate_and_view(gates: int, tmp_path: Path) -> None:
     """Square slices: the figure grows by 1.9 inches of 110 pixels a row."""
     pictures = {view: np.random.default_rng(0).random((16, 16)) for view in ("axial", "sagittal")}
+    contours = {view: np.eye(16, dtype=np.uint8) for view in pictures}
     rows = {(2, gate, view): np.full((16, 16), 0.1 * gate) for gate in range(1, gates + 1) for view in pictures}
-    draw_training(pictures, pictures, {3: rows, 6: {key: value * 2 for key, value in rows.items()}}, tmp_path / "epochs.png")
-    draw_gates(pictures, pictures, {key: (value, value, value / 2) for key, value in rows.items()}, tmp_path / "gates.png")
+    draw_training(pictures, contours, {3: rows, 6: {key: value * 2 for key, value in rows.items()}}, tmp_path / "epochs.png")
+    draw_gates(pictures, contours, {key: (value, value, value / 2) for key, value in rows.items()}, tmp_path / "gates.png")
     for name, columns in (("epochs", 3), ("gates", 4)):
         height, width = imread(tmp_path / f"{name}.png").shape[:2]
         assert height == pytest.approx(110 * (1.9 * 2 * gates + 0.5), abs=2) and width == pytest.approx(110 * (1.9 * columns + 0.6), abs=2)
