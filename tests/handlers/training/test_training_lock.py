@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 from ignite.engine import Engine
@@ -14,22 +16,24 @@ from bundle.errors import UserError
 from bundle.files import place
 from bundle.handlers import TrainingLock
 
-HOLDER = """
-import os, sys, time
-from bundle.handlers.training.training_lock import TrainingLock
-TrainingLock([sys.argv[1]]).lock()
-worker = os.fork()
-if worker == 0:
+FORK = multiprocessing.get_context("fork")
+
+
+def _hold(folder, said):
+    TrainingLock([folder]).lock()
+    worker = os.fork()
+    if worker == 0:
+        time.sleep(60)
+        os._exit(0)
+    said.send(worker)
     time.sleep(60)
-    os._exit(0)
-print(worker, flush=True)
-time.sleep(60)
-"""
 
 
 def _holder(folder):
-    process = subprocess.Popen([sys.executable, "-c", HOLDER, str(folder)], stdout=subprocess.PIPE, text=True)
-    return process, int(process.stdout.readline())
+    heard, said = FORK.Pipe(duplex=False)
+    process = FORK.Process(target=_hold, args=(folder, said))
+    process.start()
+    return process, heard.recv()
 
 
 def _names(folder):
@@ -42,19 +46,16 @@ def test_a_second_training_is_refused_until_the_first_is_gone_however_it_ends(tm
     try:
         with pytest.raises(UserError, match=rf"models: another training writes here \(process {process.pid}\)\. Fix: wait until"):
             TrainingLock([tmp_path / "out", shared]).lock()
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        process.kill()
+        process.join()
         os.kill(worker, 0)  # the worker of the killed training is there
         lock = TrainingLock([tmp_path / "out", shared])
         lock.lock()
         lock.release()
     finally:
-        for pid in (process.pid, worker):
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
-        process.wait()
+        process.kill()
+        process.join()
+        os.kill(worker, signal.SIGKILL)
     assert _names(shared) == [] and _names(tmp_path / "out") == []
 
 
