@@ -20,10 +20,12 @@ LABELS = {"background": 0, "pancreas": 1, "spleen": 2}
 
 
 @pytest.fixture
-def examine(tmp_path, capsys):
-    """`examine(folder)` runs the doctor and gives exit code, what it said, and its findings by code."""
+def examine(tmp_path, capsys, monkeypatch):
+    """`examine(folder)` runs the doctor and gives exit code, what it said, and its findings by code; `picture`: it also draws."""
 
-    def run(folder, **arguments):
+    def run(folder, picture=True, **arguments):
+        if not picture:
+            monkeypatch.setattr("bundle.data.checks.check_report.draw", lambda *arguments: None)
         arguments = {"labels": LABELS, "output_dir": str(tmp_path / "report"), "patch_size": (8, 8, 8), **arguments}
         code = check(str(folder), **arguments)
         with open(tmp_path / "report/findings.csv", newline="") as file:
@@ -53,7 +55,7 @@ def test_sheared_affine(msd, save, scan, examine):
     sheared[1, 2] = 2 * np.tan(np.radians(15))
     for place, array in zip(("imagesTr", "labelsTr"), scan(0), strict=True):
         save(folder / place / "case_0.nii.gz", array, sheared)
-    code, said, found = examine(folder)
+    code, said, found = examine(folder, picture=False)
     assert code == 0 and "15.0 degrees off a right angle" in found["sheared"]["problem"] and "case_0" in found["sheared"]["file"]
     assert "warning" in said
 
@@ -65,7 +67,7 @@ def test_rotation_is_no_shear(msd, save, scan, examine):
     turned[:3, :3] = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]]) @ np.diag([1, 2, 3])
     for place, array in zip(("imagesTr", "labelsTr"), scan(0), strict=True):
         save(folder / place / "case_0.nii.gz", array, turned)
-    assert examine(folder)[2] == {}
+    assert examine(folder, picture=False)[2] == {}
 
 
 @pytest.mark.parametrize(
@@ -80,7 +82,7 @@ def test_rotation_is_no_shear(msd, save, scan, examine):
 def test_values_that_are_no_ct(msd, save, scan, examine, change, said):
     folder = msd()
     save(folder / "imagesTr/case_0.nii.gz", change(scan(0)[0].astype(float)))
-    assert said in examine(folder)[2]["HU"]["problem"]
+    assert said in examine(folder, picture=False)[2]["HU"]["problem"]
 
 
 def test_label_flipped_on_its_image(msd, save, scan, examine):
@@ -88,7 +90,7 @@ def test_label_flipped_on_its_image(msd, save, scan, examine):
     image, label = scan(0, (40, 36, 30))
     save(folder / "imagesTr/case_0.nii.gz", image)
     save(folder / "labelsTr/case_0.nii.gz", label[:, ::-1])
-    assert "when it is flipped along y" in examine(folder)[2]["flipped"]["problem"]
+    assert "when it is flipped along y" in examine(folder, picture=False)[2]["flipped"]["problem"]
 
 
 def test_patch_missing_structure_and_duplicate(msd, save, scan, examine):
@@ -99,7 +101,9 @@ def test_patch_missing_structure_and_duplicate(msd, save, scan, examine):
     code, _, found = examine(folder, patch_size=(8, 8, 20))
     assert found["patch"]["problem"] == "is smaller than the patch: z 32 of 40 mm"
     assert found["structure"]["case"] == "case_1" and found["structure"]["problem"] == "has no spleen"
-    assert examine(folder, labels={**LABELS, "kidney": 3})[2]["structure"]["problem"] == "has no spleen"  # kidney: nowhere at all
+    assert (
+        examine(folder, picture=False, labels={**LABELS, "kidney": 3})[2]["structure"]["problem"] == "has no spleen"
+    )  # kidney: nowhere at all
     assert "case_2.nii.gz" in found["duplicate"]["problem"] + found["duplicate"]["file"]
     assert code == 0
 
