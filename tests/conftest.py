@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +24,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(Path(__file__).parent) and item.path.relative_to(Path(__file__).parent).parts[0] in NUMERIC:
             item.add_marker(pytest.mark.numeric)
+
+
+def pytest_collection_finish() -> None:
+    """What MONAI's import has made stays to the end: the garbage collector need not go through it in every test."""
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
