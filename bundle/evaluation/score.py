@@ -13,6 +13,7 @@ import numpy as np
 
 from bundle import grids
 from bundle.data import label_maps
+from bundle.data.scans.case_names import case_name
 from bundle.errors import UserError
 from bundle.files import write_json
 from bundle.labels import Labels, resolve
@@ -50,8 +51,9 @@ def score(
     """Score label maps, the bundle's or any other tool's, against references; write `metrics.csv` and `summary.json`.
 
     Files belong together by name: `<case>_seg.nii.gz`, `<case>.seg.nrrd` or `<case>.nii.gz` on either side; where that finds no
-    partner, without nnU-Net's channel number `_0000`. Maps that store the same voxels in another axis order are brought to the
-    reference's; maps on other grids are refused before anything is scored.
+    partner, without nnU-Net's channel number `_0000`, and as inference names its results (`p1/a b.nii.gz`: `p1_a_b`). Maps that
+    store the same voxels in another axis order are brought to the reference's; maps on other grids are refused before anything is
+    scored.
 
     The table is of all cases: one that is on one side only is an error that names it, and nothing is written. Voxels that the
     reference marks with nnU-Net's label `ignore` are left out: what the prediction holds there counts as background.
@@ -173,13 +175,18 @@ def _finite(text: str) -> float:
 
 
 def _by_reference(predicted: Mapping[str, Path], expected: Mapping[str, Path]) -> dict[str, Path]:
-    """The predictions by the names of their references, where the two differ by nnU-Net's channel number only."""
-    free = {_without_channel(name): name for name in expected if name not in predicted}
-    return {name if name in expected else free.get(_without_channel(name), name): path for name, path in predicted.items()}
+    """The predictions by the names of their references, where only one of each side that has no partner would be called the same."""
+    free, alone = (_by_result(one.keys() - other.keys()) for one, other in ((expected, predicted), (predicted, expected)))
+    partners = {alone[called][0]: free[called][0] for called in alone if len(alone[called]) == len(free.get(called, [])) == 1}
+    return {partners.get(name, name): path for name, path in predicted.items()}
 
 
-def _without_channel(name: str) -> str:
-    return name.removesuffix(CHANNEL)
+def _by_result(names: Iterable[str]) -> dict[str, list[str]]:
+    """Names by what inference calls a result of a scan of that name, nnU-Net's channel number left out."""
+    found: dict[str, list[str]] = {}
+    for name in sorted(names):
+        found.setdefault(case_name(name.removesuffix(CHANNEL).split("/")), []).append(name)
+    return found
 
 
 def _match(predicted: Mapping, expected: Mapping, cases: Sequence[str] | None, *, allow_missing: bool) -> list[str]:

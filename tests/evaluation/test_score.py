@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import nibabel
@@ -173,6 +174,29 @@ def test_names_of_nnunet_and_slicer_find_their_references(cohort: Path) -> None:
             path.rename(cohort / side / f"scan_{index:04d}{ending}")
     score(folder, cohort / "labelsTr", cohort / "out", LABELS, progress=False)
     assert [row["case"] for row in _rows(cohort / "out")][::2] == ["scan_0000", "scan_0001", "scan_0002"]
+
+
+def test_results_find_the_references_of_scans_whose_names_they_spell_otherwise(cohort: Path) -> None:
+    expected = score(cohort / "predictions", cohort / "labelsTr", cohort / "out", LABELS, progress=False)
+    folder, references = cohort / "predictions", cohort / "labelsTr"
+    # a blank; letters with their accents apart, as macOS stores them; the same name in two folders
+    names = {"case_a": ("a b", "a_b"), "case_b": ("e\u0301", "\u00e9")}
+    for case, (scan, result) in names.items():
+        (references / f"{case}.nii.gz").rename(references / f"{scan}.nii.gz")
+        (folder / f"{case}_seg.nii.gz").rename(folder / f"{result}_seg.nii.gz")
+    for patient in ("p1", "p2"):
+        (references / patient).mkdir()
+        shutil.copy(references / "case_c.nii.gz", references / patient / "x.nii.gz")
+        shutil.copy(folder / "case_c_seg.nii.gz", folder / f"{patient}_x_seg.nii.gz")
+    (references / "case_c.nii.gz").unlink()
+    (folder / "case_c_seg.nii.gz").unlink()
+    found = score(folder, references, cohort / "out", LABELS, progress=False)
+    assert [row["case"] for row in _rows(cohort / "out")][::2] == ["a b", "e\u0301", "p1/x", "p2/x"]
+    assert (expected["cases"], found["cases"]) == (3, 4)
+    # two that would be called the same are not guessed at
+    shutil.copy(references / "a b.nii.gz", references / "a,b.nii.gz")
+    with pytest.raises(UserError, match=r"no prediction for a b, a,b; no reference for a_b"):
+        score(folder, references, cohort / "out", LABELS, progress=False)
 
 
 @pytest.mark.parametrize("dtype", [np.int16, np.int32, np.int64, np.float32, np.float64])
