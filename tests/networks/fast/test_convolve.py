@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from bundle.networks.fast import plain_layers
-from bundle.networks.fast.convolve import conv_same, convolve, feature_type
+from bundle.networks.fast.convolve import channels_last, conv_same, convolve, feature_type
 
 
 def features(channels: int, size=(6, 8, 10)) -> torch.Tensor:
@@ -51,3 +51,12 @@ def test_the_format_of_features_is_that_of_autocast():
     assert feature_type(x) == torch.float32 and feature_type(x.half()) == torch.float16
     with torch.autocast("cpu", torch.bfloat16):
         assert feature_type(x) == torch.bfloat16
+
+
+@pytest.mark.parametrize(("spatial_dims", "layout"), [(2, torch.channels_last), (3, torch.channels_last_3d)])
+def test_weights_are_laid_out_in_place_with_the_channel_fastest(spatial_dims, layout):
+    network = (torch.nn.Conv2d if spatial_dims == 2 else torch.nn.Conv3d)(3, 5, 3)
+    before = network.weight.detach().clone()
+    assert not network.weight.is_contiguous(memory_format=layout)
+    channels_last(network, spatial_dims)
+    assert network.weight.is_contiguous(memory_format=layout) and torch.equal(network.weight, before)
