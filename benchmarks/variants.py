@@ -28,7 +28,7 @@ sys.path.insert(0, str(ROOT))
 from bundle.data.synthetic.phantom import write_phantom  # noqa: E402
 from bundle.errors import UserError  # noqa: E402
 from bundle.evaluation.paired import holm, paired  # noqa: E402
-from bundle.files import write_json, write_text  # noqa: E402
+from bundle.files import write_json, write_text, written_aside  # noqa: E402
 from bundle.networks import AttentionUnet, DenseVNet  # noqa: E402
 
 STRUCTURES = ("pancreas", "spleen", "kidney")
@@ -71,15 +71,17 @@ def volumes(folder: Path, options: argparse.Namespace) -> tuple[list[dict], list
     """Preprocessed phantoms for training and for scoring, kept in the folder: image (1, X, Y, Z), label (1, X, Y, Z)."""
     kept = folder / "volumes.pt"
     if not kept.is_file():
-        data = folder / "phantoms"
-        if not data.is_dir():
-            write_phantom(data, cases=options.train_cases + options.test_cases, seed=options.data_seed, max_voxels=6e5, jobs=1)
+        # those that are there already stay
+        data = write_phantom(
+            folder / "phantoms", cases=options.train_cases + options.test_cases, seed=options.data_seed, max_voxels=6e5, jobs=1
+        )
         parser = ConfigParser(ConfigParser.load_config_file(ROOT / "configs" / "train.json"))
         parser["dataset_dir"], parser["spacing"], parser["cache_dir"] = str(data), [options.spacing] * 3, str(folder / "cache")
         transform = parser.get_parsed_content("validate#preprocessing")
         cases = sorted((data / "imagesTr").glob("*.nii.gz"))
         read = [transform({"image": str(case), "label": str(data / "labelsTr" / case.name)}) for case in cases]
-        torch.save([{key: item[key].as_tensor().clone() for key in ("image", "label")} for item in read], kept)
+        with written_aside(kept) as aside:
+            torch.save([{key: item[key].as_tensor().clone() for key in ("image", "label")} for item in read], aside)
     read = torch.load(kept)
     train, test = partition_dataset(read, ratios=[options.train_cases, options.test_cases])
     return train, test

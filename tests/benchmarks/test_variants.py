@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import importlib.util
 
+import numpy as np
 import pytest
 import torch
+from small_scans import SHAPE, nifti
 
 from bundle.networks.residual_dense import BLOCKS
 from bundle.networks.variants import GATES
@@ -63,3 +65,33 @@ def test_table_by_hand(study):
     assert len(lines) == 4  # what has not every seed is left out
     assert lines[2].startswith("| default | 1,234 | 7 | 0.500 | 0.500 | 0.500 | 0.500 |  |  | +0.050 (+0.100, +0.000) | 0.031 |")
     assert lines[3].startswith("| U-Net | 1,234 | 7 | 0.450 | 0.450 | 0.450 | 0.450 | -0.050 (-0.100, +0.000) | 0.031 |")
+
+
+def test_volumes_are_those_of_all_cases_after_an_interruption(study, tmp_path, monkeypatch):
+    """The first call ends while the second of three scans is written, the second while the volumes are: neither leaves a half."""
+    from bundle.data.synthetic import phantom
+
+    options = argparse.Namespace(train_cases=2, test_cases=1, data_seed=5, spacing=12.0)
+    save, killed_at = torch.save, [1]
+
+    def write(folder, seed, max_voxels, case):
+        if case[0] in killed_at:
+            raise KeyboardInterrupt
+        labels, image = phantom._paths(folder, *case)
+        nifti(labels, np.zeros(SHAPE))
+        nifti(image)
+
+    def half(volumes, path):
+        save(volumes[:1], path)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(phantom, "_write_case", write)
+    with pytest.raises(KeyboardInterrupt):
+        study.volumes(tmp_path, options)
+    killed_at.clear()
+    monkeypatch.setattr(torch, "save", half)
+    with pytest.raises(KeyboardInterrupt):
+        study.volumes(tmp_path, options)
+    monkeypatch.setattr(torch, "save", save)
+    train, test = study.volumes(tmp_path, options)
+    assert len(train) == 2 and len(test) == 1 and all(case["image"].shape == case["label"].shape for case in [*train, *test])
