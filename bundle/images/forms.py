@@ -35,6 +35,19 @@ class Forms:
             parts += [float(value) for value in header[row]]
         return cls(np.array(parts, dtype=np.float64))
 
+    def signed_as(self, pixdim: np.ndarray) -> Forms:
+        """These forms with the signs of a header's `pixdim` (8,) before it was repaired.
+
+        Sizes below 0 are no NIfTI. nibabel takes their absolute value and ITK does not, so only with their signs is a label map where the
+        scan is in both.
+        """
+        numbers, start = self.numbers.copy(), len(FIELDS)
+        sizes = numbers[start + 1 : start + 4]
+        numbers[start + 1 : start + 4] = np.where(pixdim[1:4] < 0, -np.abs(sizes), sizes)
+        if np.isfinite(pixdim[0]) and pixdim[0] < 0:
+            numbers[start] = pixdim[0]
+        return Forms(numbers)
+
     @classmethod
     def none(cls) -> np.ndarray:
         """The numbers that mean no forms, for images that did not come as NIfTI."""
@@ -62,6 +75,7 @@ class Forms:
 
         header = nibabel.Nifti1Header()
         self.put_into(header)
+        header["pixdim"][1:4] = np.abs(header["pixdim"][1:4])
         try:
             quaternion, standard = header.get_qform(coded=True)[0], header.get_sform(coded=True)[0]
         except (ValueError, nibabel.spatialimages.HeaderDataError):  # a quaternion that makes no sense

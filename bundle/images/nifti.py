@@ -148,7 +148,7 @@ def header(path: str | os.PathLike) -> Stored:
 
 
 def _parsed(block: bytes) -> tuple[Any, np.ndarray] | None:
-    """nibabel's header, and the voxel sizes as they are stored (nibabel makes 1 mm of 0 mm); None where it is not NIfTI.
+    """nibabel's header, and `pixdim` as it is stored (nibabel makes 1 mm of 0 mm, and 1 of -1); None where it is not NIfTI.
 
     Extensions are not parsed: nothing here needs them, and odd ones would make the file unreadable.
     """
@@ -162,15 +162,15 @@ def _parsed(block: bytes) -> tuple[Any, np.ndarray] | None:
         found = parser(block[:length], check=False)
         magic = bytes(found["magic"].item())
         if magic[:3] in (b"n+1", b"ni1", b"n+2", b"ni2"):
-            sizes = np.array(found["pixdim"][1:4], dtype=float)
+            pixdim = np.array(found["pixdim"], dtype=float)
             found.check_fix(_quiet, error_level=40)
-            return found, sizes
+            return found, pixdim
     return None
 
 
-def _nifti(path: str, voxels: str, found: Any, sizes: np.ndarray) -> Stored:
+def _nifti(path: str, voxels: str, found: Any, pixdim: np.ndarray) -> Stored:
     shape = tuple(int(n) for n in found.get_data_shape())
-    forms = Forms.of(found)
+    forms, sizes = Forms.of(found).signed_as(pixdim), pixdim[1:4]
     if forms.sform_code == 0 and not (np.isfinite(sizes).all() and (sizes != 0).all()):
         said = "x".join(f"{size:g}" for size in sizes)
         fix = "set pixdim in its header to the size of a voxel in mm, or export it again"
@@ -178,6 +178,8 @@ def _nifti(path: str, voxels: str, found: Any, sizes: np.ndarray) -> Stored:
     if path == voxels and found["magic"].item()[:2] == b"n+" and found.get_data_offset() < found.sizeof_hdr:
         problem = f"its header says that voxels begin at byte {found.get_data_offset()}, which is within the header"
         raise UserError(path, problem, f"set vox_offset in its header to where they begin ({found.sizeof_hdr + 4} as a rule)")
+    # nibabel and ITK do not read a qform alike whose sizes are below 0, or whose direction of the third axis is neither 1 nor -1
+    odd = bool((sizes < 0).any() or (pixdim[0] < 0 and pixdim[0] != -1))
     slope, inter = found.get_slope_inter()
     return Stored(
         path=path,
@@ -189,7 +191,7 @@ def _nifti(path: str, voxels: str, found: Any, sizes: np.ndarray) -> Stored:
         inter=0.0 if slope is None or inter is None else float(inter),
         affine=_in_mm(path, np.asarray(found.get_best_affine(), dtype=np.float64), int(found["xyzt_units"]) & 7),
         forms=forms,
-        orientation_known=forms.sform_code > 0 or forms.qform_code > 0,
+        orientation_known=forms.sform_code > 0 or (forms.qform_code > 0 and not odd),
     )
 
 

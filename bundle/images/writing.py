@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import logging
 import os
 import struct
 from collections.abc import Callable, Iterable
@@ -22,6 +23,7 @@ COMPRESSION = 1
 SLICES = 16
 # of an extension that every reader passes over; TotalSegmentator writes the names of its label maps so
 COMMENT_CODE = 0
+_quiet = logging.getLogger("bundle.images.nibabel")
 
 
 def write_nifti(
@@ -95,6 +97,8 @@ def _extension(table: bytes) -> bytes:
 
 def _same_place(header: Any, affine: np.ndarray, shape: tuple[int, ...]) -> bool:
     """Whether a header's own place and unit put the corners where the affine puts them, to a hundredth of a voxel."""
+    header = header.copy()
+    header.check_fix(_quiet, error_level=40)  # as nibabel reads it
     try:
         found = np.asarray(header.get_best_affine(), dtype=np.float64)
     except Exception:  # a quaternion that makes no sense

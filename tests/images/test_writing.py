@@ -70,6 +70,23 @@ def test_other_units_are_those_of_the_scan(tmp_path: Path):
     assert np.allclose(corners_in_itk(source), corners_in_itk(found), atol=1e-4)
 
 
+@pytest.mark.parametrize("codes", [(1, 1), (1, 2), (1, 0), (0, 1), (0, 0)])
+@pytest.mark.parametrize(("place", "value"), [(1, -4.0), (3, -5.0), (0, -0.5), (0, -2.0)])
+def test_signs_that_itk_and_nibabel_read_differently_are_those_of_the_scan(
+    tmp_path: Path, codes: tuple[int, int], place: int, value: float
+):
+    """pixdim below 0 is no NIfTI: nibabel takes 4 mm for -4 mm, ITK mirrors the axis."""
+    source = scan(tmp_path / "scan.nii", AFFINE, MOVED, codes)
+    content = bytearray(source.read_bytes())
+    content[76 + 4 * place : 80 + 4 * place] = np.float32(value).tobytes()
+    source.write_bytes(content)
+    found = label_map_of(source, tmp_path / "label.nii.gz")
+    assert np.allclose(nibabel.load(source).affine, nibabel.load(found).affine)
+    assert np.allclose(corners_in_itk(source), corners_in_itk(found), atol=1e-4)
+    # where the sform decides the sides are known, in a header without one they are a guess
+    assert read_scan(source)[2]["orientation_known"] is (codes[1] > 0)
+
+
 def test_forms_of_another_place_are_not_taken(tmp_path: Path):
     _, _, extra = read_scan(scan(tmp_path / "scan.nii.gz", AFFINE, AFFINE, (1, 1)))
     write_nifti(tmp_path / "x.nii.gz", body(), MOVED, forms=Forms.from_numbers(extra["nifti_forms"]))
