@@ -30,7 +30,7 @@ def draw_effects(effects: Sequence[Effect], title: str, path: Path) -> None:
     others = list(dict.fromkeys(effect.other for effect in effects))
     columns = min(COLUMNS, len(structures))
     rows = -(-len(structures) // columns)  # of each run
-    figure = new_figure(3.4 * columns + 0.8, 3.0 * rows * len(others) + 0.4)
+    figure = new_figure(max(5.2, 3.4 * columns + 0.8), 3.0 * rows * len(others) + 0.4)
     panels = figure.subplots(rows * len(others), columns, squeeze=False, sharey="row")
     for effect in effects:
         row, column = divmod(structures.index(effect.structure), columns)
@@ -41,7 +41,9 @@ def draw_effects(effects: Sequence[Effect], title: str, path: Path) -> None:
     for panel in panels.flat:
         panel.set_visible(panel.has_data())
     better = "less is better" if effects[0].metric in LOWER_IS_BETTER else "more is better"
-    figure.suptitle(f"{title} ({better}, green): difference per case, sorted; line and band: mean and its 95 % interval", fontsize=10)
+    # over one panel or two a single line would not fit
+    then = "; " if columns > 2 else "\n"
+    figure.suptitle(f"{title} ({better}, green): difference per case, sorted{then}line and band: mean and its 95 % interval", fontsize=9)
     save_figure(figure, path)
 
 

@@ -12,6 +12,7 @@ from bundle.drawing.figures import new_figure, save_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.colorbar import Colorbar
 
 # level (2 is the finest that has gates), gate (from 1), view
 Row = tuple[int, int, str]
@@ -49,7 +50,7 @@ def draw_training(
             if row == 0:
                 panel.set_title(f"epoch {epoch}", fontsize=9)
         bar = figure.colorbar(drawn, ax=list(panels[row]), fraction=0.012, pad=0.005)
-        bar.ax.tick_params(labelsize=7)
+        _plain_ticks(bar, 7)
     panels[0, 0].set_title("scan and reference", fontsize=9)
     save_figure(figure, path)
 
@@ -83,7 +84,7 @@ def draw_gates(
             start=1,
         ):
             drawn = panels[row, column].imshow(values, cmap=colours, interpolation="nearest", **limits)
-            figure.colorbar(drawn, ax=panels[row, column], fraction=0.04, pad=0.01).ax.tick_params(labelsize=6)
+            _plain_ticks(figure.colorbar(drawn, ax=panels[row, column], fraction=0.04, pad=0.01), 6)
             if row == 0:
                 panels[row, column].set_title(title, fontsize=9)
     panels[0, 0].set_title("scan and reference", fontsize=9)
@@ -138,6 +139,15 @@ def _panels(rows: int, columns: int, shapes: Sequence[tuple[int, ...]]):
         panel.set_xticks([])
         panel.set_yticks([])
     return figure, panels
+
+
+def _plain_ticks(bar: Colorbar, size: float) -> None:
+    """Small numbers, each whole: no offset above the bar, which would push it aside."""
+    from matplotlib.ticker import ScalarFormatter
+
+    bar.ax.tick_params(labelsize=size)
+    bar.formatter = ScalarFormatter(useOffset=False)
+    bar.update_ticks()
 
 
 def _scan(panel: Axes, picture: np.ndarray, contour: np.ndarray | None) -> None:

@@ -39,7 +39,7 @@ def misses(
         reference: the reference label map; predictions may be stored in another axis order.
         output: the PNG to write.
         labels: as for `score`.
-        names: a name per prediction; the file's folder otherwise.
+        names: a name per prediction; otherwise the file's folder, or the nearest folder above in which the predictions differ.
 
     Raises:
         UserError: files on different grids.
@@ -140,7 +140,14 @@ def _scan(path: Path, shape: tuple[int, ...], affine: np.ndarray) -> np.ndarray:
 
 
 def _titles(paths: Sequence[Path], names: str | Sequence[str] | None) -> list[str]:
-    titles = [item.strip() for item in names.split(",")] if isinstance(names, str) else list(names or [path.parent.name for path in paths])
+    titles = [item.strip() for item in names.split(",")] if isinstance(names, str) else list(names or _folders(paths))
     if len(titles) != len(paths):
         raise UserError("names", f"{counted(len(titles), 'name')} for {counted(len(paths), 'prediction')}", "give one per prediction")
     return titles
+
+
+def _folders(paths: Sequence[Path]) -> list[str]:
+    """The name of the folder of each file, or of the nearest folders above that all differ, such as those of two runs; else the files'."""
+    above = list(zip(*([folder.name for folder in path.resolve().parents] for path in paths), strict=False))
+    differ = [list(names) for names in (*above, tuple(path.name for path in paths)) if len(set(names)) == len(paths)]
+    return differ[0] if differ else list(above[0])

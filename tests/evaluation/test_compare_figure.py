@@ -47,3 +47,12 @@ def test_four_structures_a_row_and_rows_of_their_own_for_each_run(figures, tmp_p
 def test_the_picture_is_written(tmp_path):
     draw_effects([effect("spleen", "dice", 0.25)], "Dice", tmp_path / "e.png")
     assert (tmp_path / "e.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("structures", [1, 2, 3])
+def test_the_heading_is_inside_the_picture(figures, tmp_path, structures):
+    draw_effects([effect(f"s{n}", "mesh_mm", 0.25) for n in range(structures)], "mesh distance (mm)", tmp_path / "e.png")
+    figure = figures[0]
+    figure.canvas.draw()
+    heading = figure._suptitle.get_window_extent()
+    assert heading.x0 >= 0 and heading.x1 <= figure.bbox.x1

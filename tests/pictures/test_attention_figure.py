@@ -11,7 +11,7 @@ from matplotlib.colors import to_rgba
 from matplotlib.image import AxesImage, imread
 
 from bundle.drawing.figures import new_figure
-from bundle.pictures.attention_figure import COLOURS, _scan, draw_gates, draw_training, in_order, middle_of, most_of, window
+from bundle.pictures.attention_figure import COLOURS, _plain_ticks, _scan, draw_gates, draw_training, in_order, middle_of, most_of, window
 
 
 def test_the_slices_that_show_most_of_the_structures() -> None:
@@ -105,3 +105,14 @@ def test_features_before_and_after_a_gate_share_their_colours(tmp_path, drawn):
         ("inferno", None, None),
         ("viridis", 1, 3),
     ]
+
+
+def test_numbers_beside_colours_are_whole() -> None:
+    """Coefficients that differ in the sixth digit: without an offset that the reader would have to add."""
+    figure = new_figure(3, 2)
+    panel = figure.subplots()
+    bar = figure.colorbar(panel.imshow([[0.993201, 0.993209]]), ax=panel)
+    _plain_ticks(bar, 7)
+    figure.canvas.draw()
+    assert not bar.ax.yaxis.get_offset_text().get_text()
+    assert all(0.9932 <= float(tick.get_text()) <= 0.99321 for tick in bar.ax.get_yticklabels())

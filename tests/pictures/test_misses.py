@@ -11,7 +11,7 @@ import pytest
 from bundle.drawing.planes import Views
 from bundle.errors import UserError
 from bundle.pictures import misses as module
-from bundle.pictures.misses import COLOURS, kinds_of_voxel, misses
+from bundle.pictures.misses import COLOURS, _titles, kinds_of_voxel, misses
 
 LABELS = {"background": 0, "pancreas": 1}
 
@@ -56,3 +56,11 @@ def test_draws_predictions_in_any_axis_order(tmp_path: Path) -> None:
     assert red.sum() > 200
     with pytest.raises(UserError, match=r"2 names for 1 prediction\."):
         misses(str(tmp_path / "ct.nii.gz"), str(tmp_path / "a.nii.gz"), str(tmp_path / "ref.nii.gz"), labels=LABELS, names="x,y")
+
+
+def test_predictions_are_named_by_the_folders_in_which_they_differ(tmp_path: Path) -> None:
+    two_runs = [tmp_path / run / "fold_0" / "evaluation" / "a_seg.nii.gz" for run in ("unet", "att")]
+    assert _titles(two_runs, None) == ["unet", "att"]
+    assert _titles([tmp_path / "x" / "a.nii.gz", tmp_path / "y" / "a.nii.gz"], None) == ["x", "y"]
+    assert _titles([tmp_path / "x" / "a.nii.gz", tmp_path / "x" / "b.nii.gz"], None) == ["a.nii.gz", "b.nii.gz"]
+    assert _titles([tmp_path / "x" / "a.nii.gz"], None) == ["x"] and _titles(two_runs, "U-Net, gates") == ["U-Net", "gates"]
