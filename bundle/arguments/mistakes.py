@@ -30,6 +30,8 @@ ONE_VALUE = "Expected more than 1 value per channel when training"
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 _NOT_A_FOLDER = {errno.ENOTDIR, errno.EEXIST}
+# a disk that fails, a share that is gone
+_GONE = {errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT, errno.EHOSTDOWN, errno.ENODEV, errno.ENXIO}
 
 
 def install() -> None:
@@ -118,6 +120,13 @@ def _of_the_disk(error: BaseException) -> UserError | None:
         return UserError(where, f"this file or folder cannot be used ({error.strerror})", fix)
     if error.errno in _NOT_A_FOLDER:
         return UserError(where, "there is a file where a folder is needed", "choose another name, or move that file")
+    if error.errno == errno.ENAMETOOLONG:
+        return UserError(where, "this name is too long for the disk", "shorten it: 255 bytes between two slashes are usual")
+    if error.errno == errno.ELOOP:
+        return UserError(where, "this link leads back to itself", "remove the link, or give another name")
+    if error.errno in _GONE:
+        fix = "check the disk or the mount that it is on, then run the same command again"
+        return UserError(where, f"this file or folder cannot be reached ({error.strerror})", fix)
     return None
 
 

@@ -22,6 +22,14 @@ def test_disks_extras_and_interrupts_have_a_line() -> None:
     absent = one_line(ModuleNotFoundError("No module named 'onnxscript'", name="onnxscript"))
     assert absent == ("error: onnxscript: this package is not installed. Fix: pip install -e '.[onnx]'.", 2)
     assert one_line(KeyboardInterrupt())[1] == INTERRUPTED == 130
+    for number, words in (
+        (errno.ENAMETOOLONG, "/x: this name is too long for the disk. Fix: shorten it"),
+        (errno.ELOOP, "/x: this link leads back to itself. Fix: "),
+        (errno.EIO, "/x: this file or folder cannot be reached (said). Fix: check the disk"),
+        (errno.ESTALE, "/x: this file or folder cannot be reached (said). Fix: check the disk"),
+    ):
+        said = one_line(OSError(number, "said", "/x"))
+        assert said is not None and words in said[0] and said[1] == 2
     assert one_line(ZeroDivisionError()) is None and one_line(FileNotFoundError(errno.ENOENT, "gone", "x")) is None
     wrapped = RuntimeError("Failed to evaluate")
     wrapped.__cause__ = UserError("a\nb", "wrong\n  twice", "mend")
