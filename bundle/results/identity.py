@@ -12,7 +12,7 @@ from typing import Any
 
 CHUNK = 1 << 20
 # where the header of a volume says that its voxels are in other files
-DETACHED = re.compile(rb"(?im)^\s*(?:ElementDataFile\s*=|data ?file\s*:)\s*(.*?)\s*$")
+DETACHED = re.compile(rb"(?im)^\s*(?:ElementDataFile\s*=|data ?file\s*:(?!=))\s*(.*?)\s*$")
 HEADER_BYTES = 1 << 16
 
 
@@ -88,13 +88,16 @@ def _companions(path: Path) -> list[str]:
         with suppress(OSError):
             return sorted(str(p) for p in path.parent.iterdir() if p.name.lower() in (f"{stem}.img", f"{stem}.img.gz"))
         return []
-    if not name.endswith((".mhd", ".nhdr")):
+    # readers go by what the header says, and not by the ending
+    if not name.endswith((".mhd", ".mha", ".nhdr", ".nrrd")):
         return []
     try:
         with open(path, "rb") as file:
             header = file.read(HEADER_BYTES)
     except OSError:
         return []
+    if name.endswith("nrrd"):  # what follows the blank line may be voxels
+        header = re.split(rb"\r?\n\r?\n", header, maxsplit=1)[0]
     found = DETACHED.search(header)
     if not found or found[1].upper() == b"LOCAL":
         return []

@@ -51,4 +51,8 @@ def test_a_header_stands_for_the_files_that_it_names(tmp_path: Path) -> None:
     assert files_of({"image": a_file(tmp_path / "c.mhd", b"ElementDataFile = c%d.raw 1 2 1\n")})[1:] == parts
     assert files_of({"image": a_file(tmp_path / "d.mhd", b"ElementDataFile = LIST\nc1.raw\nc2.raw\n")})[1:] == parts
     assert files_of({"image": a_file(tmp_path / "e.mha", b"ElementDataFile = LOCAL\n")})[1:] == []
+    # whatever the ending, and never from what may be voxels, or a note
+    assert files_of({"image": a_file(tmp_path / "f.mha", b"NDims = 3\nElementDataFile = b.raw\n")})[1:] == [raw]
+    assert files_of({"image": a_file(tmp_path / "f.nrrd", b"NRRD0004\ndata file: b.raw\n")})[1:] == [raw]
+    assert files_of({"image": a_file(tmp_path / "g.nrrd", b"NRRD0004\ndata file:=b.raw\n\ndata file: b.raw\n")})[1:] == []
     assert files_of({"image": ["x", "y"]}) == ["x", "y"]
