@@ -24,6 +24,7 @@ from monai.transforms import Compose, RandomizableTrait, Transform
 from monai.utils import convert_to_tensor
 
 from bundle.files import remove_unfinished, written_aside
+from bundle.results.identity import companions
 
 # part of every key: raise it when the layout of the entries changes
 LAYOUT = 1
@@ -203,7 +204,8 @@ def _is_module(name: str) -> bool:
 
 
 def _identity(value: Any) -> Any:
-    """A path that exists -> absolute path, size and time of the file, or of every file of the folder (DICOM)."""
+    """A path that exists -> absolute path, size and time of the file and of those that its header names, or of every file of the folder
+    (DICOM)."""
     if isinstance(value, (list, tuple)):
         return [_identity(entry) for entry in value]
     if isinstance(value, Mapping):
@@ -211,7 +213,10 @@ def _identity(value: Any) -> Any:
     if not isinstance(value, (str, os.PathLike)) or not os.path.exists(value):
         return definition(value)
     path = Path(value).resolve()
-    files = sorted(entry for entry in path.rglob("*") if entry.is_file()) if path.is_dir() else [path]
+    if path.is_dir():
+        files = sorted(entry for entry in path.rglob("*") if entry.is_file())
+    else:
+        files = [path, *(Path(file) for file in companions(Path(value)) if os.path.exists(file))]
     return [[str(file), file.stat().st_size, file.stat().st_mtime_ns] for file in files]
 
 

@@ -34,7 +34,7 @@ def _files_of(image: str | os.PathLike | Sequence[str | os.PathLike]) -> list[st
     files = [str(image)] if isinstance(image, (str, os.PathLike)) else [str(file) for file in image]
     if len(files) == 1 and os.path.isdir(files[0]):
         return sorted(entry.path for entry in os.scandir(files[0]) if entry.is_file())
-    return files + _companions(Path(files[0])) if len(files) == 1 else files
+    return files + companions(Path(files[0])) if len(files) == 1 else files
 
 
 def stamp(files: Sequence[str]) -> str:
@@ -80,8 +80,8 @@ def file_digest(path: str | os.PathLike) -> str:
     return digest.hexdigest()
 
 
-def _companions(path: Path) -> list[str]:
-    """The files next to a header that hold its voxels."""
+def companions(path: Path) -> list[str]:
+    """The files beside a volume's own that hold its voxels, as its header names them: of a pair, an .mhd or .nhdr and the like."""
     name = path.name.lower()
     if name.endswith((".hdr", ".hdr.gz")):
         stem = name[: name.rindex(".hdr")]

@@ -65,6 +65,23 @@ def test_replaced_image_is_read_again(item, tmp_path, change):
     assert value(make(item, tmp_path)) == (12 if "another size" in change else 5)
 
 
+class LoadBeside(Load):
+    def __call__(self, item):
+        with open(item["image"].replace(".mhd", ".raw")) as stream:
+            return {"image": torch.full((1, 2, 2, 2), float(stream.read()))}
+
+
+def test_voxels_in_a_file_of_their_own_are_read_again(tmp_path):
+    header, voxels = tmp_path / "a.mhd", tmp_path / "a.raw"
+    header.write_text("NDims = 3\nElementDataFile = a.raw\n")
+    voxels.write_text("3")
+    item = {"image": str(header)}
+    assert value(make(item, tmp_path, [LoadBeside()])) == 3
+    voxels.write_text("5")
+    os.utime(voxels, ns=(1, 1))
+    assert value(make(item, tmp_path, [LoadBeside()])) == 5
+
+
 def test_other_arguments_make_other_entries(item, tmp_path):
     assert value(make(item, tmp_path)) == 3
     assert value(make(item, tmp_path, [Load(factor=2.0)])) == 6

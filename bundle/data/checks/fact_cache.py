@@ -10,6 +10,7 @@ from typing import Any
 
 from bundle.data.checks.facts import VERSION
 from bundle.files import write_text
+from bundle.results.identity import companions
 
 
 class FactCache:
@@ -46,9 +47,11 @@ class FactCache:
 
 
 def stamp(file: str) -> list[int] | None:
-    """Size and time of change (ns) of a file, None where there is none or it is a folder."""
+    """Size and time of change (ns) of a file and of those that its header names, None where one is missing or it is a folder."""
+    if not os.path.isfile(file):
+        return None
     try:
-        status = os.stat(file)
+        found = [os.stat(one) for one in (file, *companions(Path(file)))]
     except OSError:
         return None
-    return [status.st_size, status.st_mtime_ns] if Path(file).is_file() else None
+    return [number for status in found for number in (status.st_size, status.st_mtime_ns)]

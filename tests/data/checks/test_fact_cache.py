@@ -19,6 +19,17 @@ def test_cache_forgets_what_was_written_again(tmp_path):
     assert FactCache(str(tmp_path / "cache.json")).get("image", str(file)) is None
 
 
+def test_cache_forgets_what_lies_beside_its_header_and_was_written_again(tmp_path):
+    header, voxels = tmp_path / "a.hdr", tmp_path / "a.img"
+    header.write_bytes(b"header")
+    voxels.write_bytes(b"one")
+    cache = FactCache(str(tmp_path / "cache.json"))
+    cache.put("image", str(header), stamp(str(header)), {"fact": 1})
+    assert cache.get("image", str(header)) == {"fact": 1}
+    voxels.write_bytes(b"two!")
+    assert cache.get("image", str(header)) is None
+
+
 def test_cache_in_a_folder_that_cannot_be_written(tmp_path):
     (tmp_path / "file").touch()
     cache = FactCache(str(tmp_path / "file/cache.json"))
