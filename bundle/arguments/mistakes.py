@@ -27,6 +27,9 @@ EXTRAS = {
 # what torch says about a batch norm in training
 ONE_VALUE = "Expected more than 1 value per channel when training"
 
+# what torch says where memory is not given: on a CPU, on a GPU
+NO_MEMORY = re.compile(r"DefaultCPUAllocator: (can't allocate|not enough) memory|out of memory. Tried to allocate", re.IGNORECASE)
+
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 _NOT_A_FOLDER = {errno.ENOTDIR, errno.EEXIST}
@@ -79,7 +82,7 @@ def one_line(error: BaseException) -> tuple[str, int] | None:
     if mistake is not None:
         return _line(mistake), MISTAKE
     for link in _chain(error):
-        said = _of_the_disk(link) or _of_torch(link) or _of_monai(link) or _of_an_extra(link)
+        said = _of_the_disk(link) or _of_memory(link) or _of_torch(link) or _of_monai(link) or _of_an_extra(link)
         if said is not None:
             return _line(said), MISTAKE
     return None
@@ -128,6 +131,17 @@ def _of_the_disk(error: BaseException) -> UserError | None:
         fix = "check the disk or the mount that it is on, then run the same command again"
         return UserError(where, f"this file or folder cannot be reached ({error.strerror})", fix)
     return None
+
+
+def _of_memory(error: BaseException) -> UserError | None:
+    """Memory that the system or the GPU did not give; in the words of PyTorch also where a process of its data loader met it."""
+    text = str(error)
+    if not isinstance(error, MemoryError) and not (isinstance(error, RuntimeError) and NO_MEMORY.search(text)):
+        return None
+    found = re.search(r"tried to allocate ([\d.]+ ?\w+)|Unable to allocate ([\d.]+ \w+)", text, re.IGNORECASE)
+    wanted = f" ({found[1] or found[2]} were asked for at once)" if found else ""
+    fix = "training: a smaller patch_size or batch_size; inference: a smaller memory_gb; or a machine with more"
+    return UserError("memory", f"there is not enough of it{wanted}", fix)
 
 
 def _of_torch(error: BaseException) -> UserError | None:

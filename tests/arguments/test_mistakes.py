@@ -6,6 +6,7 @@ import errno
 import io
 import logging
 
+import numpy as np
 import pytest
 import torch
 from ignite.engine import Engine
@@ -34,6 +35,23 @@ def test_disks_extras_and_interrupts_have_a_line() -> None:
     wrapped = RuntimeError("Failed to evaluate")
     wrapped.__cause__ = UserError("a\nb", "wrong\n  twice", "mend")
     assert one_line(wrapped) == ("error: a b: wrong twice. Fix: mend.", 2)
+
+
+@pytest.mark.parametrize("where", ["torch", "numpy", "a worker"])
+def test_memory_that_is_not_given_has_a_line(where: str) -> None:
+    with pytest.raises((RuntimeError, MemoryError)) as caught:
+        if where == "numpy":
+            np.zeros(1 << 60, np.uint8)
+        else:
+            torch.empty(1 << 60, dtype=torch.uint8)
+    error = caught.value
+    if where == "a worker":  # as a DataLoader hands it on: its text is the worker's traceback
+        error = RuntimeError(f"Caught RuntimeError in DataLoader worker process 0.\nOriginal Traceback ...\nRuntimeError: {error}")
+    said = one_line(error)
+    amount = "1.00 EiB" if where == "numpy" else f"{1 << 60} bytes"
+    assert said is not None and said[1] == 2
+    assert f"error: memory: there is not enough of it ({amount} were asked for at once). Fix: training: a smaller patch_size" in said[0]
+    assert one_line(RuntimeError("out of luck")) is None
 
 
 def test_a_full_disk_under_torch_has_a_line() -> None:
