@@ -38,6 +38,13 @@ def test_errors_and_signals_end_it_as_they_end_any(warm_python: Callable) -> Non
     assert warm_python("-c", "import atexit; atexit.register(print, 'at the end')").stdout == "at the end\n"
 
 
+def test_what_takes_too_long_is_ended_and_the_next_command_runs(warm_python: Callable) -> None:
+    warm_python("-c", "")
+    with pytest.raises(TimeoutError):
+        warm_python("-c", "import time; time.sleep(60)", timeout=0.5)
+    assert warm_python("-c", "print('next')").stdout == "next\n"
+
+
 def test_commands_leave_each_other_nothing(warm_python: Callable) -> None:
     warm_python("-c", "import monai, os; monai.mine = 1; os.environ['MINE'] = '1'; os.chdir('/')")
     assert warm_python("-c", "import monai, os; print(hasattr(monai, 'mine'), 'MINE' in os.environ, os.getcwd())").stdout == (

@@ -17,6 +17,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 
 class WarmPython:
     """Calls are `subprocess.run([sys.executable, *words], cwd=..., env=..., capture_output=True, text=True)`, one at a time."""
@@ -29,7 +31,6 @@ class WarmPython:
         command = [sys.executable, "-P", __file__, str(theirs.fileno())]
         self.process = subprocess.Popen(command, env={**environment, "OMP_NUM_THREADS": "1"}, pass_fds=[theirs.fileno()])
         theirs.close()
-        self.answers = self.connection.makefile("r", encoding="utf-8")
 
     def __call__(
         self, *words: str, cwd: Path | str = ".", env: Mapping[str, str] | None = None, timeout: float = 300
@@ -43,11 +44,35 @@ class WarmPython:
         task = {"words": words, "cwd": str(Path(cwd).resolve()), "env": dict(os.environ if env is None else env)}
         self.connection.settimeout(timeout)
         self.connection.sendall((json.dumps({**task, "out": str(out), "err": str(err)}) + "\n").encode())
-        return subprocess.CompletedProcess([sys.executable, *words], int(self.answers.readline()), out.read_text(), err.read_text())
+        try:
+            code = self._answer()
+        except TimeoutError:
+            self._end_command()
+            raise
+        return subprocess.CompletedProcess([sys.executable, *words], code, out.read_text(), err.read_text())
+
+    def _answer(self) -> int:
+        line = b""
+        while not line.endswith(b"\n"):
+            more = self.connection.recv(16)
+            if not more:
+                raise RuntimeError("the process that forks has ended")
+            line += more
+        return int(line)
+
+    def _end_command(self) -> None:
+        self.connection.settimeout(0.2)
+        for _ in range(150):
+            for child in psutil.Process(self.process.pid).children(recursive=True):
+                child.kill()
+            try:
+                self._answer()
+                return
+            except TimeoutError:
+                pass
 
     def close(self) -> None:
         """End the process that forks."""
-        self.answers.close()
         self.connection.close()
         self.process.wait(30)
 
