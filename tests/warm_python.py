@@ -6,6 +6,7 @@ Python gives it: arguments, environment, folder, `sys.path`, `__main__`, exit co
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import runpy
@@ -118,6 +119,8 @@ if __name__ == "__main__":
     import monai.bundle  # noqa: F401
 
     assert "bundle" not in sys.modules
+    # children share what the imports have made: their garbage collectors need not touch, and so copy, it
+    gc.freeze()
     own = _serve(int(sys.argv[1]))
     _become(own)
     # what is raised here ends the process as it ends any: by `sys.excepthook`
