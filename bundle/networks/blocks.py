@@ -98,11 +98,21 @@ class ConvNormAct(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, *spatial) to (B, out_channels, *spatial)."""
+        if not torch.jit.is_scripting():
+            if self.relu_follows():
+                return self.dropout(conv_same(x, self.conv.weight, self.conv.bias, relu=True))
         return self.finish(conv_same(x, self.conv.weight, self.conv.bias))
 
     def of_slab(self, x: Tensor) -> Tensor:
         """(B, in_channels, depth + 2, H, W) to (B, out_channels, depth, H, W): no padding along the first spatial axis."""
+        if self.relu_follows():
+            return self.dropout(convolve(x, self.conv.weight, self.conv.bias, [0, 1, 1], relu=True))
         return self.finish(convolve(x, self.conv.weight, self.conv.bias, [0, 1, 1]))
+
+    @torch.jit.unused
+    def relu_follows(self) -> bool:
+        """Whether nothing is between convolution and ReLU, as when the batch norm is folded."""
+        return isinstance(self.norm, nn.Identity)
 
     def finish(self, x: Tensor) -> Tensor:
         """What follows the convolution."""
@@ -135,10 +145,14 @@ class TwoConvs(Block, nn.Sequential):
     @torch.jit.unused
     def _by_slabs(self, x: Tensor, planes: int) -> Tensor:
         first, second = _both(self)
-        weight = first.conv.weight.to(feature_type(x))
-        return by_slabs(
-            lambda start, stop: first.finish(conv_planes(x, start, stop, weight, first.conv.bias)), second.of_slab, x.shape[2], planes
-        )
+        weight, bias = first.conv.weight.to(feature_type(x)), first.conv.bias
+
+        def of_first(start: int, stop: int) -> Tensor:
+            if first.relu_follows():
+                return first.dropout(conv_planes(x, start, stop, weight, bias, relu=True))
+            return first.finish(conv_planes(x, start, stop, weight, bias))
+
+        return by_slabs(of_first, second.of_slab, x.shape[2], planes)
 
 
 def _both(block: TwoConvs) -> tuple[ConvNormAct, ConvNormAct]:

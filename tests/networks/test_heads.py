@@ -57,3 +57,15 @@ def test_the_matrix_of_linear_resampling_by_hand():
 def test_few_classes_by_a_matrix_product():
     x, weight = torch.randn(2, 5, 4, 3, 2), torch.randn(3, 5, 1, 1, 1)
     assert torch.allclose(to_classes(x, weight), F.conv3d(x, weight), atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("layout", [torch.channels_last_3d, torch.contiguous_format])
+def test_one_sample_without_gradients_has_the_same_bits(dtype, layout):
+    x = torch.randn(1, 16, 9, 8, 7).to(dtype).contiguous(memory_format=layout)
+    weight = torch.randn(4, 16, 1, 1, 1).to(dtype)
+    with torch.enable_grad():
+        expected = to_classes(x, weight)
+    with torch.no_grad():
+        found = to_classes(x, weight)
+    assert torch.equal(found, expected) and found.is_contiguous()

@@ -8,6 +8,7 @@ While a network is traced, exported or compiled, all but `FusedHeads` are off by
 | called, as by inference.json | `folding.fold_batch_norm` | batch norms; three products of a gate | not calling it |
 | folded, no gradients, channels-last | `folding.MergedSkip` in place | memory for the gated skip | plain memory format |
 | CPU, 3-D, float32, no gradients | `convolve.convolve`: oneDNN | 2 to 16 times for small samples | `torch.backends.mkldnn` |
+| CPU, 3-D, folded, no gradients | `convolve.convolve`: oneDNN, with ReLU | a pass over the features | `torch.backends.mkldnn` |
 | CPU, a kernel of one voxel | `convolve.conv_same`: a product | a slow convolution; a change of memory order | - |
 | sizes double, corners not aligned, | `upsampling.conv_of_upsampled` | up-sampled features, concatenation | `align_corners=True` |
 | 128 coarse voxels per channel or more | | with the skip | |

@@ -33,13 +33,13 @@ def slab_planes(x: Tensor, channels: int) -> int:
     return max(2, SLAB_BYTES // plane // 2 * 2)
 
 
-def conv_planes(x: Tensor, start: int, stop: int, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """Planes start to stop (not included) of the convolution of x (B, C, *spatial)."""
+def conv_planes(x: Tensor, start: int, stop: int, weight: Tensor, bias: Tensor | None, relu: bool = False) -> Tensor:
+    """Planes start to stop (not included) of the convolution of x (B, C, *spatial), with a ReLU where that is asked for."""
     low, high = max(start - 1, 0), min(stop + 1, x.shape[2])
     slab = x.narrow(2, low, high - low)
     if low == start or high == stop:
         slab = F.pad(slab, [0, 0, 0, 0, low - start + 1, stop + 1 - high])
-    return convolve(slab, weight, bias, [0, 1, 1])
+    return convolve(slab, weight, bias, [0, 1, 1], relu=relu)
 
 
 def by_slabs(

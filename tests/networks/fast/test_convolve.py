@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from bundle.networks.fast import convolve as fast_convolve
 from bundle.networks.fast import plain_layers
 from bundle.networks.fast.convolve import channels_last, conv_same, convolve, feature_type
 
@@ -27,6 +28,26 @@ def test_convolution_of_a_small_volume(padding, stride, kernel):
     assert torch.allclose(found, expected, atol=1e-5) and torch.allclose(other, expected, atol=1e-5)
     if torch.backends.mkldnn.is_available():
         assert found.is_contiguous(memory_format=torch.channels_last_3d)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("fused", [True, False])
+def test_a_relu_in_the_same_pass_changes_no_bit(monkeypatch, dtype, fused):
+    """Rounding keeps the sign, so that it does not matter which comes first; also where PyTorch has no such function, and by autocast."""
+    x, weight, bias = features(5).to(dtype), torch.randn(7, 5, 3, 3, 3).to(dtype), torch.randn(7).to(dtype)
+    if not fused:
+        monkeypatch.setattr(fast_convolve, "_fused_types", lambda: ())
+    with torch.no_grad():
+        plain = convolve(x, weight, bias, [0, 1, 1])
+        found = convolve(x, weight, bias, [0, 1, 1], relu=True)
+        assert (plain < 0).any() and torch.equal(found, plain.clamp_min(0)) and found.dtype == dtype
+        with torch.autocast("cpu", torch.bfloat16):
+            half = convolve(x, weight, bias, [0, 1, 1], relu=True)
+            assert torch.equal(half, torch.relu(convolve(x, weight, bias, [0, 1, 1]))) and half.dtype == torch.bfloat16
+    with torch.enable_grad():
+        assert torch.allclose(convolve(x, weight, bias, [0, 1, 1], relu=True), found, atol=1e-5 if dtype == torch.float32 else 0.1)
+    flat, kernel = torch.randn(1, 5, 6, 7), torch.randn(4, 5, 1, 1)
+    assert torch.equal(conv_same(flat, kernel, None, relu=True), conv_same(flat, kernel, None).relu())
 
 
 @pytest.mark.parametrize("kernel", [1, 3, 5])

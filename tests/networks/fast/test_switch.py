@@ -15,6 +15,7 @@ from bundle.networks.fast.switch import plain_wanted, switched_off
 SIZE = (32, 48, 32)
 FAST = [
     "bundle.networks.fast.convolve.torch.mkldnn_convolution",
+    "bundle.networks.fast.convolve._with_relu",
     "bundle.networks.blocks.by_slabs",
     "bundle.networks.blocks.conv_of_upsampled",
     "bundle.networks.blocks.PlanesOfUpsampled",
