@@ -58,7 +58,7 @@ def feature_type(x: Tensor) -> torch.dtype:
 
 def _one_dnn_takes(x: Tensor) -> bool:
     """Whether x is what oneDNN convolves here: on a CPU, and not switched off."""
-    return torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled and x.device.type == "cpu"
+    return torch.backends.mkldnn.is_available() and bool(torch.backends.mkldnn.enabled) and x.device.type == "cpu"
 
 
 @cache
