@@ -6,6 +6,7 @@ import gzip
 import os
 import zlib
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -138,15 +139,12 @@ def _is_dicom(path: str) -> bool:
 
 
 def _pet_series(files: list[str], memory_gb: float | None) -> tuple[np.ndarray, np.ndarray, dict]:
-    from bundle.dicom import read_shape, series_in
+    from bundle.dicom import read_shape
     from bundle.dicom.suv import read_suv
 
     where = files[0]
     if os.path.isdir(where):
-        found = series_in(where, pet=True)
-        if not found:
-            raise UserError(where, "no PET is in this folder", "give a file, or the folder that holds the slices")
-        files = max(found, key=len)
+        files = _largest_series(where, pet=True)
     shape = read_shape(files, pet=True)
     check_grid(where, shape)
     check_size(where, shape, 4, memory_gb)
@@ -204,14 +202,33 @@ def read_stored(stored: nifti.Stored, scan: bool, memory_gb: float | None) -> tu
     return values.reshape(stored.shape[:3], order="F"), stored.affine, extra
 
 
-def _largest_series(folder: str) -> list[str]:
-    from bundle.dicom import series_in
+def _largest_series(folder: str, pet: bool = False) -> list[str]:
+    """The largest series of a folder, of CT or of PET; `find_scans` lists each by its slices.
 
-    series = series_in(folder)
-    if not series:
-        raise UserError(folder, "no DICOM image is in this folder", "give a file, or the folder that holds the slices")
-    # of several series the largest; find_scans lists each by its slices
-    return max(series, key=len)
+    Raises:
+        UserError: there is none, two are of the same size, or a file that may be a slice cannot be read.
+    """
+    from bundle.dicom import find_series, looks_like_dicom, series_in
+
+    names = sorted(Path(folder).iterdir())
+    found, _ = find_series((name for name in names if looks_like_dicom(name)), pet)
+    for one in found:
+        if one.problem and not one.uid:
+            raise UserError(one.files[0], one.problem, one.fix)
+    broken = next((name for name in names if kind(name) == "dicom" and not looks_like_dicom(name)), None)
+    if found and broken is not None:
+        problem = "this is not a DICOM file, in spite of its name, and may be a slice"
+        raise UserError(broken, problem, "copy or export it again, or remove it")
+    largest = sorted((one.files for one in found), key=len, reverse=True)[:2]
+    if not largest:
+        series_in(folder, pet=pet)  # says what else is there
+        raise UserError(
+            folder, f"no {'PET' if pet else 'DICOM image'} is in this folder", "give a file, or the folder that holds the slices"
+        )
+    if len(largest) > 1 and len(largest[0]) == len(largest[1]):
+        problem = f"two series of {counted(len(largest[0]), 'slice')} each are in this folder: nothing says which of them is meant"
+        raise UserError(folder, problem, "put each into a folder of its own, or give the files of one")
+    return list(largest[0])
 
 
 def _dicom(where: str, files: list[str], scan: bool, memory_gb: float | None) -> tuple[np.ndarray, np.ndarray, dict]:

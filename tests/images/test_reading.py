@@ -6,8 +6,9 @@ from pathlib import Path
 
 import dicom_files
 import numpy as np
+import pydicom
 import pytest
-from small_scans import body, nifti
+from small_scans import body, dicom_series, nifti
 
 from bundle.errors import UserError
 from bundle.images import read, read_scan
@@ -46,6 +47,23 @@ def test_of_several_series_in_a_folder_the_largest_is_read(tmp_path: Path) -> No
         assert extra["orientation_known"] is True and not extra["nifti_forms"].any()
     with pytest.raises(UserError, match=r"5x4x6 voxels.* more than memory_gb"):
         read_scan(tmp_path, memory_gb=1e-7)
+
+
+def test_of_two_series_of_one_size_none_is_read(tmp_path: Path) -> None:
+    """Phases of one scan: a label map fits the grid of both."""
+    dicom_series(tmp_path, uid="1.2.3")
+    dicom_series(tmp_path, body() + 10, uid="1.2.4")
+    with pytest.raises(UserError, match=r"two series of 22 slices each are in this folder.*Fix: put each into a folder"):
+        read_scan(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"not DICOM" * 50, b"", None])
+def test_a_folder_with_a_slice_that_cannot_be_read_is_not_read(tmp_path: Path, content: bytes | None) -> None:
+    """The first or the last slice leaves no gap."""
+    files = sorted(dicom_series(tmp_path).iterdir(), key=lambda file: float(pydicom.dcmread(file).ImagePositionPatient[2]))
+    files[-1].write_bytes(files[-1].read_bytes()[:400] if content is None else content)
+    with pytest.raises(UserError, match=files[-1].name):
+        read_scan(tmp_path)
 
 
 @pytest.mark.parametrize(
