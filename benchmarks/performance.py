@@ -278,7 +278,7 @@ def write(page: Path, heading: str, machine: str, command: str, rows: list[Row],
     if len(places) != 1:
         raise SystemExit(f"--write {heading!r}: {len(places)} sections of {page} begin so; there are {', '.join(headings(parts))}")
     title = parts[places[0]].splitlines()[0]
-    parts[places[0]] = f"{title}\n\n{machine}, last by `{command}`:\n\n{table(rows, when, parts[places[0]])}\n\n"
+    parts[places[0]] = f"{title}\n\n{machine}, last by\n`{command}`:\n\n{table(rows, when, parts[places[0]])}\n\n"
     page.write_text("".join(parts).rstrip("\n") + "\n", encoding="utf-8")
 
 

@@ -62,7 +62,7 @@ def test_the_section_of_one_machine_is_written_and_nothing_else(tmp_path: Path) 
     performance.write(page, "Two cores, old", "a Zen", "python x.py", [Row("a", "1", "2", True)], "now")
     text = page.read_text()
     table = "\n".join([*HEAD, "| a | 1 | 2 | yes | now |"])
-    assert text == PAGE.replace("nothing", f"a Zen, last by `python x.py`:\n\n{table}")
+    assert text == PAGE.replace("nothing", f"a Zen, last by\n`python x.py`:\n\n{table}")
     performance.write(page, "Two cores, old", "a Zen", "python x.py", [Row("b", "3")], "later")
     assert text.replace(table, f"{table}\n| b | 3 |  |  | later |") == page.read_text()
 
