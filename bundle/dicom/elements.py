@@ -39,6 +39,7 @@ TAGS = {
     "AcquisitionNumber": 0x00200012,
     "ImagePositionPatient": 0x00200032,
     "ImageOrientationPatient": 0x00200037,
+    "FrameOfReferenceUID": 0x00200052,
     "TemporalPositionIdentifier": 0x00200100,
     "SamplesPerPixel": 0x00280002,
     "PhotometricInterpretation": 0x00280004,

@@ -83,6 +83,7 @@ class Header:
     file: str
     uid: str = ""  # of the series
     study: tuple[str, str] = ("", "")  # patient, study
+    reference: str = ""  # UID of the frame of reference
     instance: str = ""
     kind: str | None = None
     marks: dict[str, str] = field(default_factory=dict)
@@ -141,6 +142,7 @@ def _read(file: str, pet: bool) -> Header:
         "file": file,
         "uid": header.text("SeriesInstanceUID"),
         "study": (header.text("PatientID"), header.text("StudyInstanceUID")),
+        "reference": header.text("FrameOfReferenceUID"),
         "instance": header.text("SOPInstanceUID"),
         "kind": pet_kind(header, sop_class, bool(pixels)) if pet else kind_of(header, sop_class, bool(pixels)),
         "marks": {name: text for name in MARKS if (text := header.text(name))},

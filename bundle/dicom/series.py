@@ -6,6 +6,7 @@ import os
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,8 @@ from bundle.errors import UserError, counted
 SHARED_SLICES = 0.1
 # fewer pictures of another plane are a localizer, more a scan of their own
 FEW = 3
+# what the slices of one scan share
+OWNER = ("PatientID", "StudyInstanceUID", "FrameOfReferenceUID")
 ANOTHER_PLANE, COPY, ONE_SLICE = "picture of another plane", "copy of a slice", "time series of one slice"
 
 
@@ -46,7 +49,8 @@ def find_series(files: Iterable[str | os.PathLike], pet: bool = False) -> tuple[
     """The scans among DICOM files of a whole tree, and what is left alone; never raises for what a file holds.
 
     One series instance UID is one scan, whatever folders its slices are in and whatever else their headers say, unless two
-    folders hold the same slices: then each folder is a scan. Files that cannot be read are a `Series` with a problem each.
+    folders hold the same slices: then each folder is a scan. Slices of several patients, studies or frames of reference are
+    taken apart, or refused where that is not possible. Files that cannot be read are a `Series` with a problem each.
 
     Args:
         files: in any order.
@@ -67,8 +71,11 @@ def find_series(files: Iterable[str | os.PathLike], pet: bool = False) -> tuple[
             # without a UID the folder says what belongs together
             scans[header.uid, "" if header.uid else os.path.dirname(file)].append(header)
     for headers in scans.values():
-        for together in _exports(headers):
-            series, others = _of_one_study(together)
+        exports, copies = _exports(headers)
+        for file in copies:
+            left[COPY, os.path.dirname(file)].append(file)
+        for together in exports:
+            series, others = _by_study(together)
             found += series
             for file, kind in others:
                 left[kind, os.path.dirname(file)].append(file)
@@ -129,8 +136,8 @@ def _folder(files: Sequence[str]) -> str:
     return os.path.commonpath([os.path.dirname(file) for file in files])
 
 
-def _exports(headers: list[Header]) -> list[list[Header]]:
-    """Headers of one series UID, apart where two folders, or two files of many frames, hold the same slices."""
+def _exports(headers: list[Header]) -> tuple[list[list[Header]], list[str]]:
+    """Headers of one series UID, apart where two folders, or two files of many frames, hold the same slices; and files that are copies."""
     units: dict[str, list[Header]] = defaultdict(list)
     for header in headers:
         units[header.file if len(header.frames) > 1 else os.path.dirname(header.file)].append(header)
@@ -146,7 +153,27 @@ def _exports(headers: list[Header]) -> list[list[Header]]:
             parts.append((known, together))
         known.update(*marks)
         together += here
-    return [together for _, together in parts]
+    return _without_repeats([together for _, together in parts])
+
+
+def _without_repeats(parts: list[list[Header]]) -> tuple[list[list[Header]], list[str]]:
+    """These parts, and the files of those that are no scan of their own: a few slices that all are equal copies of a larger part's."""
+    kept, copies = list(parts), []
+    for few in sorted(parts, key=len):
+        if any(2 * len(few) < len(many) and _repeats(few, many) for many in kept):
+            kept = [part for part in kept if part is not few]
+            copies += [header.file for header in few]
+    return kept, copies
+
+
+def _repeats(few: list[Header], many: list[Header]) -> bool:
+    known = {mark for header in many for mark in _marks(header)}
+    if any(known.isdisjoint(_marks(header)) for header in few):
+        return False
+    alone, together = _arranged(many)[0], _arranged(many + few)[0]
+    # a copy may stand for its original
+    counts = [[(len(series.files), series.problem) for series in found] for found in (alone, together)]
+    return counts[0] == counts[1] and all(series.problem is None for series in together)
 
 
 def _placed(header: Header) -> bool:
@@ -165,16 +192,40 @@ def _marks(header: Header) -> list[object]:
     return marks or [header.file]
 
 
-def _of_one_study(headers: list[Header]) -> tuple[list[Series], list[tuple[str, str]]]:
-    """As `_arranged`; files that are not a scan together and name several patients or studies are taken apart by these."""
+def _by_study(headers: list[Header]) -> tuple[list[Series], list[tuple[str, str]]]:
+    """As `_arranged`, but never with slices of several patients, studies or frames of reference in one scan.
+
+    Files that name several are taken apart by these. Where their slices lie between each other, on one even grid, no part is a scan:
+    they are one scan whose text differs if only PatientID does, and refused otherwise.
+    """
     found, left = _arranged(headers)
-    studies: dict[tuple[str, str], list[Header]] = defaultdict(list)
-    for header in headers:
-        studies[header.study].append(header)
-    if len(studies) == 1 or all(series.problem is None for series in found):
-        return found, left
-    each = [_arranged(some) for some in studies.values()]
+    parts: dict[tuple[str, ...], list[Header]] = defaultdict(list)
+    for owner, header in zip(_owners(headers), headers, strict=True):
+        parts[owner].append(header)
+    owner_of = {header.file: owner for owner, some in parts.items() for header in some}
+    if all(series.problem is None for series in found):
+        owners = [[owner_of[file] for file in series.files] for series in found]
+        several = [of for of in owners if len(set(of)) > 1]
+        if not several:
+            return found, left
+        between = [of for of in several if 1 + sum(one != other for one, other in pairwise(of)) > len(set(of))]
+        if between:
+            columns = zip(OWNER, *{owner for of in between for owner in of}, strict=True)
+            differing = [name for name, *texts in columns if len(set(texts)) > 1]
+            if differing == ["PatientID"] and between == several:
+                return found, left
+            files = [header.file for header in headers]
+            problem = f"slices with different {' and '.join(differing)} lie between each other in one series"
+            return [_refused(headers[0].uid, files, UserError(_folder(files), problem, "export each study's series again"))], []
+    each = [_arranged(some) for some in parts.values()]
     return [series for some, _ in each for series in some], [other for _, some in each for other in some]
+
+
+def _owners(headers: list[Header]) -> list[tuple[str, ...]]:
+    """Patient, study and frame of reference of each; a missing one is that of the others, if they have one."""
+    rows = [(*header.study, header.reference) for header in headers]
+    only = [found.pop() if len(found := set(column) - {""}) == 1 else "" for column in zip(*rows, strict=True)]
+    return [tuple(value or usual for value, usual in zip(row, only, strict=True)) for row in rows]
 
 
 def _arranged(headers: list[Header]) -> tuple[list[Series], list[tuple[str, str]]]:

@@ -86,6 +86,62 @@ def test_two_patients_under_one_series_uid(tmp_path: Path) -> None:
     assert len(found) == 2 and all(map(whole, found))
 
 
+@pytest.mark.parametrize("name", ["PatientID", "StudyInstanceUID", "FrameOfReferenceUID"])
+def test_two_patients_back_to_back_are_two_scans(tmp_path: Path, name: str) -> None:
+    """The second one's first slice is where the first one's next slice would be."""
+    series(tmp_path, lambda ds, k: setattr(ds, name, "1.8.1"))
+
+    def other(ds: pydicom.Dataset, k: int) -> None:
+        setattr(ds, name, "1.8.2")
+        ds.SOPInstanceUID, ds.ImagePositionPatient = f"8.{k}", [-10, -20, 30 + 3 * (6 + k)]
+
+    for file in series(tmp_path / "b", other):
+        file.rename(tmp_path / f"b{file.name}")
+    found, kinds = found_in(tmp_path)
+    assert [heights(one)[0] for one in found] == [30, 48] and all(map(whole, found)) and not kinds
+
+
+def test_a_missing_element_makes_no_other_patient(tmp_path: Path) -> None:
+    def change(ds: pydicom.Dataset, k: int) -> None:
+        ds.FrameOfReferenceUID = "1.9"
+        if k > 2:
+            del ds.PatientID, ds.StudyInstanceUID, ds.FrameOfReferenceUID
+
+    series(tmp_path, change)
+    assert [whole(one) for one in found_in(tmp_path)[0]] == [True]
+
+
+@pytest.mark.parametrize("name", ["StudyInstanceUID", "FrameOfReferenceUID"])
+def test_slices_of_two_studies_between_each_other_are_refused(tmp_path: Path, name: str) -> None:
+    series(tmp_path, lambda ds, k: setattr(ds, name, f"1.8.{k % 2}"))
+    (one,), kinds = found_in(tmp_path)
+    assert one.problem == f"slices with different {name} lie between each other in one series" and len(one.files) == 6 and not kinds
+
+
+def test_one_slice_of_another_study_is_not_part_of_the_scan(tmp_path: Path) -> None:
+    series(tmp_path, lambda ds, k: setattr(ds, "StudyInstanceUID", "1.8.1" if k < 5 else "1.8.2"))
+    found, _ = found_in(tmp_path)
+    assert sorted((len(one.files), one.problem is None) for one in found) == [(1, False), (5, True)]
+
+
+@pytest.mark.parametrize("folder", ["0 first", "z last"])
+def test_a_copied_slice_in_its_own_folder_is_a_copy(tmp_path: Path, folder: str) -> None:
+    files = series(tmp_path / "ct")
+    (tmp_path / folder).mkdir()
+    for file in files[1:3]:
+        shutil.copy(file, tmp_path / folder / file.name)
+    (one,), kinds = found_in(tmp_path)
+    assert whole(one) and one.folder == str(tmp_path / "ct") and kinds == {"copy of a slice": 2}
+    # another picture at that place is named as what it is, and the scan stays
+    ds = pydicom.dcmread(files[1])
+    pixels(ds, VALUES[:, :, 0].T + 20)
+    save(ds, tmp_path / folder / files[1].name)
+    (tmp_path / folder / files[2].name).unlink()
+    found, kinds = found_in(tmp_path)
+    assert sum(map(whole, (one for one in found if one.problem is None))) == 1 and not kinds
+    assert ["two-dimensional" in one.problem for one in found if one.problem] == [True]
+
+
 def test_without_a_uid_the_folder_says_what_belongs_together(tmp_path: Path) -> None:
     for name in "ab":
         series(tmp_path / name, lambda ds, k: delattr(ds, "SeriesInstanceUID"))
