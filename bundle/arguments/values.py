@@ -17,18 +17,30 @@ if TYPE_CHECKING:
 Kind = Callable[[Any], Any]
 
 
+# edges of voxels in mm that CT is segmented at: below, no memory holds a scan; above, an organ is less than a voxel or two
+SPACING_MM = 0.1, 20.0
+# far beyond any CT, also of metal
+MOST_HU = 1e5
+# voxels along an edge of a patch, and threads or processes: more of them is a slip of the keyboard
+MOST_VOXELS, MOST_THREADS = 4096, 1024
+# a tenth of a patch is the smallest step of the window: with less, a scan would take days
+MOST_OVERLAP = 0.9
+
+
 class Wrong(Exception):
     """A value that a key cannot have; the text says what it can be."""
 
 
-def whole(least: int | None = None, optional: bool = False) -> Kind:
-    """A whole number, from `least` on; None where `optional`."""
-    wanted = "a whole number" + ("" if least is None else f" from {least} up") + (", or None" if optional else "")
+def whole(least: int | None = None, optional: bool = False, most: int | None = None) -> Kind:
+    """A whole number, from `least` on and up to `most`; None where `optional`."""
+    low, high = -math.inf if least is None else least, math.inf if most is None else most
+    bounds = "" if least is None else f" from {least} up" + ("" if most is None else f" to {most}")
+    wanted = "a whole number" + bounds + (", or None" if optional else "")
 
     def kind(value: Any) -> Any:
         if optional and value is None:
             return None
-        if isinstance(value, bool) or not isinstance(value, int) or (least is not None and value < least):
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
             raise Wrong(wanted)
         return value
 
@@ -114,9 +126,9 @@ def device(value: Any) -> Any:
 
 
 def rising(value: Any) -> Any:
-    """Lower and upper end of a range."""
-    wanted = "two numbers, the lower one first, such as -200,300"
-    low, high = several(number(), 2, wanted)(value)
+    """Lower and upper end of a range in HU."""
+    wanted = f"two numbers in HU from {-MOST_HU:g} to {MOST_HU:g}, the lower one first, such as -200,300"
+    low, high = several(number(least=-MOST_HU, most=MOST_HU), 2, wanted)(value)
     if not low < high:
         raise Wrong(wanted)
     return [low, high]
@@ -177,8 +189,14 @@ def class_names(least: int, optional: bool = False) -> Kind:
     return kind
 
 
-THREE_SIZES = several(whole(1), 3, "three whole numbers from 1 up, such as 160,160,96")
+THREE_SIZES = several(whole(1, most=MOST_VOXELS), 3, f"three whole numbers from 1 up to {MOST_VOXELS}, such as 160,160,96")
 COUNT, SHARE, POSITIVE = whole(1), number(least=0, most=1), number(above=0)
+
+
+def _edges(example: str) -> Kind:
+    least, most = SPACING_MM
+    return several(number(least=least, most=most), 3, f"three numbers from {least:g} to {most:g} in mm, such as {example}")
+
 
 KINDS: dict[str, Kind] = {
     # data
@@ -192,12 +210,12 @@ KINDS: dict[str, Kind] = {
     "train_size": whole(1, optional=True),
     "test_size": whole(1, optional=True),
     "section": one_of("training", "validation", "test", "all"),
-    "spacing": several(POSITIVE, 3, "three numbers above 0 in mm, such as 2,2,2"),
+    "spacing": _edges("2,2,2"),
     "hu_range": rising,
     # how it runs
     "device": device,
-    "threads": whole(0),
-    "num_workers": whole(0),
+    "threads": whole(0, most=MOST_THREADS),
+    "num_workers": whole(0, most=MOST_THREADS),
     "memory_gb": number(above=0, optional=True),
     "amp": mixed_precision,
     "precision": one_of("auto", "fp32", "bf16", "fp16"),
@@ -233,13 +251,13 @@ KINDS: dict[str, Kind] = {
     # inference
     "part": part,
     "roi_size": THREE_SIZES,
-    "overlap": number(least=0, below=1),
+    "overlap": number(least=0, most=MOST_OVERLAP),
     "flips": switch,
     "keep_pieces": pieces,
     "crf": number(least=0),
     "box": one_of("xyz", "z"),
     "box_margin": number(least=0),
-    "coarse_spacing": several(POSITIVE, 3, "three numbers above 0 in mm, such as 5,5,5"),
+    "coarse_spacing": _edges("5,5,5"),
     "probabilities": switch,
     "attention": switch,
     "previews": switch,

@@ -14,6 +14,7 @@ from monai.data.meta_tensor import MetaTensor
 from monai.transforms import LoadImaged
 
 from bundle.arguments import overlays as combined
+from bundle.arguments import values
 from bundle.arguments.command_line import CommandLine
 from bundle.arguments.mistakes import users_mistake
 from bundle.engines.case import Case
@@ -82,8 +83,8 @@ def segment(image: Any, affine: Any = None, *, details: bool = False, overlays: 
         `bundle.engines.Segmentation` that has it; for a list, a list of them in the same order.
 
     Raises:
-        UserError: a scan cannot be read or is not a CT volume, a folder holds several, a channel or the weights are missing, overlays
-            do not combine. Of a list, the first such scan ends the call.
+        UserError: an option has a value that it cannot have, a scan cannot be read or is not a CT volume, a folder holds several, a
+            channel or the weights are missing, overlays do not combine. Of a list, the first such scan ends the call.
     """
     files = tuple(config_path(item) for item in ("configs/inference.json", *as_list(overlays)))
     if not isinstance(image, (list, tuple)):
@@ -133,6 +134,7 @@ def _parser(files: tuple[str, ...], options: Mapping[str, Any]) -> ConfigParser:
             raise UserError("overlays", "a classifier gives no label map", "classify by the command line (docs/classification.md)")
         parser.update(pairs={**options, FOLDED: "$bundle.networks.fold_batch_norm(@network)"})
         parser.parse(reset=True)
+        values.check(parser, line)
         while len(_parsers) >= KEPT:
             _parsers.pop(next(iter(_parsers)))
         _parsers[key] = parser

@@ -62,6 +62,26 @@ def test_options_are_those_of_the_config(options: dict) -> None:
         segment(body(), AFFINE, **options, colour="red")
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("spacing", [1e9, 2.0, 2.0]),
+        ("spacing", [2.0, 2.0, 0.0]),
+        ("spacing", [2.0, -2.0, 2.0]),
+        ("spacing", [float("nan"), 2.0, 2.0]),
+        ("spacing", 2.0),
+        ("memory_gb", -1),
+        ("threads", -1),
+        ("overlap", 1.0),
+        ("hu_range", [300, -200]),
+        ("flips", "perhaps"),
+    ],
+)
+def test_options_are_checked_as_those_of_the_command_line(options: dict, key: str, value: object) -> None:
+    with pytest.raises(UserError, match=f"{key}: .* does not fit this key. Fix: give"):
+        segment(body(), AFFINE, **{**options, key: value})
+
+
 def test_a_path_is_one_scan_and_not_a_label_map(tmp_path: Path, options: dict) -> None:
     nifti(tmp_path / "a.nii.gz")
     nifti(tmp_path / "a_seg.nii.gz")

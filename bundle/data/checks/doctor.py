@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from bundle import labels as label_block
+from bundle.arguments.values import SPACING_MM, THREE_SIZES, Wrong, number
 from bundle.channels import Block, resolve
 from bundle.data.checks import rules
 from bundle.data.checks.check import Measured, measure, print_problems, problems_of
@@ -92,11 +93,14 @@ def check(
 def _patch_mm(patch_size: object, spacing: object) -> list[float]:
     """Edges of the training patch in mm."""
     sizes = list(patch_size) if isinstance(patch_size, Sequence) and not isinstance(patch_size, str) else []
-    numbers = (*sizes, spacing)
-    if len(sizes) != 3 or any(isinstance(n, bool) or not isinstance(n, (int, float)) or not n > 0 for n in numbers):
-        fix = "give three numbers of voxels, such as --patch_size 160,160,96, and one spacing in mm, such as --spacing 2.0"
-        raise UserError("patch_size, spacing", f"their values are {patch_size!r} and {spacing!r}", fix)
-    return [size * spacing for size in sizes]
+    least, most = SPACING_MM
+    try:
+        sizes, edge = THREE_SIZES(sizes), number(least=least, most=most)(spacing)
+    except Wrong:
+        fix = "give three whole numbers of voxels, such as --patch_size 160,160,96, and one spacing "
+        fix += f"from {least:g} to {most:g} mm, such as --spacing 2.0"
+        raise UserError("patch_size, spacing", f"their values are {patch_size!r} and {spacing!r}", fix) from None
+    return [size * edge for size in sizes]
 
 
 def _as_problem(problem: UserError) -> rules.Problem:
