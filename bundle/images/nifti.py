@@ -24,6 +24,7 @@ UNITS = {0: (1.0, "mm"), 1: (1000.0, "metres"), 2: (1.0, "mm"), 3: (0.001, "micr
 # what voxels of a body measure; only where the unit is not mm, because then the unit is wrong more often than not
 PLAUSIBLE_MM = (0.02, 50.0)
 HEADER_BYTES = 540
+MGH_HEADER_BYTES = 284
 # nibabel notes there what it repairs
 _quiet = logging.getLogger("bundle.images.nibabel")
 _quiet.disabled = True
@@ -130,7 +131,7 @@ def header(path: str | os.PathLike) -> Stored:
     path = str(path)
     streams.check_regular(path)
     if kind(path) == "mgh":
-        return _other(path, path)
+        return _mgh(path)
     voxels = path
     if ending(path) in PAIR_ENDINGS:
         found = voxels_of_pair(path)
@@ -212,17 +213,48 @@ def _in_mm(path: str, affine: np.ndarray, unit: int) -> np.ndarray:
     return affine
 
 
+def _mgh(path: str) -> Stored:
+    """MGH of FreeSurfer, unpacked by what it holds, as NIfTI is: a plain one named .mgz is read like a packed one named .mgh."""
+    from nibabel.freesurfer.mghformat import MGHError, MGHHeader
+
+    with streams.opened(path) as stream:
+        block = stream.read(MGH_HEADER_BYTES)
+    if len(block) < MGH_HEADER_BYTES:
+        raise UserError(path, "the file is truncated: it ends within its header", "copy or export it again")
+    try:
+        # behind the voxels there are settings of the scanner, which nothing here needs
+        found = MGHHeader(block.ljust(MGHHeader.template_dtype.itemsize, b"\0"))
+        dtype = found.get_data_dtype()
+    except (MGHError, KeyError, ValueError) as error:
+        raise UserError(path, "the file cannot be read as an image (it has no MGH header)", "check that it is a scan") from error
+    _check_sizes(path, np.array(found["delta"], dtype=float))
+    return Stored(
+        path=path,
+        voxels=path,
+        shape=tuple(int(n) for n in found.get_data_shape()),
+        dtype=dtype,
+        offset=int(found.get_data_offset()),
+        slope=1.0,
+        inter=0.0,
+        affine=np.asarray(found.get_affine(), dtype=np.float64),
+        forms=None,
+        orientation_known=bool(found["goodRASFlag"] > 0),
+    )
+
+
+def _check_sizes(path: str, sizes: np.ndarray) -> None:
+    if not (np.isfinite(sizes).all() and (sizes != 0).all()):
+        raise UserError(path, "its header gives no voxel size", "export it again")
+
+
 def _other(path: str, voxels: str) -> Stored:
-    """Analyze, SPM and MGH, whose headers nibabel reads."""
+    """Analyze and SPM, whose headers nibabel reads."""
     import nibabel
 
     with nibabel.imageglobals.LoggingOutputSuppressor():
         image: Any = nibabel.load(path)
     found, proxy = image.header, image.dataobj
-    sizes = np.array(found["delta" if "delta" in found.keys() else "pixdim"], dtype=float)
-    sizes = sizes if len(sizes) == 3 else sizes[1:4]
-    if not (np.isfinite(sizes).all() and (sizes != 0).all()):
-        raise UserError(path, "its header gives no voxel size", "export it again")
+    _check_sizes(path, np.array(found["pixdim"][1:4], dtype=float))
     return Stored(
         path=path,
         voxels=voxels,
@@ -233,5 +265,5 @@ def _other(path: str, voxels: str) -> Stored:
         inter=float(proxy.inter),
         affine=np.asarray(image.affine, dtype=np.float64),
         forms=None,
-        orientation_known=bool(found["goodRASFlag"] > 0) if kind(path) == "mgh" else False,
+        orientation_known=False,
     )

@@ -48,6 +48,9 @@ def test_each_way_to_store_a_scan_gives_its_values(tmp_path: Path):
         (tmp_path / f"pair.{end}").rename(tmp_path / f"PAIR.{end.upper()}")
     nibabel.save(nibabel.Nifti2Image(plain, AFFINE), tmp_path / "second.nii.gz")
     nibabel.save(nibabel.MGHImage(plain, AFFINE), tmp_path / "freesurfer.mgz")
+    nibabel.save(nibabel.MGHImage(plain, AFFINE), tmp_path / "freesurfer.mgh")
+    (tmp_path / "plain.mgz").write_bytes((tmp_path / "freesurfer.mgh").read_bytes())
+    (tmp_path / "freesurfer.mgh").write_bytes((tmp_path / "freesurfer.mgz").read_bytes())
     files = [
         written(tmp_path / "big.nii.gz", plain, order=">"),
         written(tmp_path / "offset.nii.gz", plain, offset=4096),
@@ -55,7 +58,7 @@ def test_each_way_to_store_a_scan_gives_its_values(tmp_path: Path):
         written(tmp_path / "padded.nii.gz", plain, offset=4096, between=extension),
         written(tmp_path / "wide.nii.gz", plain.astype(np.int64)),
         *(tmp_path / name for name in ("packed.nii.bz2", "plain.nii.gz", "gzip.nii", "members.nii.gz", "PAIR.HDR", "second.nii.gz")),
-        tmp_path / "freesurfer.mgz",
+        *(tmp_path / name for name in ("freesurfer.mgz", "plain.mgz", "freesurfer.mgh")),
     ]
     for path in files:
         values, affine, extra = read_scan(path)
@@ -76,6 +79,14 @@ def test_values_above_int16_and_scaled_ones(tmp_path: Path):
     assert values.dtype == np.float32 and np.array_equal(values, body())
     stored, _, _ = read(written(tmp_path / "labels.nii", np.arange(24, dtype=np.uint8).reshape(2, 3, 4)))
     assert stored.dtype == np.uint8 and np.array_equal(stored.ravel(), np.arange(24))
+
+
+@pytest.mark.parametrize("content", [b"no image" * 100, b"", b"\0\0\0\1", b"\x1f\x8b\x08\0" + bytes(400)])
+def test_what_is_no_mgh_is_said_in_one_line(tmp_path: Path, content: bytes):
+    path = tmp_path / "scan.mgz"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"scan\.mgz: the file (is empty|is truncated|cannot be read as an image).*Fix: "):
+        read_scan(path)
 
 
 @pytest.mark.parametrize(("unit", "factor"), [("meter", 1e-3), ("micron", 1e3), ("mm", 1), ("unknown", 1)])
