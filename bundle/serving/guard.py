@@ -47,6 +47,11 @@ ROUTES = [
         ("GET DELETE", rf"/session/{NAME}"),
     )
 ]
+# a name or address, and a port; nothing that a parser of addresses could read another way
+HOST_FORM = re.compile(r"(\[[0-9a-fA-F:.]+\]|[\w.-]+)(:[0-9]{1,5})?")
+ONCE = ("host", "origin", "referer", "sec-fetch-site", "sec-fetch-mode", "authorization", "content-type")
+# files come as parts of a form, which are kept on disk; all else is JSON or text of a few kB, which is kept in memory
+MOST_BYTES = 10_000_000
 AUTH = re.compile(r"/auth/?(token(/valid)?/?)?")
 PACS = re.compile(r"/proxy/dicom/.+")
 OPEN = re.compile(r"/(ohif(/.*)?)?")
@@ -94,6 +99,8 @@ class Rules:
 
     def knows(self, host: str) -> bool:
         """Whether the server goes by that name. A page of a name that an attacker points at this machine (DNS rebinding) does not."""
+        if not HOST_FORM.fullmatch(host):
+            return False
         name = urlsplit(f"//{host}").hostname or ""
         if is_loopback(name) or name in (self.host, *self.names):
             return True
@@ -119,8 +126,9 @@ class Guard:
     """An ASGI application in front of another one, which passes on what `Rules` allow.
 
     Refused are: a Host that is not this machine's (DNS rebinding), a request of a page of another origin (Origin, Sec-Fetch-Site,
-    Referer), a missing password, a path or method that is not in `ROUTES`, and names with `..` in paths. With a password, it is
-    asked for as HTTP's Basic (browsers, curl; any user name), or exchanged for a token by MONAI Label's own `/auth/token` (3D Slicer).
+    Referer), a missing password, a path or method that is not in `ROUTES`, names with `..` and empty ones in paths, a header that
+    is given twice, and long bodies. With a password, it is asked for as HTTP's Basic (browsers, curl; any user name), or exchanged
+    for a token by MONAI Label's own `/auth/token` (3D Slicer).
 
     Args:
         app: the server.
@@ -138,7 +146,10 @@ class Guard:
                 await self.app(scope, receive, send)
             return  # no viewer speaks WebSocket
         headers = {key.decode("latin-1").lower(): value.decode("latin-1") for key, value in scope["headers"]}
+        names = [key.decode("latin-1").lower() for key, _ in scope["headers"]]
         try:
+            if any(names.count(name) > 1 for name in ONCE):
+                raise Refusal(400, "a header is given twice.")
             origin = self._origin(scope, headers)
         except Refusal as refusal:
             await _answer(send, refusal.status, {"detail": refusal.words}, refusal.headers)
@@ -188,13 +199,16 @@ class Guard:
             return
         if path.startswith("/logs"):  # as a page it loads scripts of other sites
             lines = dict(pairs).get("lines", "300")
-            scope = {**scope, "query_string": f"text=true&lines={lines if lines.isdigit() else 300}".encode()}
+            scope = {**scope, "query_string": f"text=true&lines={lines if re.fullmatch('[0-9]{1,6}', lines) else 300}".encode()}
+        if not headers.get("content-type", "").lower().startswith("multipart/"):
+            receive = _given(await _body(receive, MOST_BYTES), receive)
         # MONAI Label would answer by the origin, and pass the password on to a DICOMweb server
         drop = {b"origin"} | ({b"authorization", b"cookie"} if self.rules.password or PACS.fullmatch(path) else set())
         await self.app({**scope, "headers": [pair for pair in scope["headers"] if pair[0].lower() not in drop]}, receive, send)
 
     def _check_path(self, path: str, method: str) -> None:
-        if ".." in path.split("/") or "\\" in path or any(ord(letter) < 32 for letter in path):
+        # an empty name makes what follows it a path from the root, or the name of another server
+        if ".." in path.split("/") or "//" in path or "\\" in path or any(ord(letter) < 32 for letter in path):
             raise Refusal(400, "the path leads elsewhere.")
         matching = [methods for methods, pattern in ROUTES if pattern.fullmatch(path)]
         if PACS.fullmatch(path) and self.rules.remote_studies:
@@ -243,13 +257,24 @@ def _same(given: str, wanted: str) -> bool:
 
 
 async def _body(receive: Callable, limit: int = 10_000) -> bytes:
-    body, more = b"", True
+    parts, more = [], True
     while more:
         message = await receive()
-        body, more = body + message.get("body", b""), message.get("more_body", False)
-        if len(body) > limit:
+        parts.append(message.get("body", b""))
+        more, limit = message.get("more_body", False), limit - len(parts[-1])
+        if limit < 0:
             raise Refusal(413, "too long.")
-    return body
+    return b"".join(parts)
+
+
+def _given(body: bytes, receive: Callable) -> Callable:
+    """What gives a body that was received already, and then what comes after it."""
+    waiting = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def giving() -> MutableMapping:
+        return waiting.pop() if waiting else await receive()
+
+    return giving
 
 
 def _with_headers(send: Callable, origin: str) -> Callable:

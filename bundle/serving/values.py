@@ -18,6 +18,8 @@ from typing import Any
 Check = Callable[[str, Any], Any]
 
 CODE = ("$", "@", "%")
+# viewers send two or three
+MOST_DEPTH = 20
 IMAGES = (".nii.gz", ".nii", ".nrrd")
 SESSION = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 TAG = re.compile(r"\w[\w .-]{0,63}")
@@ -40,27 +42,30 @@ class Refused(ValueError):
     """
 
     def __init__(self, words: str, status: int = 422) -> None:
-        super().__init__(words)
+        # half of a pair of characters would end the answer
+        super().__init__(words.encode("utf-8", "backslashreplace").decode())
         self.status = status
 
 
-def plain(name: str, value: Any) -> Any:
-    """The value, if nothing in it would be evaluated by MONAI's config parser.
+def plain(name: str, value: Any, depth: int = 0) -> Any:
+    """The value, if nothing in it would be evaluated by MONAI's config parser; `depth` is how deep in another one it lies.
 
     Raises:
-        Refused: a text that begins with `$`, `@` or `%`, at any depth, or a key of the parser such as `_target_`.
+        Refused: it is nested too deeply, a text that begins with `$`, `@` or `%`, at any depth, or a key of the parser such as `_target_`.
     """
+    if depth > MOST_DEPTH:
+        raise Refused(f"{name[:80]}: is nested more than {MOST_DEPTH} deep.", 400)
     if isinstance(value, str) and value.lstrip().startswith(CODE):
         raise Refused(f"{name}: {value[:80]!r} would be evaluated as an expression. Give a plain value.")
     if isinstance(value, Mapping):
         for key, entry in value.items():
             if str(key).startswith("_") and str(key).endswith("_"):
                 raise Refused(f"{name}: the key {str(key)[:80]!r} would be evaluated. Leave it out.")
-            plain(name, key)
-            plain(f"{name}.{str(key)[:80]}", entry)
+            plain(name, key, depth + 1)
+            plain(f"{name}.{str(key)[:80]}", entry, depth + 1)
     elif isinstance(value, (list, tuple)):
         for entry in value:
-            plain(name, entry)
+            plain(name, entry, depth + 1)
     elif not (value is None or isinstance(value, (str, bool, int, float))):
         raise Refused(f"{name}: {type(value).__name__} is not a plain value.")
     return value
@@ -75,8 +80,12 @@ def file_name(name: str, value: Any, *, new: bool = False) -> str:
         new: whether a file of that name will be made; then it may not be hidden or look like an expression either.
     """
     text = str(value or "")
+    try:
+        length = len(os.fsencode(text))
+    except UnicodeEncodeError:  # half of a pair of characters, which no file system takes
+        raise Refused(f"{name}: {text[:80]!a} is not the name of an image of the studies.", 400) from None
     parts = {*PurePosixPath(text).parts, *PureWindowsPath(text).parts}
-    if parts != {text} or text in (".", "..") or any(ord(letter) < 32 for letter in text) or len(os.fsencode(text)) > 230:
+    if parts != {text} or text in (".", "..") or any(ord(letter) < 32 for letter in text) or length > 230:
         raise Refused(f"{name}: {text[:80]!r} is not the name of an image of the studies.", 400)
     if new and text.startswith((".", *CODE)):
         raise Refused(f"{name}: the name {text[:80]!r} begins with {text[0]!r}. Choose another one.", 400)
@@ -125,7 +134,7 @@ def number(low: float, high: float, *, whole: bool = False) -> Check:
     def check(name: str, value: Any) -> float | int:
         try:
             found = float(value) if not isinstance(value, bool) else math.nan
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             found = math.nan
         if not low <= found <= high or (whole and found != int(found)):
             raise Refused(f"{name}: {str(value)[:80]!r} is not a {'whole ' if whole else ''}number from {low:g} to {high:g}.")

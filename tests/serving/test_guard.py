@@ -83,6 +83,58 @@ def test_browsers_without_sec_fetch_are_known_by_the_referer() -> None:
     assert ask(Rules(), path="/datastore/dataset", referer=f"http://{HERE}/ohif/")[0] == 200
 
 
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("evil.example@127.0.0.1", "127.0.0.1/evil.example", "127.0.0.1#evil.example", "localhost:80?evil.example", "[::1", "127.1", "0"),
+        *("127.0.0.1:80:80", "127.0.0.1,evil.example", " 127.0.0.1", "[::1%25evil.example]", "2130706433"),
+    ],
+)
+@pytest.mark.parametrize("rules", [Rules(), Rules(host="0.0.0.0")])
+def test_a_host_that_can_be_read_in_two_ways_is_refused(rules: Rules, host: str) -> None:
+    assert ask(rules, host=host)[0] == 403
+
+
+@pytest.mark.parametrize(
+    "path", ["/ohif//etc/passwd", "/static//etc/passwd", "//info/", "/proxy/dicom//evil.example/x", "/proxy/dicom/http://evil.example/x"]
+)
+def test_an_empty_name_in_a_path_is_refused(path: str) -> None:
+    assert ask(Rules(remote_studies=True), path=path)[0] == 400
+
+
+@pytest.mark.parametrize("name", ["host", "origin", "referer", "authorization", "content-type"])
+def test_a_header_given_twice_is_refused(name: str) -> None:
+    first = {"host": HERE, "origin": f"http://{HERE}"}.get(name, "x")
+    pairs = [(b"host", HERE.encode()), (name.encode(), first.encode()), (name.title().encode(), b"http://evil.example")]
+    sent: list[dict] = []
+
+    async def send(message: dict) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "GET", "path": "/info/", "query_string": b"", "headers": pairs}
+    asyncio.run(Guard(server, Rules())(scope, None, send))
+    assert sent[0]["status"] == 400
+
+
+def test_long_bodies_are_refused_unless_they_are_files_and_short_ones_arrive_whole() -> None:
+    async def reading(scope: dict, receive: Any, send: Any) -> None:
+        body, more = b"", True
+        while more:
+            message = await receive()
+            body, more = body + message["body"], message.get("more_body", False)
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"%d" % len(body)})
+
+    for length, kind, expected in (
+        (guard.MOST_BYTES, "application/json", (200, str(guard.MOST_BYTES))),
+        (guard.MOST_BYTES + 1, "application/json", (413, {"detail": "too long."})),
+        (guard.MOST_BYTES + 1, "", (413, {"detail": "too long."})),
+        (guard.MOST_BYTES + 1, "multipart/form-data; boundary=x", (200, str(guard.MOST_BYTES + 1))),
+    ):
+        status, _, content = ask(Guard(reading, Rules()), "POST", "/train/net", b"x" * length, content_type=kind)
+        assert (status, content) == expected
+
+
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:8000", "", "127.0.0.1.evil.example", "192.168.1.2:8000", "localhost.evil"])
 def test_a_name_that_someone_points_here_is_refused(host: str) -> None:
     status, _, content = ask(Rules(), host=host)

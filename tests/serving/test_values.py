@@ -32,6 +32,28 @@ def test_expressions_are_refused_at_any_depth(value: Any) -> None:
         values.known({"other": value}, values.INFER)
 
 
+def test_values_of_odd_shapes_are_refused_and_never_an_error() -> None:
+    deep: Any = 1
+    for _ in range(values.MOST_DEPTH):
+        deep = [deep]
+    assert values.plain("x", deep) is deep
+    with pytest.raises(Refused, match="deep"):
+        values.plain("x", {"a": deep})
+    with pytest.raises(Refused, match="deep"):
+        values.json_object("x", '{"a":' + "[" * 900 + "]" * 900 + "}")
+    for huge in (10**400, -(10**400)):
+        with pytest.raises(Refused, match="number from"):
+            values.known({"max_epochs": huge}, values.TRAIN)
+    with pytest.raises(Refused) as refused:
+        values.plain("x", {"\ud800": "$1"})
+    assert str(refused.value).encode("utf-8").startswith(b"x.\\ud800: '$1' would be evaluated")
+    for name in ("\ud800", "a\udfff.nii.gz"):
+        with pytest.raises(Refused, match="is not the name"):
+            values.file_name("image", name)
+        with pytest.raises(Refused):
+            values.upload("file", name + ".nii.gz")
+
+
 def test_what_is_plain_stays_plain_in_monais_parser() -> None:
     value = {"label_info": [{"name": "spleen", "idx": 2, "cost": 1.5, "note": "50% or a@b, $ last"}], "none": None}
     assert values.plain("x", value) is value
