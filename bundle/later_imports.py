@@ -3,7 +3,7 @@
 MONAI imports every optional package that is installed: Matplotlib, TensorBoard, and by way of Ignite all of PyTorch's sharding, with
 SymPy. That is 40 % of the CPU time of `import monai.bundle`, and a scan uses none of it. While `deferred` is open, the modules of
 `LATER` come as stand-ins; afterwards none is left in `sys.modules`, so that whoever imports one then gets the module itself. What MONAI
-keeps of a stand-in imports the module with its first use, and is the module from there on.
+and parent packages keep of a stand-in imports the module with its first use, and is the module from there on.
 
 A module that is not installed is not there, as ever. Only the standard library is imported here.
 """
@@ -105,6 +105,20 @@ class Kept:
         # there is no instance of a class that nobody has imported
         return self._source.__name__ in sys.modules and isinstance(instance, self._itself())
 
+    def __subclasscheck__(self, subclass: type) -> bool:
+        return self._source.__name__ in sys.modules and issubclass(subclass, self._itself())
+
+    def __mro_entries__(self, bases: tuple[Any, ...]) -> tuple[Any, ...]:
+        # a class that is derived from it
+        return (self._itself(),)
+
+    def __or__(self, other: Any) -> Any:
+        # a type hint that is evaluated
+        return self._itself() | other
+
+    def __ror__(self, other: Any) -> Any:
+        return other | self._itself()
+
 
 class _Finder:
     """Finds the modules of `LATER` before any other finder does, each until the module itself is asked for."""
@@ -147,7 +161,5 @@ class _Finder:
         for name in names:
             if not self.stands_in(name):
                 continue
-            found = sys.modules.pop(name)
-            parent, _, child = name.rpartition(".")
-            if vars(sys.modules.get(parent, found)).get(child) is found:
-                delattr(sys.modules[parent], child)
+            # a parent that has it as an attribute keeps it: `torch.distributed.optim.X` works as after MONAI's own import
+            del sys.modules[name]

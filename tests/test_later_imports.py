@@ -111,7 +111,7 @@ def test_a_stand_in_and_a_kept_class(package: str) -> None:
         stand_in = later_package.inner
         with pytest.raises(ImportError):
             import later_package.missing
-    assert "later_package.inner" not in sys.modules and not hasattr(sys.modules[package], "inner")
+    assert "later_package.inner" not in sys.modules
     assert not isinstance(3, Kind) and "later_package.inner" not in sys.modules
     assert Kind.value == 7 and type(Kind()) is sys.modules["later_package.inner"].Kind and isinstance(Kind(), Kind)
     assert stand_in.other is sys.modules["later_package.inner"].other and "other" in dir(stand_in)
@@ -150,3 +150,25 @@ def test_what_was_imported_before_stays(package: str) -> None:
 
         assert sys.modules["later_package.inner"] is before
     assert sys.modules["later_package.inner"] is before and later_package.inner is before
+
+
+def test_the_parent_package_has_it_as_after_any_import(package: str) -> None:
+    """`torch.distributed.optim.ZeroRedundancyOptimizer` in a config, where nothing but `import torch` was said."""
+    with later_imports.deferred():
+        import later_package.inner
+    parent = sys.modules[package]
+    assert "later_package.inner" not in sys.modules
+    assert parent.inner.Kind.value == 7 and parent.inner is sys.modules["later_package.inner"]
+
+
+def test_a_kept_class_is_derived_from_and_stands_in_type_hints(package: str) -> None:
+    with later_imports.deferred():
+        from later_package.inner import Kind
+    assert not issubclass(int, Kind) and "later_package.inner" not in sys.modules
+
+    class Own(Kind):
+        pass
+
+    itself = sys.modules["later_package.inner"].Kind
+    assert Own.__mro__[1] is itself and Own.value == 7 and issubclass(Own, Kind) and isinstance(Own(), Kind)
+    assert Kind | None == itself | None and None | Kind == None | itself
