@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
+
+# what MONAI says of a transform that fails, in place of why
+_TRANSFORM = re.compile(r"applying transform <(?:bound method )?(?:[\w.]*\.)?(\w+)")
 
 
 class UserError(ValueError):
@@ -28,7 +32,12 @@ def _sentence(text: str) -> str:
 
 
 def reason(error: BaseException) -> str:
-    """An error in one line of words."""
+    """An error in one line of words; of one that MONAI's `apply_transform` wraps, what the transform itself raised, and its name."""
+    wrapped = _TRANSFORM.match(str(error))
+    if wrapped and error.__cause__ is not None:
+        within = reason(error.__cause__)
+        plain = isinstance(error.__cause__, UserError) or _TRANSFORM.match(str(error.__cause__)) or wrapped[1] == "Compose"
+        return within if plain else f"{wrapped[1]}: {within}"
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     text = " ".join(str(error).split())

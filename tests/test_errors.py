@@ -41,3 +41,18 @@ def test_any_error_is_one_line(error: Exception, said: str) -> None:
 def test_one_thing_has_no_plural() -> None:
     assert [counted(number, "case") for number in (0, 1, 2)] == ["0 cases", "1 case", "2 cases"]
     assert [counted(number, "class is", "classes are") for number in (0, 1, 2)] == ["0 classes are", "1 class is", "2 classes are"]
+
+
+@pytest.mark.parametrize(
+    ("problem", "said"),
+    [(RuntimeError("no such\n kernel"), "Lambdad: RuntimeError: no such kernel"), (UserError("a", "b", "c"), "a: b. Fix: c.")],
+)
+def test_of_a_transform_that_fails_the_error_is_said_and_not_its_address(problem: Exception, said: str) -> None:
+    from monai.transforms import Compose, Lambdad
+
+    def fails(value: object) -> None:
+        raise problem
+
+    with pytest.raises(RuntimeError, match="applying transform <") as found:
+        Compose([Compose([Lambdad("pred", fails)])])({"pred": 1})
+    assert reason(found.value) == said

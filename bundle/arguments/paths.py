@@ -20,6 +20,8 @@ NEEDED = ("bundle_root", "dataset_dir", "output_dir", "ckpt_dir", "ckpt_path", "
 OPTIONAL = ("cache_dir", "datalist", "reference_ranges", "shape_prior", "start_from", "scan_classifier")
 # keys of which several names can be given, as a list
 LISTS = ("ckpt_path", "coarse_ckpt_path")
+# the model zoo's name for the cases themselves, in a config of theirs over one that has no such key
+OF_OTHERS = ("datalist",)
 # folders that a run writes to; those that are typed are looked at, as a run need not write to all of them
 WRITTEN = ("output_dir", "ckpt_dir", "cache_dir")
 # a value that begins with one of these means something to MONAI
@@ -135,6 +137,8 @@ def _evaluated(key: str, raw: Any, parser: ConfigParser, shown: str) -> str | li
         reason = error.__cause__ or error
         fix = f"correct the expression; for a file or folder of this name write ./{raw}"
         raise UserError(shown, f"{raw} cannot be evaluated ({reason})", fix) from error
+    if key in OF_OTHERS and isinstance(value, list):
+        return value
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     if key in LISTS and isinstance(value, list):

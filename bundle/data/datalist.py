@@ -93,6 +93,9 @@ def find_cases(dataset_dir: str, datalist_file: str | None = None, channels: Blo
     from bundle.json_input import read_object
 
     wanted = channels_of(channels)
+    if isinstance(datalist_file, list):
+        problem = f"a list of {len(datalist_file)} is no file"
+        raise UserError("datalist", problem, "give a MONAI datalist JSON, or the list as the data of a dataset of MONAI's")
     if datalist_file:
         return list_file.from_json(named(datalist_file), named(dataset_dir) if dataset_dir else None, wanted)
     folder = named(dataset_dir)

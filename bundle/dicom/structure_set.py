@@ -53,11 +53,12 @@ def write_structure_set(
 def _structure_set(source: Source, maker: Maker) -> Dataset:
     """The object without regions: whose it is, who made it, which series it refers to."""
     from pydicom.dataset import FileDataset, FileMetaDataset
-    from pydicom.uid import PYDICOM_IMPLEMENTATION_UID, UID, ExplicitVRLittleEndian, generate_uid
+    from pydicom.uid import PYDICOM_IMPLEMENTATION_UID, UID, ImplicitVRLittleEndian, generate_uid
 
     meta, uid, now = FileMetaDataset(), generate_uid(prefix=None), datetime.now()
     meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = UID(RTSTRUCT), uid
-    meta.TransferSyntaxUID, meta.ImplementationClassUID = ExplicitVRLittleEndian, PYDICOM_IMPLEMENTATION_UID
+    # where an element's type is explicit, the points of one contour may have 64 KB: longer ones become unknown bytes to most readers
+    meta.TransferSyntaxUID, meta.ImplementationClassUID = ImplicitVRLittleEndian, PYDICOM_IMPLEMENTATION_UID
     made = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
     made.update(source.shared)
     made.SOPClassUID, made.SOPInstanceUID, made.SeriesInstanceUID = RTSTRUCT, uid, generate_uid(prefix=None)

@@ -89,7 +89,8 @@ def segment(image: Any, affine: Any = None, *, details: bool = False, overlays: 
     files = tuple(config_path(item) for item in ("configs/inference.json", *as_list(overlays)))
     if not isinstance(image, (list, tuple)):
         return _segment_one(image, affine, details, files, options)
-    affines = [None] * len(image) if affine is None else list(affine)
+    # one matrix is that of all scans
+    affines = [affine] * len(image) if affine is None or np.ndim(affine) == 2 else list(affine)
     if len(affines) != len(image):
         there = f"{counted(len(affines), 'affine')} for {counted(len(image), 'scan')}"
         raise UserError("affine", there, "give a list with one for each")

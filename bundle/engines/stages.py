@@ -114,7 +114,7 @@ class Stages:
                 data = transform(data)
                 if isinstance(transform, LoadImaged) and "image" in transform.keys and case.scan is None:
                     # later steps make new tensors: this one stays as it was loaded
-                    case.scan = data["image"]
+                    case.scan = _volume(data["image"], transform)
                     self.engine.fire_about(ScanEvents.SCAN_LOADED, case)
             case.data = data
         return case
@@ -148,3 +148,9 @@ class Stages:
             self.engine.fire_about(ScanEvents.SCAN_FAILED, case)
         self.engine.fire_about(ScanEvents.SCAN_ENDED, case)
         self.engine.cases.append(case)
+
+
+def _volume(image: Any, loader: LoadImaged) -> Any:
+    """The scan (X, Y, Z) of what was loaded: MONAI's loader gives (1, X, Y, Z) where it is asked for `ensure_channel_first`."""
+    channels_first = getattr(getattr(loader, "_loader", None), "ensure_channel_first", False)
+    return image[0] if channels_first and image.ndim == 4 else image

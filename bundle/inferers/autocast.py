@@ -7,6 +7,7 @@ from contextlib import nullcontext
 from typing import Any
 
 import torch
+from monai.data.meta_tensor import MetaTensor
 from monai.inferers import SimpleInferer
 
 from bundle.errors import UserError
@@ -38,9 +39,11 @@ class AutocastInferer(SimpleInferer):
         """Run `network` on (B, C, X, Y, Z) or (B, C, X, Y); lists of tensors, as deep supervision gives, stay lists."""
         memory = {4: torch.channels_last, 5: torch.channels_last_3d}.get(inputs.dim(), torch.contiguous_format)
         learning_in_bf16 = self.device_type == "cpu" and self.dtype == torch.bfloat16 and torch.is_grad_enabled()
+        # torch.compile cannot trace MONAI's MetaTensor
+        volume = inputs.as_tensor() if isinstance(inputs, MetaTensor) else inputs
         guard = SmallConvolutionsInFloat32() if learning_in_bf16 else nullcontext()
         with torch.autocast(self.device_type, dtype=self.dtype, enabled=self.dtype != torch.float32), guard:
-            out = fitted(network, inputs.contiguous(memory_format=memory), *args, **kwargs)
+            out = fitted(network, volume.contiguous(memory_format=memory), *args, **kwargs)
         return [item.float() for item in out] if isinstance(out, (list, tuple)) else out.float()
 
 

@@ -96,6 +96,16 @@ def test_several_weights_are_names_one_by_one(tmp_path: Path) -> None:
         take(ConfigParser({"output_dir": 2.5}), CommandLine())
 
 
+def test_the_zoo_s_datalist_may_be_the_cases_themselves(tmp_path: Path) -> None:
+    """`"datalist": "$sorted(glob.glob(...))"`, as inference.json of the model zoo's bundles has it; train.json's is a file."""
+    parser = ConfigParser({"imports": ["$import glob"], "dataset_dir": str(tmp_path), "datalist": "$sorted(glob.glob(@dataset_dir + '/*'))"})
+    for name in ("b.nii", "a.nii"):
+        (tmp_path / name).touch()
+    parser.parse()
+    take(parser, CommandLine())
+    assert parser.get_parsed_content("datalist") == [str(tmp_path / "a.nii"), str(tmp_path / "b.nii")]
+
+
 def test_a_folder_given_twice_is_named_and_the_same_one_is_not(typed: Any, tmp_path: Path) -> None:
     line = typed(*INFER, "--dataset_dir", "a", "--dataset_dir", "b")
     assert line == "--dataset_dir: it is given twice, as a and as b. Fix: give it once; two folders are two runs."

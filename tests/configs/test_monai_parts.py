@@ -174,6 +174,36 @@ def test_the_zoo_s_postprocessing(infer, expected, tmp_path) -> None:
     assert equal(labels_in(tmp_path / "out"), labels_in(tmp_path / "zoo", "_trans.nii.gz"))
 
 
+def test_the_zoo_s_preprocessing_and_datalist(infer, data, tmp_path) -> None:
+    """`LoadImaged` that puts the channel first: the case's own scan stays (X, Y, Z), so that tables and pictures of it are made."""
+    steps = [
+        {"_target_": "LoadImaged", "keys": "image", "ensure_channel_first": True},
+        {"_target_": "Orientationd", "keys": "image", "axcodes": "RAS"},
+        {"_target_": "Spacingd", "keys": "image", "pixdim": [4.0, 4.0, 4.0], "mode": "bilinear"},
+        {"_target_": "ScaleIntensityRanged", "keys": "image", "a_min": -57, "a_max": 164, "b_min": 0.0, "b_max": 1.0, "clip": True},
+    ]
+    found = "$[{'image': name} for name in @datalist]"
+    overlay = {
+        **zoo(tmp_path),
+        "+imports": ["$import numpy", "$import glob"],
+        "datalist": "$sorted(glob.glob(@dataset_dir + '/*.nii.gz'))",
+        "dataset": {"_target_": "Dataset", "data": found, "transform": "@preprocessing"},
+        "preprocessing": {"_target_": "Compose", "transforms": steps},
+    }
+    infer(overlay, previews=True)
+    labels = labels_in(tmp_path / "out")
+    assert equal(labels, labels_in(tmp_path / "zoo", "_trans.nii.gz")) and labels.keys() == {"a", "b"}
+    with open(tmp_path / "out" / "cases.csv", newline="", encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if float(row["volume_ml"]) > 0]
+    scans = {name: np.asarray(nibabel.load(data / f"{name}.nii.gz").dataobj) for name in "ab"}
+    names = {"pancreas": 1, "spleen": 2, "kidney": 3}
+    assert rows and all(row["status"] == "ok" for row in rows)
+    for row in rows:
+        inside = scans[row["case"]][labels[row["case"]] == names[row["structure"]]]
+        assert float(row["mean_hu"]) == pytest.approx(inside.mean(), abs=0.1)
+    assert (tmp_path / "out" / "a_preview.png").is_file()
+
+
 def test_monai_s_own_engine_over_a_data_loader(infer, expected, weights, tmp_path) -> None:
     evaluator = {
         "_target_": "SupervisedEvaluator",

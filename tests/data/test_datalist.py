@@ -20,6 +20,11 @@ def test_folds_come_from_the_names_not_from_the_place(tmp_path):
     assert [len(part) for part in one] == [8, 2]
 
 
+def test_a_list_of_cases_is_no_datalist_file():
+    with pytest.raises(UserError, match="datalist: a list of 2 is no file"):
+        datalist(".", "training", ["a.nii", "b.nii"])
+
+
 def test_datalist_sections_are_taken_as_they_are(tmp_path):
     touch(tmp_path, *[f"scans/{name}.nii" for name in "abcdef"])
     entry = {name: {"image": f"scans/{name}.nii", "label": f"scans/{name}.nii"} for name in "abcdef"}

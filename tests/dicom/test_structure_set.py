@@ -9,6 +9,7 @@ import dicom_objects as made
 import numpy as np
 import pydicom
 import pytest
+from small_scans import dicom_series
 
 from bundle.dicom.source import Source
 from bundle.dicom.structure_set import write_structure_set
@@ -60,6 +61,18 @@ def test_an_empty_label_map_is_written_too(tmp_path: Path) -> None:
     source, affine = made.source_of(files, labels)
     masks, _ = filled(tmp_path / "b.dcm", source, affine, labels)
     assert sorted(masks) == made.NAMES and not any(mask.any() for mask in masks.values())
+
+
+def test_a_contour_of_more_than_64_kb_is_numbers_to_a_reader(tmp_path: Path) -> None:
+    """A sponge: most of its outlines are joined to one."""
+    labels = np.zeros((128, 128, 3), np.uint8)
+    labels[..., 1] = np.random.default_rng(0).random((128, 128)) > 0.3
+    dicom_series(tmp_path / "ct", np.zeros(labels.shape, np.int16))
+    source, affine = made.source_of(sorted((tmp_path / "ct").iterdir()), labels)
+    masks, ds = filled(tmp_path / "rt.dcm", source, affine, labels)
+    longest = max(ds.ROIContourSequence[0].ContourSequence, key=lambda contour: contour.NumberOfContourPoints)
+    assert len("\\".join(str(number) for number in longest.ContourData)) > 65534
+    assert np.array_equal(masks["kidney left"], labels == 1)
 
 
 @made.needs_validator

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from monai.data import MetaTensor
 
 from bundle.errors import UserError
 from bundle.inferers import AutocastInferer, needs_scaler, validation_precision
@@ -29,6 +30,15 @@ def test_network_runs_in_the_format_and_logits_are_float32(amp, expected):
     out = AutocastInferer(amp, "cpu")(torch.rand(2, 1, 4, 4, 4), network)
     assert network.dtype == expected and network.channels_last
     assert out.dtype == torch.float32 and out.requires_grad
+
+
+def test_a_compiled_network_takes_a_batch_of_monai_s():
+    """`network` of an overlay: `$torch.compile(...)`. A MetaTensor sends Dynamo into an endless recursion."""
+    network = Probe()
+    compiled = torch.compile(network, backend="eager")
+    volume = torch.rand(1, 1, 4, 4, 4)
+    out = AutocastInferer(False, "cpu")(MetaTensor(volume), compiled)
+    assert type(out) is torch.Tensor and torch.equal(out, network.conv(volume))
 
 
 def test_lists_of_outputs_stay_lists():
