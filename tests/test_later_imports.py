@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -155,7 +156,7 @@ def test_what_was_imported_before_stays(package: str) -> None:
 def test_the_parent_package_has_it_as_after_any_import(package: str) -> None:
     """`torch.distributed.optim.ZeroRedundancyOptimizer` in a config, where nothing but `import torch` was said."""
     with later_imports.deferred():
-        import later_package.inner
+        import_module("later_package.inner")
     parent = sys.modules[package]
     assert "later_package.inner" not in sys.modules
     assert parent.inner.Kind.value == 7 and parent.inner is sys.modules["later_package.inner"]

@@ -71,8 +71,8 @@ def segment(image: Any, affine: Any = None, *, details: bool = False, overlays: 
         image: path of a file or of a DICOM folder, an image of nibabel, or an array (X, Y, Z) in HU; a list or tuple is several scans.
             For a network of several channels also a dictionary of channel and image, or, in a list of scans, a list of the images
             in the order of the channels; a PET is SUV, as a DICOM folder or in numbers.
-        affine: (4, 4), voxel indices to mm, RAS+; needed with an array, and only there. One for each array of a list. Of several
-            channels a dictionary or list as `image`, or one for all of them.
+        affine: (4, 4), voxel indices to mm, RAS+; needed with an array, and only there. One for each array of a list, or an array for
+            all. Of several channels a dictionary or list as `image`, or one for all of them.
         details: give what `cases.csv` says about a scan, too.
         overlays: over `configs/inference.json`, by name or path, such as `cascade`, `crf` or `pet_ct`; several in a list.
         options: keys of `configs/inference.json` to change, such as `ckpt_path`, `device`, `precision`, `memory_gb`, `flips`,
@@ -90,7 +90,7 @@ def segment(image: Any, affine: Any = None, *, details: bool = False, overlays: 
     if not isinstance(image, (list, tuple)):
         return _segment_one(image, affine, details, files, options)
     # one matrix is that of all scans
-    affines = [affine] * len(image) if affine is None or np.ndim(affine) == 2 else list(affine)
+    affines = [affine] * len(image) if affine is None or getattr(affine, "ndim", 0) == 2 else list(affine)
     if len(affines) != len(image):
         there = f"{counted(len(affines), 'affine')} for {counted(len(image), 'scan')}"
         raise UserError("affine", there, "give a list with one for each")

@@ -98,7 +98,8 @@ def test_several_weights_are_names_one_by_one(tmp_path: Path) -> None:
 
 def test_the_zoo_s_datalist_may_be_the_cases_themselves(tmp_path: Path) -> None:
     """`"datalist": "$sorted(glob.glob(...))"`, as inference.json of the model zoo's bundles has it; train.json's is a file."""
-    parser = ConfigParser({"imports": ["$import glob"], "dataset_dir": str(tmp_path), "datalist": "$sorted(glob.glob(@dataset_dir + '/*'))"})
+    config = {"imports": ["$import glob"], "dataset_dir": str(tmp_path), "datalist": "$sorted(glob.glob(@dataset_dir + '/*'))"}
+    parser = ConfigParser(config)
     for name in ("b.nii", "a.nii"):
         (tmp_path / name).touch()
     parser.parse()

@@ -101,6 +101,13 @@ def test_a_path_is_one_scan_and_not_a_label_map(tmp_path: Path, options: dict) -
         segment(body(), np.zeros((4, 4)), **options)
 
 
+def test_arrays_of_one_grid_have_one_affine(options: dict) -> None:
+    alone = segment(body(), AFFINE, **options)
+    other = segment(body()[::-1].copy(), AFFINE, **options)
+    found = segment([body(), body()[::-1].copy()], AFFINE, **options)
+    assert len(found) == 2 and np.array_equal(found[0], alone) and np.array_equal(found[1], other) and not np.array_equal(alone, other)
+
+
 def test_mistakes_are_named(options: dict) -> None:
     with pytest.raises(UserError, match="affine"):
         segment(body(), **options)
