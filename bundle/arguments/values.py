@@ -25,6 +25,9 @@ MOST_HU = 1e5
 MOST_VOXELS, MOST_THREADS = 4096, 1024
 # a tenth of a patch is the smallest step of the window: with less, a scan would take days
 MOST_OVERLAP = 0.9
+# one step of a larger one makes any weights useless
+MOST_RATE = 10.0
+LOSSES = ("lambda_dice", "lambda_ce", "lambda_bce")
 
 
 class Wrong(Exception):
@@ -230,7 +233,7 @@ KINDS: dict[str, Kind] = {
     "patch_size": THREE_SIZES,
     "affine_prob": SHARE,
     "flip_prob": SHARE,
-    "learning_rate": POSITIVE,
+    "learning_rate": number(above=0, most=MOST_RATE),
     "weight_decay": number(least=0),
     "lr_step": COUNT,
     "lr_gamma": POSITIVE,
@@ -287,6 +290,10 @@ def check(parser: ConfigParser, line: CommandLine) -> None:
         folds = found["num_folds"]
         problem = f"{found['fold']} is not one of {counted(folds, 'fold')}, counted from 0"
         raise UserError(line.shown("fold"), problem, f"use {'0' if folds == 1 else f'0 to {folds - 1}'}, or more num_folds")
+    weights = [key for key in LOSSES if key in found]
+    if weights and not any(found[key] for key in weights):
+        problem = "all are 0: the loss would be 0 whatever the network does, and nothing would be learnt"
+        raise UserError(", ".join(map(line.shown, weights)), problem, "give one of them a weight above 0, such as 1")
     if found.get("precision") == "fp16" and str(found["device"]).startswith("cpu"):
         raise UserError(line.shown("precision"), "fp16 needs a GPU", "use auto, fp32 or bf16 on the CPU")
 

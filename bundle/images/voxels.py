@@ -60,7 +60,8 @@ def check_size(where: str, shape: Sequence[int], bytes_per_voxel: float, memory_
     if needed > most:
         size = "x".join(str(int(n)) for n in shape)
         problem = f"its header claims {size} voxels, {needed / 1e9:.3g} GB, more than {words}"
-        raise UserError(where, problem, "check the header; crop the scan if it is right")
+        fix = "raise memory_gb or crop the scan" if words.startswith("memory_gb") else "crop the scan"
+        raise UserError(where, problem, f"check the header; if it is right, {fix}")
 
 
 def budget(memory_gb: float | None) -> tuple[float, str]:

@@ -103,7 +103,8 @@ class ResampleSpacingd(MapTransform, InvertibleTransform):
         edges = "x".join(f"{edge:.3g}" for edge in grids.spacing(np.asarray(image.affine))) if isinstance(image, MetaTensor) else "1"
         size, wanted = "x".join(str(int(n)) for n in shape), "x".join(f"{edge:g}" for edge in self.pixdim)
         problem = f"its voxels of {edges} mm become {size} voxels of {wanted} mm, {needed / 1e9:.3g} GB, more than {words}"
-        raise UserError(meta.get("filename_or_obj", "image"), problem, "check the voxel size in its header; crop the scan if it is right")
+        fix = "raise memory_gb or crop the scan" if words.startswith("memory_gb") else "crop the scan"
+        raise UserError(meta.get("filename_or_obj", "image"), problem, f"check the voxel size in its header; if it is right, {fix}")
 
     def inverse(self, data: Mapping[Hashable, torch.Tensor]) -> dict[Hashable, torch.Tensor]:
         """Back to the grid before (MONAI notes that grid with each item)."""

@@ -17,11 +17,26 @@ from bundle.arguments.values import Wrong, device, mixed_precision, number, one_
 @pytest.mark.parametrize(
     ("words", "key", "said"),
     [
+        (
+            [
+                "training",
+                "--config_file",
+                str([TRAIN[2], "configs/overlays/train/loss_dice_ce.json"]),
+                "--lambda_dice",
+                "0",
+                "--lambda_ce",
+                "0",
+            ],
+            "--lambda_dice, --lambda_ce",
+            "nothing would be learnt",
+        ),
         ([*TRAIN, "--max_epochs", "many"], "--max_epochs", "'many'"),
         ([*TRAIN, "--max_epochs", "-3"], "--max_epochs", "a whole number from 1 up"),
         ([*TRAIN, "--max_epochs", "None"], "--max_epochs", "None does not fit"),
         ([*TRAIN, "--max_epochs"], "--max_epochs", "no value after this key"),
         ([*TRAIN, "--learning_rate", "x"], "--learning_rate", "'x'"),
+        ([*TRAIN, "--learning_rate", "1e30"], "--learning_rate", "a number above 0 up to 10"),
+        ([*TRAIN, "--learning_rate", "-0.001"], "--learning_rate", "a number above 0 up to 10"),
         ([*TRAIN, "--learning_rate", "1e999"], "--learning_rate", "a number above 0"),
         ([*TRAIN, "--spacing", "1e9,1e9,1e9"], "--spacing", "three numbers from 0.1 to 20 in mm"),
         ([*TRAIN, "--spacing", "2,2,0"], "--spacing", "three numbers from 0.1 to 20 in mm"),

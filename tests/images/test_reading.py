@@ -45,7 +45,7 @@ def test_of_several_series_in_a_folder_the_largest_is_read(tmp_path: Path) -> No
         values, affine, extra = read_scan(source)
         assert values.dtype == np.int16 and np.array_equal(values, dicom_files.VALUES) and np.allclose(affine, dicom_files.AFFINE)
         assert extra["orientation_known"] is True and not extra["nifti_forms"].any()
-    with pytest.raises(UserError, match=r"5x4x6 voxels.* more than memory_gb"):
+    with pytest.raises(UserError, match=r"5x4x6 voxels.* more than memory_gb.* Fix: .*raise memory_gb"):
         read_scan(tmp_path, memory_gb=1e-7)
 
 
