@@ -97,6 +97,57 @@ def _waits(out: str, size: list[int], threads: int) -> list[float]:
     return [clock.waiting, clock.whole, clock.steps]
 
 
+def overlay_step(data: str, cache: str, overlay: str, threads: int) -> dict[str, float]:
+    """What training by train.json with one overlay ("" for none) costs, with the scans of the folder `data`.
+
+    In CPU seconds: the cache of a case, a step with its batch, and of that the batch. In GB: a case in the cache, and peak memory of a
+    process that does nothing else, filling the cache and taking steps. `STEPS` / 2 steps after a first one that does not count, with no
+    validation and no worker, in the precision that `amp` chooses.
+    """
+    filling = _alone("_fills", data, cache, overlay, threads)
+    steps = _alone("_steps", data, cache, overlay, threads)
+    return dict(zip(("s_cache", "gb_case", "gb_filling", "s_step", "s_batch", "gb_step", "steps"), [*filling, *steps], strict=True))
+
+
+def _parser(data: str, cache: str, overlay: str, threads: int):
+    """The config of a training with two scans, batches of both, and no worker."""
+    import torch
+    from monai.bundle import ConfigParser
+
+    from bundle.evaluation.experiment_plan import config_path
+
+    torch.set_num_threads(threads)
+    config = ConfigParser.load_config_files([config_path("configs/train.json"), *([config_path(overlay)] if overlay else [])])
+    config |= {"bundle_root": str(ROOT), "dataset_dir": data, "output_dir": f"{cache}/run", "ckpt_dir": f"{cache}/run/models"}
+    config |= {"cache_dir": cache, "num_workers": 0, "val_interval": 1000, "num_folds": 1, "train_size": BATCH, "test_size": 1}
+    return ConfigParser(config)
+
+
+def _fills(data: str, cache: str, overlay: str, threads: int) -> list[float]:
+    dataset = _parser(data, cache, overlay, threads).get_parsed_content("train#dataset")
+    before = {path for path in Path(cache).iterdir() if path.is_file()}
+    began = time.process_time()
+    for place in range(len(dataset)):
+        dataset[place]
+    seconds = (time.process_time() - began) / len(dataset)
+    written = sum(path.stat().st_size for path in Path(cache).iterdir() if path.is_file() and path not in before)
+    return [seconds, written / len(dataset) / 1e9, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6]
+
+
+def _steps(data: str, cache: str, overlay: str, threads: int) -> list[float]:
+    from ignite.engine import Events
+
+    trainer = _parser(data, cache, overlay, threads).get_parsed_content("train#trainer")
+    clock = Clock(time.process_time)  # no epoch is told to it: only the very first batch does not count
+    trainer.add_event_handler(Events.GET_BATCH_STARTED, clock.asked)
+    trainer.add_event_handler(Events.GET_BATCH_COMPLETED, clock.there)
+    trainer.add_event_handler(Events.ITERATION_COMPLETED, clock.stepped)
+    trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda: trainer.terminate() if clock.steps == STEPS // 2 else None)
+    trainer.run()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    return [clock.whole / clock.steps, clock.waiting / clock.steps, peak, clock.steps]
+
+
 class Clock:
     """Adds up how long an Ignite engine waits for batches, and how long it takes in all, but for the first batch of each epoch."""
 

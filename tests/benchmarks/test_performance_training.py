@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 from pathlib import Path
 
 import pytest
 from ignite.engine import Engine, Events
 
 import bundle
+from bundle.data.synthetic.phantom import write_phantom
 
 spec = importlib.util.spec_from_file_location("benchmark_training", Path(bundle.root()) / "benchmarks" / "performance_training.py")
 training = importlib.util.module_from_spec(spec)
@@ -64,3 +66,16 @@ def test_waiting_of_a_loader_that_takes_three_seconds_for_steps_of_seven() -> No
 def test_a_step_with_checkpointing_in_a_process_of_its_own() -> None:
     seconds, gigabytes = training.checkpointed_step([32, 32, 32], 2, 1)
     assert 0 < seconds < 60 and 0.1 < gigabytes < 3
+
+
+def test_a_step_of_an_overlay_and_the_cache_of_a_case(tmp_path: Path) -> None:
+    """Half the spacing is eight times the voxels of a cached case, to what the rims round off; three steps count, each with its batch."""
+    data, overlays = str(write_phantom(tmp_path / "data", cases=3, seed=1, max_voxels=6e4, jobs=1)), {}
+    for spacing in (8, 4):
+        overlays[spacing] = tmp_path / f"at_{spacing}.json"
+        small = {"spacing": [spacing] * 3, "patch_size": [32] * 3, "network_def#channels": [4, 8, 8, 8, 8], "amp": False, "device": "cpu"}
+        overlays[spacing].write_text(json.dumps({"+overlays": {f"at_{spacing}": ["train"]}, **small}))
+    coarse, fine = (training._fills(data, str(tmp_path / f"cache_{spacing}"), str(overlays[spacing]), 1) for spacing in (8, 4))
+    assert 6.5 < fine[1] / coarse[1] < 9.5 and coarse[0] > 0 and coarse[2] > 0.1
+    step, batch, gigabytes, steps = training._steps(data, str(tmp_path / "cache_8"), str(overlays[8]), 1)
+    assert 0 < batch < step < 60 and gigabytes > 0.1 and steps == 3
