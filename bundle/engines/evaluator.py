@@ -32,6 +32,15 @@ from bundle.networks import weights
 
 __all__ = ["CaseHandler", "ScanEvaluator", "ScanEvents"]
 
+# keys of MONAI's evaluators that this one does not take, and what to do instead
+_FIXES = {
+    "compile": "compile the network itself: $torch.compile(...)",
+    "compile_kwargs": "compile the network itself: $torch.compile(...)",
+    "epoch_length": "give fewer scans",
+    "iteration_update": "use an inferer of your own",
+    "prepare_batch": "use a transform in preprocessing",
+}
+
 
 class ScanEvaluator(SupervisedEvaluator):
     """Takes every scan of a dataset through transforms, network and handlers; what fails is noted, and the next one follows.
@@ -65,9 +74,14 @@ class ScanEvaluator(SupervisedEvaluator):
         additional_metrics: more of them.
         metric_cmp_fn: whether a key metric is better than the best one.
         amp: run the inferer under autocast; `bundle.inferers.VolumeInferer` has a `precision` of its own.
+        amp_kwargs: for autocast, such as `dtype`.
         mode: "eval" or "train", what mode the network is put into.
         event_names: further events to register.
         event_to_attr: event to attribute of the state, for these.
+        non_blocking: as MONAI's; changes nothing here, as do `decollate` and `to_kwargs`.
+
+    Raises:
+        UserError: no scans, or a key of MONAI's evaluators that has no place where scans come one by one.
     """
 
     # an engine whose run ended in an error runs again from the start
@@ -94,7 +108,17 @@ class ScanEvaluator(SupervisedEvaluator):
         mode: ForwardMode | str = ForwardMode.EVAL,
         event_names: list | None = None,
         event_to_attr: dict | None = None,
+        amp_kwargs: dict | None = None,
+        non_blocking: bool = False,
+        decollate: bool = True,
+        to_kwargs: dict | None = None,
+        **others: Any,
     ) -> None:
+        for name, value in others.items():
+            if name not in _FIXES:
+                raise TypeError(f"ScanEvaluator has no {name}")
+            if value:
+                raise UserError("evaluator", f"{name} has no place where scans come one by one", _FIXES[name])
         self.dataset = dataset if val_data_loader is None else val_data_loader.dataset
         if self.dataset is None:
             raise UserError("evaluator", "it has no scans", "give it a dataset or a val_data_loader")
@@ -119,6 +143,7 @@ class ScanEvaluator(SupervisedEvaluator):
             metric_cmp_fn=metric_cmp_fn,
             val_handlers=val_handlers,
             amp=amp,
+            amp_kwargs=amp_kwargs,
             mode=mode,
             event_names=[*(event_names or []), ScanEvents],
             event_to_attr=event_to_attr,
@@ -246,7 +271,7 @@ class ScanEvaluator(SupervisedEvaluator):
             self._prepared = self.prepare(self.network) if foldable and self.prepare is not None else self.network
         network = self._prepared
         mode: AbstractContextManager = self.mode(network) if isinstance(network, torch.nn.Module) else nullcontext()
-        with mode, torch.autocast(self.state.device.type) if self.amp else nullcontext():
+        with mode, torch.autocast(self.state.device.type, **self.amp_kwargs) if self.amp else nullcontext():
             yield network
 
     def be_about(self, case: Case | None) -> None:

@@ -10,9 +10,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from light_evaluator import evaluator, logits, scans, spleen_voxels
+from monai.data import Dataset
 
 from bundle.engines import CaseHandler
+from bundle.engines.evaluator import ScanEvaluator
 from bundle.errors import UserError, reason
 from bundle.files import Staged
 
@@ -135,3 +138,43 @@ def test_runs_killed_at_any_moment_leave_no_record_that_is_wrong(tmp_path: Path)
     command = [sys.executable, str(here.with_name("killed_runs.py")), str(tmp_path)]
     done = subprocess.run(command, env=paths, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
+
+
+def bare(inferer=logits, items=(), **keys) -> ScanEvaluator:
+    """The engine over volumes that are in memory, without handlers."""
+    dataset = Dataset(list(items), lambda item: item)
+    return ScanEvaluator(device="cpu", dataset=dataset, network=torch.nn.Identity(), inferer=inferer, **keys)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "fix"),
+    [
+        ("compile", True, "torch.compile"),
+        ("epoch_length", 3, "give fewer scans"),
+        ("prepare_batch", len, "transform in preprocessing"),
+        ("iteration_update", len, "inferer of your own"),
+    ],
+)
+def test_keys_of_monais_evaluators_without_a_place_here_are_one_line(key, value, fix) -> None:
+    with pytest.raises(UserError, match=f"^evaluator: {key} has no place where scans come one by one.*{fix}"):
+        bare(**{key: value})
+    assert bare(**{key: None})
+
+
+def test_keys_of_monais_evaluators_that_change_nothing_are_taken() -> None:
+    assert bare(non_blocking=True, decollate=True, to_kwargs={"memory_format": torch.channels_last_3d})
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_autocast_takes_its_keys(data: Path, tmp_path: Path, dtype) -> None:
+    seen = []
+
+    def inferer(volume, network):
+        seen.append((torch.is_autocast_enabled("cpu"), torch.get_autocast_dtype("cpu")))
+        return logits(volume, network)
+
+    whole = evaluator(data, tmp_path / "out")
+    engine = bare(inferer, whole.dataset.data[:1], amp=True, amp_kwargs={"dtype": dtype})
+    engine.dataset.transform = whole.dataset.transform
+    engine.run()
+    assert seen == [(True, dtype)]
