@@ -123,7 +123,18 @@ def one_stack(files: Sequence[str | os.PathLike], pet: bool = False) -> Stack:
     stack = _main_stack(groups)
     if len(groups) > 1:
         raise _other_plane(groups[1][0], stack.planes[0], "")
+    owner_of = dict(zip((header.file for header in headers), _owners(headers), strict=True))
+    differing, between = _differing([owner_of[plane.header.file] for plane in stack.planes])
+    if differing and not (between and differing == ["PatientID"]):
+        problem = f"these slices have different {' and '.join(differing)}"
+        raise UserError(_folder([header.file for header in headers]), problem, "give the slices of one study alone")
     return stack
+
+
+def _differing(owners: list[tuple[str, ...]]) -> tuple[list[str], bool]:
+    """What differs along a stack (names of `OWNER`), and whether the slices of one owner lie between those of another."""
+    names = [name for name, *texts in zip(OWNER, *set(owners), strict=True) if len(set(texts)) > 1]
+    return names, 1 + sum(one != other for one, other in pairwise(owners)) > len(set(owners))
 
 
 def _refused(uid: str, files: Sequence[str], error: UserError) -> Series:
@@ -204,17 +215,14 @@ def _by_study(headers: list[Header]) -> tuple[list[Series], list[tuple[str, str]
         parts[owner].append(header)
     owner_of = {header.file: owner for owner, some in parts.items() for header in some}
     if all(series.problem is None for series in found):
-        owners = [[owner_of[file] for file in series.files] for series in found]
-        several = [of for of in owners if len(set(of)) > 1]
-        if not several:
+        found_to_differ = [_differing([owner_of[file] for file in series.files]) for series in found]
+        several = [names for names, _ in found_to_differ if names]
+        mixed = [names for names, between in found_to_differ if between]
+        if not several or (mixed == several and all(names == ["PatientID"] for names in mixed)):
             return found, left
-        between = [of for of in several if 1 + sum(one != other for one, other in pairwise(of)) > len(set(of))]
-        if between:
-            columns = zip(OWNER, *{owner for of in between for owner in of}, strict=True)
-            differing = [name for name, *texts in columns if len(set(texts)) > 1]
-            if differing == ["PatientID"] and between == several:
-                return found, left
+        if mixed:
             files = [header.file for header in headers]
+            differing = [name for name in OWNER if any(name in names for names in mixed)]
             problem = f"slices with different {' and '.join(differing)} lie between each other in one series"
             return [_refused(headers[0].uid, files, UserError(_folder(files), problem, "export each study's series again"))], []
     each = [_arranged(some) for some in parts.values()]

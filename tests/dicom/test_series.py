@@ -97,6 +97,8 @@ def test_two_patients_back_to_back_are_two_scans(tmp_path: Path, name: str) -> N
 
     for file in series(tmp_path / "b", other):
         file.rename(tmp_path / f"b{file.name}")
+    with pytest.raises(UserError, match=f"these slices have different {name}. Fix: give the slices of one study"):
+        read_series(sorted(tmp_path.glob("*.dcm")))
     found, kinds = found_in(tmp_path)
     assert [heights(one)[0] for one in found] == [30, 48] and all(map(whole, found)) and not kinds
 

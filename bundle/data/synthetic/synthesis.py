@@ -16,6 +16,8 @@ from bundle.files import write_json
 
 VERSION = 3
 SPACING = (2.0, 2.0, 2.0)
+# below, a body takes all memory; above, an organ is a few voxels
+EDGES_MM = 0.5, 20.0
 # folders of the data set
 PARTS = ("imagesTr", "labelsTr", "donors")
 # begins the names of whole bodies
@@ -82,8 +84,9 @@ def synthesise(
         overwrite: write again what is there already; scans of another seed or of other label maps are removed first.
 
     Raises:
-        UserError: a folder is missing or holds nothing usable, or `out` holds something else.
+        UserError: a number makes no sense, a folder is missing or holds nothing usable, or `out` holds something else.
     """
+    _check_numbers(cases, validation, spacing)
     folder = Path(out)
     files = _label_maps(maps) | _whole_bodies(people)
     sources = replace(_sources(folder, files, real), spacing=float(spacing), whole=float(whole))
@@ -98,6 +101,16 @@ def synthesise(
     run_parallel(partial(_write_case, folder, sources, seed), todo, jobs=jobs, title="synthesis", after=describe)
     print(f"{counted(cases, 'scan')} for training and {validation} for validation in {folder}")
     return folder
+
+
+def _check_numbers(cases: int, validation: int, spacing: float) -> None:
+    for key, value in (("cases", cases), ("validation", validation)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+            raise UserError(f"--{key}", f"{value!r} is not a whole number from 0", f"for example --{key} 12")
+    if isinstance(spacing, bool) or not isinstance(spacing, (int, float)) or not EDGES_MM[0] <= spacing <= EDGES_MM[1]:
+        raise UserError(
+            "--spacing", f"{spacing!r} is not a number of mm from {EDGES_MM[0]:g} to {EDGES_MM[1]:g}", "for example --spacing 2"
+        )
 
 
 def _names(cases: int, validation: int, seed: int, sources: Sources, shares: tuple[float, ...]) -> list[str]:

@@ -159,3 +159,12 @@ def test_scans_of_real_organs_and_of_the_real_ct(shared_data, tmp_path):
     for path in (folder / "labelsTr").iterdir():
         volumes = np.bincount(np.asarray(nib.load(path).dataobj).ravel(), minlength=4) * 8e-3
         assert 30 < volumes[2] < 700, path.name
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("spacing", 0.0), ("spacing", float("nan")), ("spacing", 1e9), ("spacing", "2"), ("cases", -1), ("validation", 1.5)]
+)
+def test_numbers_that_make_no_sense_are_refused(tmp_path, key, value):
+    with pytest.raises(UserError, match=f"--{key}: .*Fix: for example --{key}"):
+        synthesise(tmp_path / "out", **{key: value})
+    assert not (tmp_path / "out").exists()
