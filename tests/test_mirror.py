@@ -37,3 +37,9 @@ def test_the_exceptions_are_modules_that_need_one() -> None:
     known = {module.as_posix(): module for module in modules()}
     assert not {name for name in WITHOUT if name not in known}, "there is no such module any more"
     assert not {name for name in WITHOUT if mirrored(known[name]).is_file()}, "it has its test file: take it out of the list"
+
+
+def test_no_benchmark_has_the_name_of_a_module_of_the_tests(repository) -> None:
+    """Both folders are on the path of a run of tests, and the first of two modules of one name hides the other."""
+    names = [{path.stem for path in (repository / folder).glob("*.py")} for folder in ("benchmarks", "tests")]
+    assert names[0] and names[0].isdisjoint(names[1])

@@ -34,7 +34,7 @@ def _save(array: np.ndarray, path: Path, affine: np.ndarray = AFFINE) -> None:
 
 
 def _rows(folder: Path) -> list[dict]:
-    with (folder / "metrics.csv").open() as file:
+    with (folder / "metrics.csv").open(encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 

@@ -1,4 +1,4 @@
-"""What DICOM SEG and RTSTRUCT of a long series cost: `python benchmarks/dicom_objects.py`.
+"""What DICOM SEG and RTSTRUCT of a long series cost: `python benchmarks/dicom_results.py`.
 
 Writes a made-up CT series and the objects of a label map with three structures, each object in a process of its own, on one thread. Seconds
 are CPU time, which other programs on the machine disturb little; memory is the peak above what the process had with the label map loaded.

@@ -11,14 +11,14 @@ import pytest
 
 import bundle
 
-spec = importlib.util.spec_from_file_location("benchmark_dicom_objects", Path(bundle.root()) / "benchmarks" / "dicom_objects.py")
-dicom_objects = importlib.util.module_from_spec(spec)
-sys.modules[spec.name] = dicom_objects
-spec.loader.exec_module(dicom_objects)
+spec = importlib.util.spec_from_file_location("benchmark_dicom_results", Path(bundle.root()) / "benchmarks" / "dicom_results.py")
+dicom_results = importlib.util.module_from_spec(spec)
+sys.modules[spec.name] = dicom_results
+spec.loader.exec_module(dicom_results)
 
 
 def test_the_label_map_has_three_ellipsoids_side_by_side() -> None:
-    labels = dicom_objects.label_map((80, 60, 40))
+    labels = dicom_results.label_map((80, 60, 40))
     # 4/3 pi a b c with half-axes of a tenth, a fifth and a fifth: 8, 12 and 8 voxels
     for value in (1, 2, 3):
         assert (labels == value).sum() == pytest.approx(4 / 3 * np.pi * 8 * 12 * 8, rel=0.05)
@@ -27,10 +27,10 @@ def test_the_label_map_has_three_ellipsoids_side_by_side() -> None:
 
 def test_each_object_is_written_and_measured(tmp_path: Path) -> None:
     pytest.importorskip("highdicom")
-    dicom_objects.write_series(tmp_path, 6, 32)
-    np.save(tmp_path / dicom_objects.LABELS, dicom_objects.label_map((32, 32, 6)))
-    for kind in dicom_objects.OBJECTS:
-        found = dicom_objects.measure(tmp_path, kind)
+    dicom_results.write_series(tmp_path, 6, 32)
+    np.save(tmp_path / dicom_results.LABELS, dicom_results.label_map((32, 32, 6)))
+    for kind in dicom_results.OBJECTS:
+        found = dicom_results.measure(tmp_path, kind)
         assert (
             found["mb"] == (tmp_path / f"{kind}.object").stat().st_size / 1e6 > 0.001 and 0 < found["seconds"] < 60 and 0 < found["gb"] < 1
         )
