@@ -67,6 +67,13 @@ def test_table_by_hand(study):
     assert lines[3].startswith("| U-Net | 1,234 | 7 | 0.450 | 0.450 | 0.450 | 0.450 | -0.050 (-0.100, +0.000) | 0.031 |")
 
 
+def test_a_small_p_is_not_zero(study):
+    """Twelve cases of which each is worse, by another amount: p is 2 / 2**12."""
+    scores = {name: np.full((1, 12, 3), 0.5) + less * np.arange(1, 13)[None, :, None] for name, less in (("default", 0), ("U-Net", -0.01))}
+    assert study._differences(scores, "default")["U-Net"][1] == "< 0.001"
+    assert study._differences({name: score[:, :6] for name, score in scores.items()}, "default")["U-Net"][1] == "0.031"
+
+
 def test_volumes_are_those_of_all_cases_after_an_interruption(study, tmp_path, monkeypatch):
     """The first call ends while the second of three scans is written, the second while the volumes are: neither leaves a half."""
     from bundle.data.synthetic import phantom
