@@ -163,7 +163,8 @@ def _differences(scores: dict[str, np.ndarray], base: str) -> dict[str, tuple[st
     found = {}
     for name, p in zip(others, adjusted, strict=True):
         each = np.nanmean(scores[name], axis=(1, 2)) - np.nanmean(scores[base], axis=(1, 2))
-        found[name] = f"{each.mean():+.3f} ({', '.join(f'{value:+.3f}' for value in each)})", "-" if p is None else f"{p:.3f}" if p >= 0.0005 else "< 0.001"
+        text = "-" if p is None else "< 0.001" if p < 0.0005 else f"{p:.3f}"
+        found[name] = f"{each.mean():+.3f} ({', '.join(f'{value:+.3f}' for value in each)})", text
     return found
 
 
