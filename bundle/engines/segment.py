@@ -16,6 +16,7 @@ from monai.transforms import LoadImaged
 from bundle.arguments import overlays as combined
 from bundle.arguments import values
 from bundle.arguments.command_line import CommandLine
+from bundle.arguments.config_files import Names, as_list, config_path
 from bundle.arguments.mistakes import users_mistake
 from bundle.engines.case import Case
 from bundle.engines.given import entry
@@ -23,7 +24,6 @@ from bundle.engines.prediction import predict
 from bundle.engines.segmentation import Segmentation, case_result
 from bundle.engines.segmentation import details as details_of
 from bundle.errors import UserError, counted
-from bundle.evaluation.experiment_plan import Names, as_list, config_path
 from bundle.quality.ranges import load_ranges
 
 # networks with their options, the oldest first

@@ -12,14 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from bundle import root
+from bundle.arguments.config_files import Names, as_list, config_path
 from bundle.data.splits import Split
 from bundle.errors import UserError, counted
 from bundle.evaluation.experiment_plan import (
     SHARED,
-    Names,
-    as_list,
     check_or_write_plan,
-    config_path,
     folds_to_do,
     held_out_cases,
     merged_config,

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bundle import root
+from bundle.arguments.config_files import Names, as_list
 from bundle.data.datalist import find_cases, raise_all, sections
 from bundle.data.scans import listed_scans
 from bundle.data.splits import Split
@@ -18,7 +18,6 @@ from bundle.json_input import read_object
 
 # what a trained network and its inference must agree on: taken from the training configuration, given to inference
 SHARED = ("labels", "channels", "network_def", "spacing", "hu_range")
-Names = str | Sequence[str]
 
 
 def split_keys(split: Split) -> dict[str, Any]:
@@ -122,19 +121,3 @@ def check_or_write_plan(output: Path, plan: Mapping[str, Any]) -> None:
             raise UserError(output, f"holds another experiment ({text})", "choose another folder, or remove this one")
     output.mkdir(parents=True, exist_ok=True)
     write_json(path, plan)
-
-
-def config_path(item: str) -> str:
-    """The path of a config: as given, or in the bundle, or by the name of one in the bundle's `configs/` or a folder below it."""
-    configs = Path(root()) / "configs"
-    for path in (Path(item), Path(root()) / item, *sorted(configs.rglob(f"{item}.json") if Path(item).name == item else [])):
-        if path.is_file():
-            return str(path.resolve())
-    known = ", ".join(sorted(path.stem for path in configs.rglob("*.json")))
-    raise UserError(item, "there is no such config", f"give a path, or one of {known}")
-
-
-def as_list(items: Names | int) -> list[str]:
-    if isinstance(items, str):
-        return [item.strip() for item in items.split(",") if item.strip()]
-    return [str(items)] if isinstance(items, int) else [str(item) for item in items]

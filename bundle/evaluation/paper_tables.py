@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from bundle.arguments.config import shipped
+from bundle.arguments.config_files import Names, as_list, config_path
 from bundle.errors import UserError
 from bundle.evaluation.compare import compare_columns
 from bundle.evaluation.compared import read_run
 from bundle.evaluation.experiment import experiment
-from bundle.evaluation.experiment_plan import Names, as_list, config_path, held_out_cases, merged_config
+from bundle.evaluation.experiment_plan import held_out_cases, merged_config
 from bundle.files import write_text
 from bundle.tables import read_csv
 

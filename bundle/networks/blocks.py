@@ -90,6 +90,9 @@ class ConvNormAct(nn.Module):
         dropout: probability of dropping a value.
     """
 
+    __constants__ = ("relu",)
+    relu = True
+
     def __init__(self, spatial_dims: int, in_channels: int, out_channels: int, kernel_size: int = 3, *, dropout: float = 0.0) -> None:
         super().__init__()
         self.conv = convolution(spatial_dims, in_channels, out_channels, kernel_size)
@@ -111,12 +114,13 @@ class ConvNormAct(nn.Module):
 
     @torch.jit.unused
     def relu_follows(self) -> bool:
-        """Whether nothing is between convolution and ReLU, as when the batch norm is folded."""
-        return isinstance(self.norm, nn.Identity)
+        """Whether there is a ReLU, and nothing between it and the convolution, as when the batch norm is folded."""
+        return self.relu and isinstance(self.norm, nn.Identity)
 
     def finish(self, x: Tensor) -> Tensor:
         """What follows the convolution."""
-        return self.dropout(torch.relu_(self.norm(x)))
+        x = self.norm(x)
+        return self.dropout(torch.relu_(x) if self.relu else x)
 
 
 class TwoConvs(Block, nn.Sequential):

@@ -12,13 +12,7 @@ from bundle.networks.checkpointing import Block, checkpointed
 class ConvNorm(ConvNormAct):
     """Convolution and batch norm, without the ReLU."""
 
-    @torch.jit.unused
-    def relu_follows(self) -> bool:
-        """No: it comes after the sum."""
-        return False
-
-    def finish(self, x: Tensor) -> Tensor:
-        return self.dropout(self.norm(x))
+    relu = False
 
 
 class ResidualConvs(Block):

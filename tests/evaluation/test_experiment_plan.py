@@ -9,7 +9,7 @@ import pytest
 
 from bundle.data.splits import Split
 from bundle.errors import UserError
-from bundle.evaluation.experiment_plan import as_list, check_or_write_plan, config_path, folds_to_do, held_out_cases, split_keys
+from bundle.evaluation.experiment_plan import check_or_write_plan, folds_to_do, held_out_cases, split_keys
 
 
 def test_a_split_as_the_keys_of_the_configs():
@@ -28,10 +28,6 @@ def test_folds_to_do(wanted, expected):
 def test_folds_that_there_are_not(wanted, said):
     with pytest.raises(UserError, match=rf"folds: {said}"):
         folds_to_do(wanted, 3)
-
-
-def test_names_in_one_text_or_many():
-    assert as_list("a, b,,c ") == ["a", "b", "c"] and as_list(3) == ["3"] and as_list(["a", 1]) == ["a", "1"]
 
 
 @pytest.fixture
@@ -70,13 +66,3 @@ def test_a_folder_holds_one_plan(tmp_path):
     with pytest.raises(UserError, match=r"another experiment \(max_epochs was 5, is 9 now\)"):
         check_or_write_plan(tmp_path / "out", {**plan, "config": {**plan["config"], "max_epochs": 9}})
     assert json.loads((tmp_path / "out" / "plan.json").read_text()) == json.loads(json.dumps(plan))
-
-
-def test_configs_by_path_or_by_name(tmp_path, repository, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "own.json").write_text("{}")
-    assert config_path("own.json") == str(tmp_path / "own.json")
-    assert config_path("configs/train.json") == config_path("train") == str(repository / "configs/train.json")
-    assert config_path("unet").startswith(str(repository / "configs/overlays"))
-    with pytest.raises(UserError, match=r"nothing: there is no such config.*train"):
-        config_path("nothing")
