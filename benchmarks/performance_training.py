@@ -114,7 +114,7 @@ def _parser(data: str, cache: str, overlay: str, threads: int):
     import torch
     from monai.bundle import ConfigParser
 
-    from bundle.evaluation.experiment_plan import config_path
+    from bundle.arguments.config_files import config_path
 
     torch.set_num_threads(threads)
     config = ConfigParser.load_config_files([config_path("configs/train.json"), *([config_path(overlay)] if overlay else [])])
