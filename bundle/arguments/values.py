@@ -147,6 +147,20 @@ def labels(value: Any) -> Any:
     return value
 
 
+def left_open(value: Any) -> Any:
+    """Values of label maps, each with the structures that it may be; None or empty for none."""
+    if not value:
+        return None
+    wanted = """values from 1 to 255, each with the structures that it may be, such as '{"255": ["pancreas", "spleen"]}'"""
+    if not isinstance(value, Mapping):
+        raise Wrong(wanted)
+    for key, names in value.items():
+        good = str(key).isdecimal() and 1 <= int(key) <= 255
+        if not good or not isinstance(names, (list, tuple)) or not names or not all(isinstance(name, str) for name in names):
+            raise Wrong(wanted)
+    return value
+
+
 def channels(value: Any) -> Any:
     """A block of channels; what is wrong inside it is said by `bundle.channels`."""
     from bundle.channels import channels_of
@@ -205,6 +219,7 @@ KINDS: dict[str, Kind] = {
     # data
     "labels": labels,
     "unlisted_labels": one_of("background", "error"),
+    "may_be": left_open,
     "channels": channels,
     "fold": whole(0),
     "num_folds": COUNT,

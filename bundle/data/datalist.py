@@ -24,6 +24,7 @@ class Case:
     """One scan: its name, image, label (None where it has none), section the list puts it in (None: by fold), fold key, group.
 
     `further` are its other channels, (name, file): none where there is one, or where they are in the file of the image.
+    `labelled` are the structures that its label map has, where it leaves others out; None: all.
     """
 
     name: str
@@ -33,11 +34,14 @@ class Case:
     fold: int | None = None
     group: str | None = None
     further: tuple[tuple[str, str], ...] = ()
+    labelled: tuple[str, ...] | None = None
 
     def item(self) -> dict[str, Any]:
         """The case as MONAI's dictionary transforms take it."""
         label = {"label": self.label} if self.label else {}
-        return {"image": self.image, **label, **({"channels": dict(self.further)} if self.further else {})}
+        further = {"channels": dict(self.further)} if self.further else {}
+        labelled = {"labelled": list(self.labelled)} if self.labelled is not None and self.label else {}
+        return {"image": self.image, **label, **further, **labelled}
 
 
 @dataclass
@@ -59,6 +63,8 @@ def datalist(
     dataset_dir: str, section: str = "training", datalist_file: str | None = None, *, channels: Block = None, **keys: Any
 ) -> list[dict[str, Any]]:
     """The cases of one section as `[{"image": path, "label": path}, ...]`, absolute paths, sorted by case name.
+
+    A case whose label map leaves structures out has the names of the others in `labelled`, for `bundle.transforms.MapLabelsd`.
 
     Args:
         dataset_dir: folder in MSD layout (`imagesTr`, `labelsTr`, `imagesTs`, maybe `labelsTs`, maybe `dataset.json`).

@@ -37,6 +37,7 @@ class Entry:
     group: str | None
     case: str | None
     further: tuple[str, ...] = ()  # files of the channels behind the first
+    labelled: tuple[str, ...] | None = None  # structures that the label map has, where it leaves others out
 
 
 class Mistakes:
@@ -90,7 +91,7 @@ def from_json(path: Path, base: Path | None = None, channels: Sequence[Channel] 
             found.append((entry, image, label, others))
     names = _names([(without_channel(image, others), entry.case) for entry, image, _, others in found])
     for name, (entry, image, label, others) in zip(names, found, strict=True):
-        listing.cases.append(Case(name, image, label, entry.section if label else None, entry.fold, entry.group, others))
+        listing.cases.append(Case(name, image, label, entry.section if label else None, entry.fold, entry.group, others, entry.labelled))
     for name, number in Counter(case.name for case in listing.cases).items():
         if number > 1:
             mistakes.add("name", f"the case {name} is listed {number} times", "list each case once")
@@ -178,11 +179,16 @@ def _entry(place: str, value: Any, section: str | None, mistakes: Mistakes, furt
         fix = 'write {"image": "path", "label": "path"}; several images per case take the key channels (docs/channels.md)'
         mistakes.add(f"{key} of another type", f"{place}.{key} {what}: it names no {key} file", fix)
         good = False
+    labelled = value.get("labelled")
+    if labelled is not None and not (isinstance(labelled, list) and labelled and all(isinstance(name, str) for name in labelled)):
+        fix = 'write the structures that the label map has, such as ["pancreas"], or leave it out where it has all'
+        mistakes.add("labelled", f"{place}.labelled is {kind(labelled)}" + (" without names" if isinstance(labelled, list) else ""), fix)
+        good = False
     belonging = belongs(place, value, mistakes)
     if not good or belonging is None:
         return None
     others = tuple(files[1:]) if further and isinstance(files, list) else ()
-    return Entry(place, section, value["image"], value.get("label"), *belonging, others)
+    return Entry(place, section, value["image"], value.get("label"), *belonging, others, tuple(labelled) if labelled else None)
 
 
 def belongs(place: str, value: Mapping[str, Any], mistakes: Mistakes) -> tuple[int | None, str | None, str | None] | None:

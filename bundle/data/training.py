@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import ignite.distributed as idist
@@ -20,6 +21,7 @@ def training_cases(
     labels: label_block.Labels,
     cache_dir: str | None = None,
     channels: Block = None,
+    may_be: Mapping[str | int, Sequence[str]] | None = None,
     **split: Any,
 ) -> list[dict[str, Any]]:
     """Check the whole data set, say how many cases there are, and give those of the section `training`.
@@ -30,6 +32,7 @@ def training_cases(
     Args:
         dataset_dir, datalist_file, channels, split: as `bundle.data.datalist.datalist` takes them.
         labels: the `labels` block.
+        may_be: values of label maps that leave open what a voxel is, as `bundle.transforms.MapLabels` takes them.
         cache_dir: where the check notes what it measured; a second start then reads no voxel.
 
     Raises:
@@ -37,7 +40,7 @@ def training_cases(
     """
     first = idist.get_rank() == 0
     counts = check_before_training(
-        dataset_dir, labels, datalist_file=datalist_file, channels=channels, cache_dir=cache_dir, progress=first, **split
+        dataset_dir, labels, datalist_file=datalist_file, channels=channels, cache_dir=cache_dir, progress=first, may_be=may_be, **split
     )
     if first:
         print(f"{dataset_dir}: " + ", ".join(f"{counted(number, 'case')} for {name}" for name, number in counts.items()), flush=True)

@@ -6,7 +6,7 @@ from bundle.transforms.crop_body import CropBodyd
 from bundle.transforms.crop_organs import CropOrgansd
 from bundle.transforms.dense_crf import DenseCRFd
 from bundle.transforms.keep_pieces import KeepPiecesd
-from bundle.transforms.map_labels import MapLabels, MapLabelsd
+from bundle.transforms.map_labels import CloseLabelsd, MapLabels, MapLabelsd
 from bundle.transforms.normalize_body import NormalizeBodyd
 from bundle.transforms.resample import ResampleSpacingd
 from bundle.transforms.restore_labels import RestoreLabelsd
@@ -14,6 +14,7 @@ from bundle.transforms.shape_prior import ShapePriord
 
 __all__ = [
     "AddChannelsd",
+    "CloseLabelsd",
     "CropBodyd",
     "CropOrgansd",
     "DenseCRFd",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from monai.utils import convert_to_tensor
 
 from bundle import labels as label_block
 from bundle.errors import UserError
+from bundle.losses.partial_labels import SETS, one_of
 
 
 class MapLabels(Transform):
@@ -26,23 +27,33 @@ class MapLabels(Transform):
         labels: the `labels` block, structure name to value or list of values (see `bundle.labels`).
         unlisted: "error" raises for values that are not in `labels`; "background" maps them to channel 0, for
             training on some of the structures that a data set has.
+        may_be: values that leave open what a voxel is: value to the structures that it may be, beside background. They become
+            the values of `bundle.losses.one_of`, for `bundle.losses.PartialLabelLoss`.
+
+    A call may say which structures the label map has. Its background may then be any of the others.
 
     Raises:
+        UserError: `may_be` names a structure that `labels` has not, or a value that it has.
         UserError: a value is not a whole number (0.001 off at most), or is not in `labels` while `unlisted` is "error".
     """
 
-    def __init__(self, labels: label_block.Labels, *, unlisted: str = "error") -> None:
+    def __init__(
+        self, labels: label_block.Labels, *, unlisted: str = "error", may_be: Mapping[str | int, Sequence[str]] | None = None
+    ) -> None:
         if unlisted not in ("error", "background"):
             raise UserError("unlisted_labels", f"{unlisted!r} is not a choice", "use error or background")
         self.unlisted = unlisted
         self.values = label_block.values(labels)
+        self.names = label_block.names(labels)
         # one look-up per voxel: index = value in the file, entry = channel; -1 marks values nobody named
         self.table = np.full(256, 0 if unlisted == "background" else -1, dtype=np.int16)
         for channel, values in enumerate(self.values):
             self.table[values] = channel
+        for value, structures in (may_be or {}).items():
+            self.table[int(value)] = _left_open(int(value), structures, labels)
 
-    def __call__(self, label: torch.Tensor | np.ndarray, where: str = "label") -> torch.Tensor:
-        """Map one label map of any shape; `where` names it in errors."""
+    def __call__(self, label: torch.Tensor | np.ndarray, where: str = "label", labelled: Sequence[str] | None = None) -> torch.Tensor:
+        """Map one label map of any shape; `where` names it in errors, `labelled` are the structures that it has (None: all)."""
         tensor = convert_to_tensor(label, track_meta=isinstance(label, MetaTensor))
         flat = tensor.as_tensor() if isinstance(tensor, MetaTensor) else tensor
         whole = flat.round()
@@ -57,6 +68,9 @@ class MapLabels(Transform):
         index = torch.where(inside, whole, torch.zeros_like(whole)).to(torch.uint8)
         channels = torch.as_tensor(self.table)[index.to(torch.int64)] if self.unlisted == "background" else self._look_up(index, where)
         out = torch.where(inside, channels, torch.zeros_like(channels)).to(torch.uint8)
+        if labelled is not None:
+            missing = [channel for channel, name in enumerate(self.names) if channel and name not in labelled]
+            out[out == 0] = one_of(missing) if missing else 0
         return MetaTensor(out, meta=tensor.meta, applied_operations=tensor.applied_operations) if isinstance(tensor, MetaTensor) else out
 
     def _look_up(self, index: torch.Tensor, where: str) -> torch.Tensor:
@@ -72,19 +86,57 @@ class MapLabels(Transform):
         raise UserError(where, f"the label map holds {found[:10]}, `labels` names only {known}", fix)
 
 
+class CloseLabelsd(MapTransform):
+    """Makes background of voxels that leave open what they are (`bundle.losses.one_of`), for metrics, which know classes alone.
+
+    A structure that a label map leaves out then has no voxel in it, and MONAI's `MeanDice` leaves it out of its mean.
+
+    Args:
+        keys: label maps of `MapLabelsd`, any shape.
+    """
+
+    def __call__(self, data: Mapping[Hashable, torch.Tensor]) -> dict[Hashable, torch.Tensor]:
+        """Change every key of `keys`, in a copy; shapes and metadata stay."""
+        out = dict(data)
+        for key in self.key_iterator(out):
+            is_open = out[key] >= SETS
+            out[key] = torch.where(is_open, torch.zeros_like(out[key]), out[key])
+        return out
+
+
+def _left_open(value: int, structures: Sequence[str], labels: label_block.Labels) -> int:
+    names = list(labels)
+    unknown = [name for name in structures if name not in names[1:]]
+    if unknown:
+        raise UserError("may_be", f"{unknown} is no structure of the `labels` block", f"use some of {names[1:]}")
+    if any(value in values for values in label_block.values(labels)):
+        raise UserError("may_be", f"{value} is a value of the `labels` block", "use a value that no structure has, such as 255")
+    return one_of(names.index(name) for name in structures)
+
+
 class MapLabelsd(MapTransform):
-    """Dictionary version of `MapLabels`: `keys` are mapped in place. Arguments and errors as there."""
+    """Dictionary version of `MapLabels`: `keys` are mapped in place. Arguments and errors as there.
+
+    A case's own `labelled` says which structures its label map has; it is gone afterwards.
+    """
 
     def __init__(
-        self, keys: KeysCollection, labels: label_block.Labels, *, unlisted: str = "error", allow_missing_keys: bool = False
+        self,
+        keys: KeysCollection,
+        labels: label_block.Labels,
+        *,
+        unlisted: str = "error",
+        may_be: Mapping[str | int, Sequence[str]] | None = None,
+        allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
-        self.map_labels = MapLabels(labels, unlisted=unlisted)
+        self.map_labels = MapLabels(labels, unlisted=unlisted, may_be=may_be)
 
     def __call__(self, data: Mapping[Hashable, torch.Tensor]) -> dict[Hashable, torch.Tensor]:
         """Map every key of `keys`; the file's name, where the metadata has it, names it in errors."""
         out = dict(data)
+        labelled = out.pop("labelled", None)
         for key in self.key_iterator(out):
             meta = getattr(out[key], "meta", {})
-            out[key] = self.map_labels(out[key], where=str(meta.get("filename_or_obj", key)))
+            out[key] = self.map_labels(out[key], where=str(meta.get("filename_or_obj", key)), labelled=labelled)
         return out

@@ -152,3 +152,21 @@ def test_an_image_listed_many_times_is_one_case_and_one_line(tmp_path):
     assert [error.problem for error in listing.problems] == [
         "lists the image a.nii 100001 times (training[0], training[1], training[2], training[3], ...)"
     ]
+
+
+def test_a_case_says_which_structures_its_label_map_has(tmp_path):
+    msd(tmp_path, 2)
+    entries = [{"image": f"imagesTr/case_{n}.nii.gz", "label": f"labelsTr/case_{n}.nii.gz"} for n in range(2)]
+    entries[1]["labelled"] = ["pancreas"]
+    write(tmp_path / "dataset.json", {"training": entries})
+    first, second = datalist(str(tmp_path), "all")
+    assert "labelled" not in first and second["labelled"] == ["pancreas"]
+
+
+@pytest.mark.parametrize("value", ["pancreas", [], [1], {"pancreas": True}])
+def test_labelled_of_another_type_is_one_line(tmp_path, value):
+    msd(tmp_path, 1)
+    entry = {"image": "imagesTr/case_0.nii.gz", "label": "labelsTr/case_0.nii.gz", "labelled": value}
+    write(tmp_path / "dataset.json", {"training": [entry]})
+    with pytest.raises(UserError, match=r'dataset.json: training\[0\].labelled is .* Fix: write the structures .* \["pancreas"\]'):
+        datalist(str(tmp_path), "all")

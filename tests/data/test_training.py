@@ -31,3 +31,11 @@ def test_nothing_is_trained_on_a_set_with_a_mistake(msd, save, scan) -> None:
     save(folder / "labelsTr/case_3.nii.gz", np.full_like(scan(3)[1], 9))
     with pytest.raises(UserError, match=r"case_3\.nii\.gz: holds values that are not in labels: 9 "):
         training_cases(str(folder), labels=LABELS)
+
+
+def test_values_left_open_are_no_mistake(msd, save, scan) -> None:
+    folder = msd(6)
+    label = scan(3)[1].copy()
+    label[0, 0, 0] = 255
+    save(folder / "labelsTr/case_3.nii.gz", label)
+    assert len(training_cases(str(folder), labels=LABELS, may_be={"255": ["spleen"]}, num_folds=6)) == 5

@@ -5,7 +5,7 @@ import torch
 from monai.data import MetaTensor
 
 from bundle.errors import UserError
-from bundle.transforms import MapLabels, MapLabelsd
+from bundle.transforms import CloseLabelsd, MapLabels, MapLabelsd
 
 LABELS = {"background": 0, "pancreas": 7, "kidney": [3, 200]}
 
@@ -58,3 +58,33 @@ def test_values_a_hair_off_are_the_whole_number():
     assert MapLabels(block)(torch.tensor([0.99999994, 3.0000002, 0.0004, 2.9995])).tolist() == [1, 2, 0, 2]
     with pytest.raises(UserError, match=r"such as 0.998"):
         MapLabels(block)(torch.tensor([1.0, 0.998]))
+
+
+def test_values_that_leave_open_what_a_voxel_is():
+    """200 + 55 may be anything: bits of both structures; 9 may be kidney, the second."""
+    out = MapLabels(LABELS, may_be={"255": ["pancreas", "kidney"], 9: ["kidney"]})(torch.tensor([0, 255, 9, 7]))
+    assert out.tolist() == [0, 128 + 1 + 2, 128 + 2, 1]
+
+
+@pytest.mark.parametrize(
+    ("may_be", "words"),
+    [({"255": ["liver"]}, r"\['liver'\] is no structure"), ({"7": ["kidney"]}, "7 is a value of the `labels` block")],
+)
+def test_values_left_open_that_contradict_the_labels(may_be, words):
+    with pytest.raises(UserError, match=words):
+        MapLabels(LABELS, may_be=may_be)
+
+
+def test_a_case_that_has_some_structures_leaves_the_others_open_in_its_background():
+    data = {"label": torch.tensor([0, 7, 3]), "labelled": ["pancreas"]}
+    out = MapLabelsd("label", LABELS)(data)
+    assert out["label"].tolist() == [128 + 2, 1, 2] and "labelled" not in out and "labelled" in data
+    whole = MapLabelsd("label", LABELS)({"label": torch.tensor([0, 7, 3]), "labelled": ["kidney", "pancreas"]})
+    assert whole["label"].tolist() == [0, 1, 2]
+
+
+def test_metrics_see_background_where_it_was_left_open():
+    label = MetaTensor(torch.tensor([[0, 1, 129, 131, 2]], dtype=torch.uint8), meta={"filename_or_obj": "a.nii"})
+    out = CloseLabelsd("label")({"label": label})["label"]
+    assert out.tolist() == [[0, 1, 0, 0, 2]] and out.dtype == torch.uint8 and out.meta["filename_or_obj"] == "a.nii"
+    assert label.tolist() == [[0, 1, 129, 131, 2]]

@@ -42,6 +42,7 @@ def check_before_training(
     cache_dir: str | None = None,
     num_workers: int | None = None,
     progress: bool = True,
+    may_be: Mapping[str | int, Sequence[str]] | None = None,
     **keys: Any,
 ) -> dict[str, int]:
     """Raise one `UserError` that lists every problem of the data set; print warnings; give the number of cases per section.
@@ -53,6 +54,7 @@ def check_before_training(
         labels: the `labels` block of the config.
         cache_dir: folder for `check.json`, which keeps what was measured: a second start then reads no voxel. None keeps nothing.
         num_workers: threads; None takes one a core.
+        may_be: values that leave open what a voxel is, which label maps may have beside those of `labels`.
         progress: print warnings, and show a bar where the check takes longer than two seconds.
     """
     label_block.check(labels)
@@ -66,7 +68,7 @@ def check_before_training(
     except UserError as error:
         problems.append(error)
     measured = measure(listing, cache_dir=cache_dir, num_workers=num_workers, progress=progress, channels=channels)
-    found = problems_of(measured, labels, parts, channels)
+    found = problems_of(measured, labels, parts, channels, may_be)
     if progress:
         print_problems([one for one in found if one.level == "warning"])
     raise_all(problems + [one.error() for one in found if one.level == "error"])
@@ -135,20 +137,26 @@ def _channels(
 
 
 def problems_of(
-    measured: Measured, labels: label_block.Labels, parts: Mapping[str, list[Case]], channels: Block = None
+    measured: Measured,
+    labels: label_block.Labels,
+    parts: Mapping[str, list[Case]],
+    channels: Block = None,
+    may_be: Mapping[str | int, Sequence[str]] | None = None,
 ) -> list[rules.Problem]:
     """What is wrong with a data set: case by case, then what shows only in all cases together."""
     found = []
+    left_open = {int(value): "left open" for value in may_be or {}}
+    meaning = {value: word for value, word in measured.listing.value_names.items() if value not in left_open}
     for case in measured.listing.cases:
         image, label = measured.images[case.name], measured.labels.get(case.name)
-        found += rules.case_problems(case, image, label, labels, measured.listing.value_names)
+        found += rules.case_problems(case, image, label, labels, meaning | left_open)
         found += channel_problems(case, image, measured.channels.get(case.name, {}), further(channels))
     section_of = {case.name: name for name, cases in parts.items() for case in cases}
     if parts.get("validation") == parts.get("test"):  # one fold: validation watches the test set
         section_of = {name: section for name, section in section_of.items() if section != "validation"}
     found += rules.duplicate_problems(measured.listing.cases, measured.images, section_of)
     listing = measured.listing
-    return found + rules.label_problems(listing.source, listing.cases, measured.labels, labels, listing.value_names)
+    return found + rules.label_problems(listing.source, listing.cases, measured.labels, labels, meaning)
 
 
 def print_problems(found: Sequence[rules.Problem], rest: str | None = "python -m bundle check lists them all") -> None:
