@@ -8,6 +8,7 @@ doi:10.1016/j.media.2023.102789).
 from __future__ import annotations
 
 import numpy as np
+from scipy import ndimage
 
 from bundle.data.synthetic.canvas import Canvas
 from bundle.data.synthetic.gut import SMALL_BOWEL, paint_gut, walk
@@ -52,6 +53,42 @@ def paint_clutter(canvas: Canvas, body: Physique, amount: float) -> None:
         semi = rng.uniform(2.0, 7.0) * rng.uniform(0.7, 1.6, 3)
         box, distance = canvas.ellipsoid(body.place(rng.uniform(*_ANYWHERE)), semi, angles=rng.uniform(0, 180, 3))
         canvas.paint(box, distance + 0.8 * canvas.rough[box] < 0, int(rng.choice(_GREYS)), over=ROOM)
+
+
+# what closes up where there is no fat, and what a loop of it may hold; the labelled organs and the vessels keep their size
+_YIELDING = (Tissue.LIVER, Tissue.STOMACH_WALL, Tissue.BOWEL_WALL, Tissue.DUODENUM_WALL, Tissue.COLON_WALL, Tissue.MUSCLE)
+_HELD = (Tissue.BOWEL_WALL, Tissue.SOFT_CONTENT, Tissue.WATERY_CONTENT, Tissue.DILUTE_CONTRAST, Tissue.ORAL_CONTRAST)
+_AROUND_MM = 50.0
+
+
+def crowd(canvas: Canvas, reach: float, seam: float) -> None:
+    """Let the organs around the pancreas close up to it and to each other, as in lean people, who have hardly any fat between them.
+
+    Args:
+        canvas: what is painted on; only its visceral fat within 50 mm of the pancreas is painted over.
+        reach: up to how far (mm) liver, stomach, bowel and muscle grow into the fat.
+        seam: share of the pancreas's surface where a voxel of fat stays, 0 to 1.
+    """
+    pancreas = canvas.tissues == Tissue.PANCREAS
+    if not pancreas.any():
+        return
+    margins = [round(_AROUND_MM / size) for size in canvas.spacing]
+    found = ndimage.find_objects(pancreas.astype(np.uint8))[0]
+    box = tuple(slice(max(0, s.start - m), s.stop + m) for s, m in zip(found, margins, strict=True))
+    tissues, rough, wavy = canvas.tissues[box], canvas.rough[box], canvas.wavy[box]
+    yielding = np.isin(tissues, _YIELDING)
+    if not yielding.any():
+        return
+    distance, nearest = ndimage.distance_transform_edt(~yielding, sampling=canvas.spacing, return_indices=True)
+    filled = (tissues == Tissue.VISCERAL_FAT) & (distance + 1.5 * rough < reach)
+    if seam > 0:
+        beside = ndimage.binary_dilation(pancreas[box]) & filled
+        if beside.any():
+            filled &= ~(beside & (wavy > np.quantile(wavy[beside], 1 - seam)))
+    grown = tissues[tuple(nearest)]
+    grown[wavy > 0.8] = canvas.rng.choice(_HELD)
+    grown[wavy < -0.8] = canvas.rng.choice(_HELD)
+    tissues[filled] = grown[filled]
 
 
 def infiltrate(canvas: Canvas, share: float) -> None:

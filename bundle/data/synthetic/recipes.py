@@ -6,7 +6,7 @@ import numpy as np
 
 from bundle.data.synthetic.anatomy import paint_abdomen
 from bundle.data.synthetic.canvas import Canvas, rotation_matrix
-from bundle.data.synthetic.clutter import infiltrate, paint_clutter
+from bundle.data.synthetic.clutter import crowd, infiltrate, paint_clutter
 from bundle.data.synthetic.contrast import RealScan, vary
 from bundle.data.synthetic.donors import Donor
 from bundle.data.synthetic.patient import paint_table
@@ -27,7 +27,7 @@ def from_donor(donor: Donor, rng: np.random.Generator, spacing: Spacing, phase: 
     canvas = _canvas(body, rng, spacing, top=float(donor.top - origin[2]) - 4, arms=arms)
     paint_transplant(canvas, body, donor, origin, arms=arms)
     paint_clutter(canvas, body, float(rng.uniform(0.2, 1.6)))
-    return _scan(canvas, rng, phase)
+    return _scan(canvas, rng, phase, lean=_made_lean(canvas, rng))
 
 
 def from_person(
@@ -48,7 +48,7 @@ def from_person(
     paint_bowel(canvas)
     shape_pancreas(canvas, person, donor)
     paint_vessels(canvas, person)
-    return _scan(canvas, rng)
+    return _scan(canvas, rng, lean=_made_lean(canvas, rng))
 
 
 def from_nothing(rng: np.random.Generator, spacing: Spacing) -> tuple[np.ndarray, np.ndarray]:
@@ -121,14 +121,24 @@ def _around(half: np.ndarray, low: float, high: float, rng: np.random.Generator,
     return Canvas((x, y, z), spacing, origin=origin, rotation=_pose(rng), displacement_mm=float(rng.uniform(2, 6)), rng=rng)
 
 
-def _scan(canvas: Canvas, rng: np.random.Generator, phase: float | None = None) -> tuple[np.ndarray, np.ndarray]:
+def _made_lean(canvas: Canvas, rng: np.random.Generator) -> bool:
+    """Whether the body is a lean one, whose organs lie close together: six in ten are, more or less so."""
+    if rng.random() >= 0.6:
+        return False
+    crowd(canvas, float(rng.uniform(3, 18)), float(rng.choice([0.0, 0.2, 0.5])))
+    return True
+
+
+def _scan(canvas: Canvas, rng: np.random.Generator, phase: float | None = None, *, lean: bool = False) -> tuple[np.ndarray, np.ndarray]:
     """Render what is painted; thick slices are made as such and interpolated back, as preprocessing does."""
     labels = LABEL_OF[canvas.tissues]
-    if rng.random() < 0.5:
+    if rng.random() < (0.15 if lean else 0.5):
         infiltrate(canvas, float(rng.uniform(0.05, 0.45)))
     if rng.random() < 0.6:
         paint_table(canvas.tissues, canvas.spacing, rng)
     means = draw_means(rng, phase, spread=float(rng.uniform(0.8, 1.7)))
+    if lean:  # a young pancreas has no fat and takes up more contrast
+        means[Tissue.PANCREAS] += rng.uniform(0, 25)
     if rng.random() < 0.35:
         # collapsed bowel as grey as the pancreas: only its shape and place show it
         for wall in (Tissue.BOWEL_WALL, Tissue.DUODENUM_WALL, Tissue.STOMACH_WALL):

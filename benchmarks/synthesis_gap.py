@@ -1,0 +1,207 @@
+"""How far synthetic CT is from real CT: `python benchmarks/synthesis_gap.py SYNTHETIC [--data FOLDER]`.
+
+Patches of real and of synthetic scans, at 2 mm as the network gets them, are described twice: by the means of what the network's
+encoder sees (`network`), and by grey values and texture (`texture`). The figure is the Frechet distance of the two clouds (MONAI's
+`FIDMetric`, Heusel et al. 2017, https://arxiv.org/abs/1706.08500) in their first 16 principal components, each kind of synthetic scan
+by itself. The yardstick is the same distance between real scans, some against the others. A second table has HU, standard deviation
+and texture of each organ that a real reference labels, and how many of the real values lie between the 5th and 95th percentile of the
+synthetic ones.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from monai.metrics import FIDMetric
+from tqdm import tqdm
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from bundle.arguments.config import shipped_path
+from benchmarks.real_scans import CASES, STRUCTURES
+
+EDGE = 48  # voxels of a patch
+COMPONENTS = 16
+LEVELS = 4
+
+
+def read_configs(weights: str | None) -> tuple:
+    """Preprocessing of `configs/inference.json`, and its network with weights."""
+    from monai.bundle import ConfigParser
+
+    parser = ConfigParser()
+    parser.read_config(str(shipped_path("inference")))
+    parser["device"] = "cpu"
+    if weights:
+        parser["ckpt_path"] = weights
+    return parser.get_parsed_content("preprocessing"), parser.get_parsed_content("network")
+
+
+def patches(volume: torch.Tensor, count: int, rng: np.random.Generator) -> torch.Tensor:
+    """Up to `count` patches (N, 1, EDGE, EDGE, EDGE) of a volume (1, X, Y, Z), half of each in the body at least."""
+    volume = torch.nn.functional.pad(volume, [part for size in volume.shape[:0:-1] for part in (0, max(0, EDGE - size))], value=-3)
+    found = []
+    for _ in range(20 * count):
+        corner = [int(rng.integers(0, size - EDGE + 1)) for size in volume.shape[1:]]
+        patch = volume[:, corner[0] : corner[0] + EDGE, corner[1] : corner[1] + EDGE, corner[2] : corner[2] + EDGE]
+        if float((patch > volume.min() + 1e-3).float().mean()) > 0.5:
+            found.append(patch)
+        if len(found) == count:
+            break
+    return torch.stack(found) if found else torch.empty(0, 1, EDGE, EDGE, EDGE)
+
+
+def texture(patch: torch.Tensor) -> np.ndarray:
+    """Grey values and texture of a patch (1, X, Y, Z): percentiles, standard deviation, mean steps and correlations of neighbours."""
+    one = patch[0].numpy()
+    values = [*np.percentile(one, (5, 25, 50, 75, 95)), one.std()]
+    for axis in range(3):
+        first, second = np.delete(one, -1, axis), np.delete(one, 0, axis)
+        values += [np.abs(first - second).mean(), np.corrcoef(first.ravel(), second.ravel())[0, 1]]
+    return np.asarray(values)
+
+
+def encoded(network: torch.nn.Module, batch: torch.Tensor) -> np.ndarray:
+    """Means of the encoder's first levels (N, features) for patches (N, 1, X, Y, Z)."""
+    found: list[torch.Tensor] = []
+    hooks = [block.register_forward_hook(lambda _, __, out: found.append(out.float().mean((2, 3, 4)))) for block in network.encoder[:LEVELS]]
+    try:
+        with torch.no_grad():
+            network(batch)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return torch.cat(found, 1).numpy()
+
+
+def distance(one: np.ndarray, other: np.ndarray, basis: tuple[np.ndarray, np.ndarray, np.ndarray]) -> float:
+    """Frechet distance of two clouds (N, features), in the principal components of the real one."""
+    mean, scale, axes = basis
+    first, second = (((cloud - mean) / scale) @ axes.T for cloud in (one, other))
+    return float(FIDMetric()(torch.from_numpy(first), torch.from_numpy(second)))
+
+
+def principal(cloud: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean, standard deviation and first principal axes of a cloud (N, features)."""
+    mean, scale = cloud.mean(0), cloud.std(0) + 1e-6
+    return mean, scale, np.linalg.svd((cloud - mean) / scale, full_matrices=False)[2][:COMPONENTS]
+
+
+def organ(image: np.ndarray, mask: np.ndarray) -> tuple[float, float, float] | None:
+    """Median HU, standard deviation, and correlation of neighbours in plane, inside an organ; None where it is too small."""
+    inside = mask & np.roll(mask, 1, 0) & np.roll(mask, -1, 0) & np.roll(mask, 1, 1) & np.roll(mask, -1, 1)
+    if inside.sum() < 200:
+        return None
+    pairs = inside & np.roll(inside, 1, 0)
+    correlation = np.corrcoef(image[pairs], np.roll(image, 1, 0)[pairs])[0, 1]
+    return float(np.median(image[inside])), float(image[inside].std()), float(correlation)
+
+
+def read_at_2_mm(scan: Path, reference: Path | None) -> tuple[np.ndarray, np.ndarray | None]:
+    """A scan in HU and its reference on a grid of 2 mm, RAS."""
+    from monai.transforms import Compose, EnsureChannelFirstd, Orientationd
+
+    from bundle.data.load_scan import LoadScand
+    from bundle.data.scans import find_scans
+    from bundle.transforms import ResampleSpacingd
+
+    keys = ["image", *(["label"] if reference else [])]
+    data = {"image": find_scans(scan)[0]["image"] if scan.is_dir() else str(scan)} | ({"label": str(reference)} if reference else {})
+    steps = [
+        LoadScand(keys),
+        EnsureChannelFirstd(keys),
+        Orientationd(keys, axcodes="RAS", labels=None),
+        ResampleSpacingd(keys, pixdim=(2.0, 2.0, 2.0), mode=["bilinear", "nearest"][: len(keys)]),
+    ]
+    out = Compose(steps)(data)
+    return out["image"][0].numpy(), out["label"][0].numpy() if reference else None
+
+
+def organ_rows(real: dict[str, dict[str, list]], made: dict[str, list]) -> list[str]:
+    """A row for each organ: real values by case, and the synthetic range."""
+    lines = ["| organ | real: HU, SD, correlation of neighbours | synthetic, 5th to 95th percentile | inside |", "| --- | --- | --- | --- |"]
+    for name in STRUCTURES:
+        cells, inside, total = [], 0, 0
+        low, high = np.percentile(np.asarray(made[name]), 5, axis=0), np.percentile(np.asarray(made[name]), 95, axis=0)
+        for case, values in real[name].items():
+            cells.append(f"{case} {values[0]:.0f}, {values[1]:.0f}, {values[2]:.2f}")
+            within = (low <= values) & (values <= high)
+            inside, total = inside + int(within.sum()), total + len(within)
+        ranges = f"{low[0]:.0f} to {high[0]:.0f}, {low[1]:.0f} to {high[1]:.0f}, {low[2]:.2f} to {high[2]:.2f}"
+        lines.append(f"| {name} | {'; '.join(cells)} | {ranges} | {inside} of {total} |")
+    return lines
+
+
+def main() -> None:
+    """Read the command line, measure, print two tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("synthetic", type=Path, help="folder that `synthesise` wrote")
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of the real CT")
+    parser.add_argument("--weights", help="whose encoder looks; the shipped ones without it")
+    parser.add_argument("--scans", type=int, default=12, help="of each kind of synthetic scan")
+    parser.add_argument("--patches", type=int, default=24, help="of each scan")
+    arguments = parser.parse_args()
+    preprocessing, network = read_configs(arguments.weights)
+    rng = np.random.default_rng(0)
+    kinds: dict[str, list[Path]] = defaultdict(list)
+    for path in sorted((arguments.synthetic / "imagesTr").glob("*.nii.gz")):
+        kinds[path.name.split("_")[0]].append(path)
+    jobs = [("CT", case.name, arguments.data / case.scan) for case in CASES]
+    jobs += [(kind, path.name, path) for kind, paths in kinds.items() for path in paths[: arguments.scans]]
+    clouds: dict[str, dict[str, dict[str, np.ndarray]]] = {"network": defaultdict(dict), "texture": defaultdict(dict)}
+    real: dict[str, dict[str, np.ndarray]] = defaultdict(dict)
+    made: dict[str, list] = defaultdict(list)
+    references = {case.name: case for case in CASES}
+    for kind, name, path in tqdm(jobs, unit="scan"):
+        volume = preprocessing({"image": str(path)} if path.is_file() else _series(path))["image"].as_tensor().float()
+        batch = patches(volume, arguments.patches, rng)
+        if len(batch):
+            clouds["network"][kind][name] = np.concatenate([encoded(network, part) for part in batch.split(4)])
+            clouds["texture"][kind][name] = np.stack([texture(one) for one in batch])
+        case = references.get(name)
+        reference = (arguments.data / case.reference if case.reference else None) if case else path.parents[1] / "labelsTr" / path.name
+        if reference is None or kind in ("phantom", "heldout"):
+            continue
+        values = dict(case.values) if case else STRUCTURES
+        image, labels = read_at_2_mm(path, reference)
+        for structure, value in values.items():
+            found = organ(image, labels == value)
+            if found and case:
+                real[structure][name] = np.asarray(found)
+            elif found:
+                made[structure].append(found)
+    print("\n| kind | " + " | ".join(clouds) + " |\n| --- | --- | --- |")
+    bases = {look: principal(np.concatenate(list(cloud["CT"].values()))) for look, cloud in clouds.items()}
+    halves = list(itertools.combinations(clouds["network"]["CT"], 2))
+    cells = []
+    for look, cloud in clouds.items():
+        apart = []
+        for chosen in halves:
+            first, second = ([part for name, part in cloud["CT"].items() if (name in chosen) == side] for side in (True, False))
+            apart.append(distance(np.concatenate(first), np.concatenate(second), bases[look]))
+        cells.append(f"{np.mean(apart):.1f} ({min(apart):.1f} to {max(apart):.1f})")
+    print("| two real scans against the others, mean (least to most) | " + " | ".join(cells) + " |")
+    everything = [kind for kind in kinds if kind in clouds["network"]]
+    for kind in [*everything, "all kinds"]:
+        cells = []
+        for look, cloud in clouds.items():
+            parts = [part for one in (everything if kind == "all kinds" else [kind]) for part in cloud[one].values()]
+            cells.append(f"{distance(np.concatenate(parts), np.concatenate(list(cloud['real'].values())), bases[look]):.1f}")
+        print(f"| {kind} | " + " | ".join(cells) + " |")
+    print("\n" + "\n".join(organ_rows(real, made)))
+
+
+def _series(folder: Path) -> dict:
+    from bundle.data.scans import find_scans
+
+    return find_scans(folder)[0]
+
+
+if __name__ == "__main__":
+    main()
