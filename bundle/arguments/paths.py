@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 # keys whose values are names of files or folders; those that may be None as well
 NEEDED = ("bundle_root", "dataset_dir", "output_dir", "ckpt_dir", "ckpt_path", "coarse_ckpt_path", "pretrained", "openvino_cache")
-OPTIONAL = ("cache_dir", "datalist", "reference_ranges", "shape_prior", "start_from", "scan_classifier")
+OPTIONAL = ("cache_dir", "datalist", "reference_ranges", "shape_prior", "calibration", "start_from", "scan_classifier")
 # keys of which several names can be given, as a list
 LISTS = ("ckpt_path", "coarse_ckpt_path")
 # the model zoo's name for the cases themselves, in a config of theirs over one that has no such key

@@ -24,7 +24,7 @@ from bundle.engines.case import Case, noting_failure
 from bundle.engines.case_handler import CaseHandler
 from bundle.engines.entries import entries
 from bundle.engines.events import SEES_LABELS, ScanEvents, guarded
-from bundle.engines.prediction import predict
+from bundle.engines.prediction import Calibrate, predict
 from bundle.engines.stages import Stages
 from bundle.errors import UserError
 from bundle.inferers.memory import reserved
@@ -68,6 +68,7 @@ class ScanEvaluator(SupervisedEvaluator):
         memory_gb: memory in GB for the whole process; None: no limit on overlapping the stages.
         prepare: makes a faster copy of a network with batch norms, such as `bundle.networks.fold_batch_norm`; called before
             the first scan, when handlers have loaded what weights they load.
+        calibrate: changes the expected Dice of each structure, such as `bundle.quality.calibration.Calibration`.
         val_data_loader: a `DataLoader` in place of `dataset`: its dataset counts. Scans of unlike sizes are no batch, and
             loading ahead is this engine's own.
         key_val_metric: name to metric, computed over the scans, as in MONAI's evaluators.
@@ -100,6 +101,7 @@ class ScanEvaluator(SupervisedEvaluator):
         attention: bool = False,
         memory_gb: float | None = None,
         prepare: Callable[[torch.nn.Module], torch.nn.Module] | None = None,
+        calibrate: Calibrate | None = None,
         val_data_loader: Any = None,
         key_val_metric: dict | None = None,
         additional_metrics: dict | None = None,
@@ -122,7 +124,7 @@ class ScanEvaluator(SupervisedEvaluator):
         self.dataset = dataset if val_data_loader is None else val_data_loader.dataset
         if self.dataset is None:
             raise UserError("evaluator", "it has no scans", "give it a dataset or a val_data_loader")
-        self.postprocessing, self.prepare = postprocessing, prepare
+        self.postprocessing, self.prepare, self.calibrate = postprocessing, prepare, calibrate
         self.flips, self.attention, self.memory_gb = flips, attention, memory_gb
         self.log = logging.getLogger("bundle.inference")
         self.case_handlers: list[CaseHandler] = []
@@ -256,7 +258,8 @@ class ScanEvaluator(SupervisedEvaluator):
 
     def _predict(self, case: Case, network: Callable[[torch.Tensor], torch.Tensor]) -> None:
         """Put what the network says of a scan into its case."""
-        predict(case, network, self.inferer, self.state.device, flips=self.flips, attention=self.attention)
+        wanted = {"flips": self.flips, "attention": self.attention}
+        predict(case, network, self.inferer, self.state.device, **wanted, calibrate=self.calibrate)
 
     def _show(self, case: Case) -> None:
         """Put into `state.output` what MONAI's engines have there: image, label, prediction, and what is new beside the batch."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from monai.data.meta_tensor import MetaTensor
@@ -11,11 +11,20 @@ from torch import Tensor
 
 from bundle.engines.case import Case
 from bundle.inferers.attention import with_attention
-from bundle.inferers.confidence import confidence, disagreement
+from bundle.inferers.confidence import Confidence, confidence, disagreement
+
+Calibrate = Callable[[Sequence[Confidence | None]], list[Confidence | None]]
 
 
 def predict(
-    case: Case, network: Callable[[Tensor], Tensor], inferer: Inferer, device: torch.device, *, flips: bool = False, attention: bool = False
+    case: Case,
+    network: Callable[[Tensor], Tensor],
+    inferer: Inferer,
+    device: torch.device,
+    *,
+    flips: bool = False,
+    attention: bool = False,
+    calibrate: Calibrate | None = None,
 ) -> None:
     """Fill in `case.data["pred"]` (K, X, Y, Z, float32, on the image's grid), confidence, flip disagreement and attention.
 
@@ -26,6 +35,7 @@ def predict(
         device: where the network runs.
         flips: average over the mirror image too.
         attention: keep the gates' coefficients.
+        calibrate: changes the expected Dice, such as `bundle.quality.calibration.Calibration`.
 
     Raises:
         UserError: attention asked of a network that has no gates to look at.
@@ -44,5 +54,6 @@ def predict(
         case.flip_disagreement = disagreement(logits, mirrored)
         logits = logits.add_(mirrored).div_(2)
     logits = logits.cpu()
-    case.confidence = confidence(logits)
+    sure = confidence(logits)
+    case.confidence = sure if calibrate is None else calibrate(sure)
     case.data["pred"] = MetaTensor(logits, affine=image.affine)

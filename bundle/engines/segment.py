@@ -111,7 +111,7 @@ def _segment_one(image: Any, affine: Any, details: bool, files: tuple[str, ...],
         if loads and details:
             # later steps make new tensors: this one stays as it was loaded
             case.scan = case.data["image"]
-    predict(case, get(FOLDED), get("inferer"), torch.device(get("device")), flips=get("flips"))
+    predict(case, get(FOLDED), get("inferer"), torch.device(get("device")), flips=get("flips"), calibrate=get("calibrated"))
     case.data = get("postprocessing")(case.data)
     if not details:
         return np.asarray(case.label_map().as_tensor()[0])

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
-from typing import Any
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -13,6 +13,9 @@ from monai.transforms import MapTransform
 
 from bundle import labels as label_block
 from bundle.transforms.keep_pieces import left_out
+
+if TYPE_CHECKING:
+    from bundle.inferers.confidence import Confidence
 
 CONFIDENCE = "structure_confidence"
 # MONAI Label sends what is under this key back with the label map
@@ -25,10 +28,17 @@ class NoteConfidenced(MapTransform):
     Args:
         keys: logits (K, X, Y, Z).
         labels: the `labels` block, whose order is that of the channels.
+        calibrate: changes the expected Dice, such as `bundle.quality.calibration.Calibration`.
     """
 
-    def __init__(self, keys: KeysCollection, labels: label_block.Labels) -> None:
+    def __init__(
+        self,
+        keys: KeysCollection,
+        labels: label_block.Labels,
+        calibrate: Callable[[Sequence[Confidence | None]], list[Confidence | None]] | None = None,
+    ) -> None:
         super().__init__(keys)
+        self.calibrate = calibrate
         self.names = label_block.names(labels)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
@@ -37,7 +47,8 @@ class NoteConfidenced(MapTransform):
 
         d = dict(data)
         for key in self.key_iterator(d):
-            by_name = zip(self.names[1:], confidence(d[key])[1:], strict=True)
+            sure = confidence(d[key])
+            by_name = zip(self.names[1:], (self.calibrate(sure) if self.calibrate else sure)[1:], strict=True)
             d[CONFIDENCE] = {name: found for name, found in by_name if found}
         return d
 

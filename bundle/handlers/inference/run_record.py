@@ -49,6 +49,7 @@ class RunRecord(CaseHandler):
         options: further files that were asked for, name to whether they are: a finished case that lacks one is done again.
         reference_ranges: file that volumes and positions are judged by; its digest is among the settings.
         shape_prior: file that label maps are cleaned by; likewise.
+        calibration: file that makes the expected Dice what it was in scored scans; likewise.
         overwrite: do every case again.
         format: of the label maps, one of `outputs.LABEL_MAP_ENDINGS`.
         share: how the scans are shared out between processes; None: this process does all.
@@ -62,6 +63,7 @@ class RunRecord(CaseHandler):
         options: Mapping[str, bool] | None = None,
         reference_ranges: str | os.PathLike | None = None,
         shape_prior: str | os.PathLike | None = None,
+        calibration: str | os.PathLike | None = None,
         overwrite: bool = False,
         format: str = "nii.gz",
         share: Share | None = None,
@@ -70,7 +72,7 @@ class RunRecord(CaseHandler):
         self.folder = Path(output_dir).expanduser()
         self.weights, self.overwrite = weights, overwrite
         digests = {"weights": weights_digest(weights), "reference_ranges": bytes_digest(reference_ranges)}
-        digests["shape_prior"] = bytes_digest(shape_prior)
+        digests |= {"shape_prior": bytes_digest(shape_prior), "calibration": bytes_digest(calibration)}
         asked = sorted(name for name, on in (options or {}).items() if on)
         self.wanted = Wanted(self.folder, {**(settings or {}), **digests}, asked, format)
         self.records = Records(self.folder)
