@@ -3,9 +3,9 @@
 Patches of real and of synthetic scans, at 2 mm as the network gets them, are described twice: by the means of what the network's
 encoder sees (`network`), and by grey values and texture (`texture`). The figure is the Frechet distance of the two clouds (MONAI's
 `FIDMetric`, Heusel et al. 2017, https://arxiv.org/abs/1706.08500) in their first 16 principal components, each kind of synthetic scan
-by itself. The yardstick is the same distance between real scans, some against the others. A second table has HU, standard deviation
-and texture of each organ that a real reference labels, and how many of the real values lie between the 5th and 95th percentile of the
-synthetic ones.
+by itself. The yardstick is the same distance between real scans, some against the others. A second table has, of each organ that a real
+reference labels, HU, texture, and how much of what surrounds it is soft tissue and not fat, and how many of the real values lie between
+the 5th and 95th percentile of the synthetic ones.
 """
 
 from __future__ import annotations
@@ -19,12 +19,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from monai.metrics import FIDMetric
+from scipy import ndimage
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from bundle.arguments.config import shipped_path
 from benchmarks.real_scans import CASES, STRUCTURES
+from bundle.arguments.config import shipped_path
 
 EDGE = 48  # voxels of a patch
 COMPONENTS = 16
@@ -70,7 +71,9 @@ def texture(patch: torch.Tensor) -> np.ndarray:
 def encoded(network: torch.nn.Module, batch: torch.Tensor) -> np.ndarray:
     """Means of the encoder's first levels (N, features) for patches (N, 1, X, Y, Z)."""
     found: list[torch.Tensor] = []
-    hooks = [block.register_forward_hook(lambda _, __, out: found.append(out.float().mean((2, 3, 4)))) for block in network.encoder[:LEVELS]]
+    hooks = [
+        block.register_forward_hook(lambda _, __, out: found.append(out.float().mean((2, 3, 4)))) for block in network.encoder[:LEVELS]
+    ]
     try:
         with torch.no_grad():
             network(batch)
@@ -93,14 +96,16 @@ def principal(cloud: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return mean, scale, np.linalg.svd((cloud - mean) / scale, full_matrices=False)[2][:COMPONENTS]
 
 
-def organ(image: np.ndarray, mask: np.ndarray) -> tuple[float, float, float] | None:
-    """Median HU, standard deviation, and correlation of neighbours in plane, inside an organ; None where it is too small."""
+def organ(image: np.ndarray, mask: np.ndarray) -> tuple[float, float, float, float] | None:
+    """Median HU, standard deviation and correlation of neighbours in plane inside an organ, and the share of soft tissue (above -30 HU)
+    in the 4 mm around it; None where it is too small."""
     inside = mask & np.roll(mask, 1, 0) & np.roll(mask, -1, 0) & np.roll(mask, 1, 1) & np.roll(mask, -1, 1)
     if inside.sum() < 200:
         return None
     pairs = inside & np.roll(inside, 1, 0)
     correlation = np.corrcoef(image[pairs], np.roll(image, 1, 0)[pairs])[0, 1]
-    return float(np.median(image[inside])), float(image[inside].std()), float(correlation)
+    around = ndimage.binary_dilation(mask, iterations=2) & ~mask
+    return float(np.median(image[inside])), float(image[inside].std()), float(correlation), float((image[around] > -30).mean())
 
 
 def read_at_2_mm(scan: Path, reference: Path | None) -> tuple[np.ndarray, np.ndarray | None]:
@@ -125,15 +130,17 @@ def read_at_2_mm(scan: Path, reference: Path | None) -> tuple[np.ndarray, np.nda
 
 def organ_rows(real: dict[str, dict[str, list]], made: dict[str, list]) -> list[str]:
     """A row for each organ: real values by case, and the synthetic range."""
-    lines = ["| organ | real: HU, SD, correlation of neighbours | synthetic, 5th to 95th percentile | inside |", "| --- | --- | --- | --- |"]
+    what = "HU, SD, correlation of neighbours, soft tissue around"
+    lines = [f"| organ | real: {what} | synthetic, 5th to 95th percentile | inside |", "| --- | --- | --- | --- |"]
     for name in STRUCTURES:
         cells, inside, total = [], 0, 0
         low, high = np.percentile(np.asarray(made[name]), 5, axis=0), np.percentile(np.asarray(made[name]), 95, axis=0)
         for case, values in real[name].items():
-            cells.append(f"{case} {values[0]:.0f}, {values[1]:.0f}, {values[2]:.2f}")
+            cells.append(f"{case} {values[0]:.0f}, {values[1]:.0f}, {values[2]:.2f}, {values[3]:.2f}")
             within = (low <= values) & (values <= high)
             inside, total = inside + int(within.sum()), total + len(within)
-        ranges = f"{low[0]:.0f} to {high[0]:.0f}, {low[1]:.0f} to {high[1]:.0f}, {low[2]:.2f} to {high[2]:.2f}"
+        ends = zip(low, high, (".0f", ".0f", ".2f", ".2f"), strict=True)
+        ranges = ", ".join(f"{one:{form}} to {other:{form}}" for one, other, form in ends)
         lines.append(f"| {name} | {'; '.join(cells)} | {ranges} | {inside} of {total} |")
     return lines
 

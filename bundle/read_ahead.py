@@ -1,7 +1,7 @@
 """The first scan of a run is unpacked while MONAI is imported, which takes longer and leaves the other cores idle.
 
-Only the standard library is imported here. Which scan comes first is a guess by names: where it is wrong, the bytes are dropped as soon
-as the voxels of another scan are asked for. What is read is checked like any file afterwards; what is odd about it is left to the
+Of what is installed only isal is imported here. Which scan comes first is a guess by names: where it is wrong, the bytes are dropped as
+soon as the voxels of another scan are asked for. What is read is checked like any file afterwards; what is odd about it is left to the
 ordinary reader, and its messages.
 """
 
@@ -10,9 +10,9 @@ from __future__ import annotations
 import io
 import os
 import threading
-import zlib
 from collections.abc import Mapping, Sequence
 
+from bundle import inflate
 from bundle.arguments.command_line import split
 
 ENDING = ".nii.gz"
@@ -40,14 +40,14 @@ class _Unpacking(threading.Thread):
     def run(self) -> None:
         found = Unpacked()
         # takes gzip's header, and compares its checksum
-        unpacker = zlib.decompressobj(wbits=31)
+        unpacker = inflate.unpacker()
         try:
             with open(self.path, "rb", buffering=0) as file:
                 # pieces so large that the thread seldom has to wait for Python's lock, which imports hold
                 while not unpacker.eof and not self.dropped and found.tell() <= self.most and (part := file.read(STEP)):
                     found.write(unpacker.decompress(part))
                 rest = unpacker.unused_data or file.read(1)
-        except (OSError, zlib.error, MemoryError):
+        except (OSError, *inflate.errors, MemoryError):
             return
         if unpacker.eof and not rest and found.tell() <= self.most:
             found.seek(0)

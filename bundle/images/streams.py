@@ -8,12 +8,15 @@ import gzip
 import io
 import os
 import stat
+import zlib
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 import numpy as np
 
+from bundle import inflate
 from bundle.errors import UserError, counted
+from bundle.inflate import GzipReader
 from bundle.read_ahead import Unpacked
 
 # a file, or what unpacks one
@@ -65,8 +68,10 @@ def opened(path: str | os.PathLike) -> Iterator[Stream]:
     how = packing(path)
     with open(path, "rb") as file:
         if how == "gzip":
-            with gzip.GzipFile(fileobj=file) as stream:
-                yield stream
+            try:
+                yield GzipReader(file)
+            except inflate.errors as error:  # of whichever library: callers know zlib's
+                raise zlib.error(str(error)) from error
         elif how == "bzip2":
             with bz2.BZ2File(file) as stream:
                 yield stream
@@ -129,7 +134,7 @@ def read_to_the_end(stream: Stream, path: str | os.PathLike) -> None:
         UserError: there is far more than any header or padding needs.
         EOFError, OSError, zlib.error: the content is damaged.
     """
-    if not isinstance(stream, (gzip.GzipFile, bz2.BZ2File, Unpacked)):
+    if not isinstance(stream, (GzipReader, bz2.BZ2File, Unpacked)):
         return
     behind = 0
     try:

@@ -13,6 +13,7 @@ import pytest
 from small_scans import body, nifti
 
 from bundle.errors import UserError
+from bundle.inflate import GzipReader
 from bundle.images import read_scan, streams
 
 
@@ -63,7 +64,7 @@ def test_only_what_is_unpacked_is_read_to_its_end_and_not_for_ever(tmp_path: Pat
     streams.read_to_the_end(plain, "a")
     assert plain.tell() == 0
     for length in (100, 101):
-        stream = gzip.GzipFile(fileobj=io.BytesIO(gzip.compress(bytes(length))))
+        stream = GzipReader(io.BytesIO(gzip.compress(bytes(length))))
         if length == 100:
             streams.read_to_the_end(stream, "a")
         else:
