@@ -13,8 +13,8 @@ import pytest
 from small_scans import body, nifti
 
 from bundle.errors import UserError
-from bundle.inflate import GzipReader
 from bundle.images import read_scan, streams
+from bundle.inflate import GzipReader
 
 
 def test_damage_that_only_a_checksum_knows_is_found(tmp_path: Path):
