@@ -5,10 +5,14 @@ from __future__ import annotations
 import gzip
 import io
 import zlib
+from types import ModuleType
 from typing import Any, BinaryIO
 
+library: ModuleType
 try:
-    from isal import isal_zlib as library
+    from isal import isal_zlib
+
+    library = isal_zlib
 except ImportError:  # a machine without it, such as an environment made for another bundle
     library = zlib
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -132,7 +133,7 @@ class MapLabelsd(MapTransform):
         super().__init__(keys, allow_missing_keys)
         self.map_labels = MapLabels(labels, unlisted=unlisted, may_be=may_be)
 
-    def __call__(self, data: Mapping[Hashable, torch.Tensor]) -> dict[Hashable, torch.Tensor]:
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Map every key of `keys`; the file's name, where the metadata has it, names it in errors."""
         out = dict(data)
         labelled = out.pop("labelled", None)
