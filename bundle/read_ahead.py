@@ -21,6 +21,7 @@ STEP = 4 << 20
 MOST_ENTRIES = 2000
 # GB that a run may take by default, and the share of it that may be held ahead
 MEMORY_GB, SHARE = 3.5, 8
+_UNREADABLE: tuple[type[Exception], ...] = (OSError, MemoryError, *inflate.errors)
 _ahead: _Unpacking | None = None
 
 
@@ -47,7 +48,7 @@ class _Unpacking(threading.Thread):
                 while not unpacker.eof and not self.dropped and found.tell() <= self.most and (part := file.read(STEP)):
                     found.write(unpacker.decompress(part))
                 rest = unpacker.unused_data or file.read(1)
-        except (OSError, *inflate.errors, MemoryError):
+        except _UNREADABLE:
             return
         if unpacker.eof and not rest and found.tell() <= self.most:
             found.seek(0)
