@@ -28,7 +28,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "table": ("bundle.quality.table_forms:table", "cases.csv with a row per case, or a row per value"),
     "ranges": ("bundle.quality.learn_ranges:ranges", "what is usual in a labelled data set: volumes, HU, positions"),
     "shapes": ("bundle.quality.learn_shapes:shapes", "volume, place and shape of structures in label maps: a shape prior"),
-    "calibrate": ("bundle.quality.calibration:calibrate", "expected Dice as it was in scored scans: a calibration"),
+    "calibrate": ("bundle.evaluation.calibrate:calibrate", "expected Dice as it was in scored scans: a calibration"),
     "quickstart-report": ("bundle.evaluation.quickstart:quickstart_report", "table and paths at the end of make train"),
     "compare": ("bundle.evaluation.compare:compare", "compare scored runs: Table 1, paired tests, effect per case"),
     "misses": ("bundle.pictures.misses:misses", "picture of predictions against a reference, misses marked"),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ast
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,7 +22,25 @@ Labels = Mapping[str, int | Sequence[int]]
 # Scoring, the check and training all use it
 TOLERANCE = 1e-3
 IGNORE = "ignore"  # nnU-Net's name for voxels that nobody labelled
+# values of a label map from here on are sets of channels: SETS plus 2 to the power of c - 1 for each channel c, beside the background
+SETS = 128
+# channels that fit into the set of a value of 8 bits
+MOST_IN_A_SET = 7
 EXAMPLE = '{"labels": {"background": 0, "pancreas": 1}}'
+
+
+def one_of(channels: Iterable[int]) -> int:
+    """The value of a voxel that is background or one of `channels` (1 to 7), nobody said which; 128 for none is plain background.
+
+    Raises:
+        ValueError: another channel.
+    """
+    value = SETS
+    for channel in channels:
+        if not 1 <= channel <= MOST_IN_A_SET:
+            raise ValueError(f"channel {channel} can't be left open: only 1 to {MOST_IN_A_SET} can")
+        value |= 1 << (channel - 1)
+    return value
 
 
 class Resolved(NamedTuple):

@@ -113,3 +113,10 @@ def test_a_block_as_text():
         assert labels.resolve(text).block == {"background": 0, "pancreas": [1, 2]}
     with pytest.raises(UserError, match=r"labels: \{background: 0\} cannot be read"):
         labels.resolve("{background: 0}")
+
+
+def test_sets_of_channels_are_bits():
+    assert [labels.one_of(channels) for channels in ([], [1], [3], [1, 2, 7])] == [128, 129, 132, 128 + 1 + 2 + 64]
+    for channel in (0, 8):
+        with pytest.raises(ValueError, match="only 1 to 7"):
+            labels.one_of([channel])

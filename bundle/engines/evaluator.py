@@ -68,7 +68,7 @@ class ScanEvaluator(SupervisedEvaluator):
         memory_gb: memory in GB for the whole process; None: no limit on overlapping the stages.
         prepare: makes a faster copy of a network with batch norms, such as `bundle.networks.fold_batch_norm`; called before
             the first scan, when handlers have loaded what weights they load.
-        calibrate: changes the expected Dice of each structure, such as `bundle.quality.calibration.Calibration`.
+        calibrate: changes the expected Dice of each structure, such as `bundle.inferers.calibration.Calibration`.
         val_data_loader: a `DataLoader` in place of `dataset`: its dataset counts. Scans of unlike sizes are no batch, and
             loading ahead is this engine's own.
         key_val_metric: name to metric, computed over the scans, as in MONAI's evaluators.

@@ -35,7 +35,7 @@ def predict(
         device: where the network runs.
         flips: average over the mirror image too.
         attention: keep the gates' coefficients.
-        calibrate: changes the expected Dice, such as `bundle.quality.calibration.Calibration`.
+        calibrate: changes the expected Dice, such as `bundle.inferers.calibration.Calibration`.
 
     Raises:
         UserError: attention asked of a network that has no gates to look at.

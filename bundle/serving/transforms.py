@@ -28,7 +28,7 @@ class NoteConfidenced(MapTransform):
     Args:
         keys: logits (K, X, Y, Z).
         labels: the `labels` block, whose order is that of the channels.
-        calibrate: changes the expected Dice, such as `bundle.quality.calibration.Calibration`.
+        calibrate: changes the expected Dice, such as `bundle.inferers.calibration.Calibration`.
     """
 
     def __init__(

@@ -14,7 +14,7 @@ from monai.utils import convert_to_tensor
 
 from bundle import labels as label_block
 from bundle.errors import UserError
-from bundle.losses.partial_labels import SETS, one_of
+from bundle.labels import SETS, one_of
 
 
 class MapLabels(Transform):
@@ -29,7 +29,7 @@ class MapLabels(Transform):
         unlisted: "error" raises for values that are not in `labels`; "background" maps them to channel 0, for
             training on some of the structures that a data set has.
         may_be: values that leave open what a voxel is: value to the structures that it may be, beside background. They become
-            the values of `bundle.losses.one_of`, for `bundle.losses.PartialLabelLoss`.
+            the values of `bundle.labels.one_of`, for `bundle.losses.PartialLabelLoss`.
 
     A call may say which structures the label map has. Its background may then be any of the others.
 
@@ -88,7 +88,7 @@ class MapLabels(Transform):
 
 
 class CloseLabelsd(MapTransform):
-    """Makes background of voxels that leave open what they are (`bundle.losses.one_of`), for metrics, which know classes alone.
+    """Makes background of voxels that leave open what they are (`bundle.labels.one_of`), for metrics, which know classes alone.
 
     A structure that a label map leaves out then has no voxel in it, and MONAI's `MeanDice` leaves it out of its mean.
 

@@ -102,7 +102,11 @@ def label_problems(source: str, cases: list[Case], facts: Mapping[str, Mapping],
     if left:
         words = ", ".join(f"{word} ({value})" for value, word in left.items())
         problem = f"{words} {'is' if len(left) == 1 else 'are'} in the data set but not in labels, and will count as background"
-        found.append(Problem("warning", "left out", "", source, problem, "ignore if intended; otherwise add them to labels"))
+        fix = "ignore if intended; otherwise add them to labels"
+        if label_block.IGNORE in (word.lower() for word in left.values()):
+            value = next(value for value, word in left.items() if word.lower() == label_block.IGNORE)
+            fix += f", or leave these voxels open: --may_be '{{\"{value}\": {json.dumps(label_block.names(labels)[1:])}}}'"
+        found.append(Problem("warning", "left out", "", source, problem, fix))
     for name, values in zip(label_block.names(labels), label_block.values(labels), strict=True):
         if counts and not any(str(value) in count for count in counts for value in values):
             problem = f"'{name}' (value {_values_in_words(values)}) is in no label map of the data set"

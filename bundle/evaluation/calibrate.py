@@ -1,31 +1,24 @@
-"""From the Dice that a network's own probabilities predict to the Dice that scans with references had: fitted, kept in a file, applied."""
+"""Verb `calibrate`: expected to measured Dice, fitted on scored results, as the JSON that `bundle.inferers.calibration` reads."""
 
 from __future__ import annotations
 
 import json
-import math
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from scipy.optimize import minimize
 
-from bundle import labels as label_block
 from bundle.errors import UserError, counted
 from bundle.files import write_json
-from bundle.inferers.confidence import Confidence
+from bundle.inferers.calibration import Line, calibrated, logit
+from bundle.results import outputs
 from bundle.tables import read_csv
 
 # a line through less says nothing
 LEAST_CASES = 5
-# expected Dice that the logarithm of the odds still takes
-EDGE = 1e-4
 # what stands for "the network is right about itself", in cases
 PRIOR = 1.0
-
-Line = tuple[float, float]
 
 
 def fit_line(expected: Sequence[float], dice: Sequence[float]) -> Line:
@@ -39,7 +32,7 @@ def fit_line(expected: Sequence[float], dice: Sequence[float]) -> Line:
         expected: expected Dice of each case, 0 to 1.
         dice: its Dice, 0 to 1.
     """
-    odds, truth = np.array([_logit(value) for value in expected]), np.asarray(dice, float)
+    odds, truth = np.array([logit(value) for value in expected]), np.asarray(dice, float)
 
     def loss(line: np.ndarray) -> float:
         said = line[0] * odds + line[1]
@@ -47,11 +40,6 @@ def fit_line(expected: Sequence[float], dice: Sequence[float]) -> Line:
 
     slope, intercept = minimize(loss, np.array([1.0, 0.0]), bounds=[(0.0, None), (None, None)]).x
     return float(slope), float(intercept)
-
-
-def calibrated(value: float, line: Line) -> float:
-    """The Dice that a line makes of an expected Dice."""
-    return 1 / (1 + math.exp(-(line[0] * _logit(value) + line[1])))
 
 
 def calibrate(results: str | Sequence[str], out: str = "calibration.json") -> None:
@@ -91,82 +79,24 @@ def calibrate(results: str | Sequence[str], out: str = "calibration.json") -> No
     print(f"the calibration is in {out}")
 
 
-class Calibration:
-    """Makes the expected Dice of each structure what it was in scans with references.
-
-    Args:
-        path: file of the verb `calibrate`; None or "" changes nothing.
-        weights: checkpoint, or list of them, that runs. A file that was fitted to other weights changes nothing.
-        labels: the `labels` block, whose order is that of the channels.
-
-    Raises:
-        UserError: no such file, or no calibration in it.
-    """
-
-    def __init__(self, path: str | os.PathLike | None, weights: Any, labels: label_block.Labels) -> None:
-        self.weights, self.names = weights, label_block.names(labels)
-        self.content = _read(path) if path else {}
-        self._lines: dict[str, Line] | None = None
-
-    @property
-    def lines(self) -> dict[str, Line]:
-        """Slope and intercept by structure; empty where the file is of other weights."""
-        if self._lines is None:
-            from bundle.handlers.inference.finished import weights_digest
-
-            fits = bool(self.content) and self.content["weights"] == weights_digest(self.weights)
-            structures = self.content["structures"].items() if fits else ()
-            self._lines = {name: (one["slope"], one["intercept"]) for name, one in structures}
-        return self._lines
-
-    def __call__(self, found: Sequence[Confidence | None]) -> list[Confidence | None]:
-        """The same confidences, by channel, with another expected Dice."""
-        named = zip(self.names, found, strict=False)
-        changed = [
-            one if one is None or name not in self.lines else one._replace(expected_dice=calibrated(one.expected_dice, self.lines[name]))
-            for name, one in named
-        ]
-        return [*changed, *found[len(changed) :]]
-
-
-def _logit(value: float) -> float:
-    value = min(1 - EDGE, max(EDGE, float(value)))
-    return math.log(value / (1 - value))
-
-
-def _read(path: str | os.PathLike) -> Mapping[str, Any]:
-    fix = "write it with python -m bundle calibrate RESULTS OUT, or give --calibration None"
-    try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
-        structures = content["structures"].values()
-        good = all(math.isfinite(one["slope"]) and math.isfinite(one["intercept"]) for one in structures) and "weights" in content
-    except OSError as error:
-        raise UserError(str(path), f"the calibration cannot be read ({type(error).__name__})", fix) from None
-    except (ValueError, TypeError, KeyError, AttributeError):
-        good = False
-    if not good:
-        raise UserError(str(path), "this is no calibration", fix)
-    return content
-
-
 def _weights(folder: Path) -> str:
     try:
-        return str(json.loads((folder / "run.json").read_text(encoding="utf-8"))["settings"]["weights"])
+        return str(json.loads((folder / outputs.RECORD).read_text(encoding="utf-8"))["settings"]["weights"])
     except (OSError, ValueError, KeyError, TypeError):
-        raise UserError(str(folder), "there is no run.json that names its weights", "give a folder that inference wrote") from None
+        raise UserError(str(folder), f"there is no {outputs.RECORD} that names its weights", "give a folder that inference wrote") from None
 
 
 def _pairs(folder: Path) -> dict[str, list[tuple[float, float]]]:
     """Expected and measured Dice of each structure that was found and whose reference is not empty."""
     tables = {}
-    for name in ("cases.csv", "metrics.csv"):
+    for name in (outputs.TABLE, "metrics.csv"):
         if not (folder / name).is_file():
             fix = "score the results: the overlay evaluate, or python -m bundle score"
             raise UserError(str(folder), f"there is no {name}", fix)
         tables[name] = read_csv(folder / name)
     dice = {(row["case"], row["structure"]): row["dice"] for row in tables["metrics.csv"]}
     pairs: dict[str, list[tuple[float, float]]] = {}
-    for row in tables["cases.csv"]:
+    for row in tables[outputs.TABLE]:
         measured = dice.get((row["case"], row["structure"]), "")
         if row["expected_dice"] and measured:
             pairs.setdefault(row["structure"], []).append((float(row["expected_dice"]), float(measured)))

@@ -1,0 +1,92 @@
+"""The Dice that a network's own probabilities predict, made what it was in scans with references."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from bundle import labels as label_block
+from bundle.errors import UserError
+from bundle.inferers.confidence import Confidence
+
+# expected Dice that the logarithm of the odds still takes
+EDGE = 1e-4
+
+# slope and intercept
+Line = tuple[float, float]
+
+
+def logit(value: float) -> float:
+    """The logarithm of the odds of a share, 0 to 1."""
+    value = min(1 - EDGE, max(EDGE, float(value)))
+    return math.log(value / (1 - value))
+
+
+def calibrated(value: float, line: Line) -> float:
+    """The Dice that a line makes of an expected Dice."""
+    return 1 / (1 + math.exp(-(line[0] * logit(value) + line[1])))
+
+
+class Calibration:
+    """Makes the expected Dice of each structure what it was in scans with references.
+
+    Args:
+        path: file of the verb `calibrate`; None or "" changes nothing.
+        weights: checkpoint, or list of them, that runs. A file that was fitted to other weights changes nothing.
+        labels: the `labels` block, whose order is that of the channels.
+
+    Raises:
+        UserError: no such file, or no calibration in it.
+    """
+
+    def __init__(self, path: str | os.PathLike | None, weights: Any, labels: label_block.Labels) -> None:
+        self.weights, self.names = weights, label_block.names(labels)
+        self.content = _read(path) if path else {}
+        self._lines: dict[str, Line] | None = None
+
+    @property
+    def lines(self) -> dict[str, Line]:
+        """Slope and intercept by structure; empty where the file is of other weights."""
+        if self._lines is None:
+            fits = bool(self.content) and self.content["weights"] == _digest(self.weights)
+            structures = self.content["structures"].items() if fits else ()
+            self._lines = {name: (one["slope"], one["intercept"]) for name, one in structures}
+        return self._lines
+
+    def __call__(self, found: Sequence[Confidence | None]) -> list[Confidence | None]:
+        """The same confidences, by channel, with another expected Dice."""
+        named = zip(self.names, found, strict=False)
+        changed = [
+            one if one is None or name not in self.lines else one._replace(expected_dice=calibrated(one.expected_dice, self.lines[name]))
+            for name, one in named
+        ]
+        return [*changed, *found[len(changed) :]]
+
+
+def _read(path: str | os.PathLike) -> Mapping[str, Any]:
+    fix = "write it with python -m bundle calibrate RESULTS OUT, or give --calibration None"
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        structures = content["structures"].values()
+        good = all(math.isfinite(one["slope"]) and math.isfinite(one["intercept"]) for one in structures) and "weights" in content
+    except OSError as error:
+        raise UserError(str(path), f"the calibration cannot be read ({type(error).__name__})", fix) from None
+    except (ValueError, TypeError, KeyError, AttributeError):
+        good = False
+    if not good:
+        raise UserError(str(path), "this is no calibration", fix)
+    return content
+
+
+def _digest(weights: Any) -> str | None:
+    """Digest of a checkpoint's values, or of several; None where it is another kind of file."""
+    from bundle.networks.weights import file_digest
+
+    try:
+        return None if weights is None else file_digest(weights)
+    except (UserError, OSError):
+        return None

@@ -1,0 +1,50 @@
+"""A file of the verb `calibrate`: what it changes, and for which weights."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from bundle.errors import UserError
+from bundle.inferers import calibration
+from bundle.inferers.calibration import Calibration, calibrated
+from bundle.inferers.confidence import Confidence
+
+LABELS = {"background": 0, "pancreas": 1, "spleen": 2}
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_the_ends_are_numbers(value):
+    assert 0 <= calibrated(value, (3.0, -2.0)) <= 1
+
+
+def test_one_structure_of_the_weights_that_it_was_fitted_to(tmp_path, monkeypatch):
+    """Odds of 4 and an intercept of -log 4: even odds."""
+    file = tmp_path / "calibration.json"
+    file.write_text(json.dumps({"weights": "d1", "structures": {"pancreas": {"slope": 1.0, "intercept": -1.3862944, "cases": 9}}}))
+    monkeypatch.setattr(calibration, "_digest", lambda path: {"mine.pt": "d1"}.get(path))
+    found = [Confidence(0.9, 0.5, 0.99), Confidence(0.9, 0.5, 0.8), None]
+    changed = Calibration(file, "mine.pt", LABELS)(found)
+    assert changed[0] == found[0] and changed[2] is None
+    assert changed[1].expected_dice == pytest.approx(0.5, abs=1e-6) and changed[1].mean == 0.9
+    assert Calibration(file, "other.pt", LABELS)(found) == found
+    assert Calibration(None, "mine.pt", LABELS)(found) == found
+
+
+def test_the_digest_is_that_of_the_values(tmp_path):
+    torch = pytest.importorskip("torch")
+    torch.save({"a.weight": torch.ones(2)}, tmp_path / "a.pt")
+    torch.save({"model": {"a.weight": torch.ones(2)}}, tmp_path / "b.pt")
+    (tmp_path / "c.xml").write_text("no checkpoint")
+    assert calibration._digest(tmp_path / "a.pt") == calibration._digest(str(tmp_path / "b.pt")) is not None
+    assert calibration._digest(tmp_path / "c.xml") is None and calibration._digest(None) is None
+
+
+@pytest.mark.parametrize("text", ["{}", "nothing", '{"weights": "d", "structures": {"a": {"slope": "x", "intercept": 0}}}'])
+def test_a_file_that_is_no_calibration_is_one_line(tmp_path, text):
+    (tmp_path / "c.json").write_text(text)
+    with pytest.raises(UserError, match="this is no calibration"):
+        Calibration(tmp_path / "c.json", None, LABELS)
+    with pytest.raises(UserError, match="cannot be read"):
+        Calibration(tmp_path / "missing.json", None, LABELS)
