@@ -61,7 +61,9 @@ class Calibration:
         """The same confidences, by channel, with another expected Dice."""
         named = zip(self.names, found, strict=False)
         changed = [
-            one if one is None or name not in self.lines else one._replace(expected_dice=calibrated(one.expected_dice, self.lines[name]))
+            one
+            if one is None or name not in self.lines
+            else one._replace(expected_dice=calibrated(one.expected_dice, self.lines[name]), calibrated=True)
             for name, one in named
         ]
         return [*changed, *found[len(changed) :]]

@@ -13,11 +13,13 @@ SLAB_VOXELS = 2**21
 
 class Confidence(NamedTuple):
     """Of one channel: mean and minimum of its probability over the voxels it wins, and the Dice that the probabilities
-    themselves predict, 2 sum(p over the voxels it wins) / (sum(p everywhere) + voxels it wins)."""
+    themselves predict, 2 sum(p over the voxels it wins) / (sum(p everywhere) + voxels it wins); `calibrated` where it has since been made
+    what it was in scored scans (`bundle.inferers.calibration`)."""
 
     mean: float
     minimum: float
     expected_dice: float
+    calibrated: bool = False
 
 
 def confidence(logits: Tensor) -> list[Confidence | None]:

@@ -14,7 +14,7 @@ KINDS = {
     "at the border": r"reaches the border of the (scan|box)",
     "position": r"its (centre (is|lies)|place is unlike) ",  # lies: tables of version 0.1
     "shape": r"its axes of ",
-    "low confidence": r"(the network itself expects a Dice|mean confidence) ",
+    "low confidence": r"(the network itself expects a Dice|a Dice of [0-9.]+ is expected|mean confidence )",
     "flips disagree": r"\d+% disagreement when the scan is flipped",
 }
 

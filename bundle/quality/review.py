@@ -13,6 +13,8 @@ from bundle.quality.ranges import usual, usual_offsets
 # below these a person should look; docs/quality.md shows how they rank held-out cases
 MEAN_CONFIDENCE = 0.85
 EXPECTED_DICE = 0.80
+# what the probabilities themselves predict is too high; calibrated, 0.70 is what they call 0.89 in the pancreas of the shipped weights
+CALIBRATED_DICE = 0.70
 FLIP_DISAGREEMENT = 0.15
 # pieces beyond the usual number count when together they hold more than this part of the structure
 STRAY_FRACTION = 0.03
@@ -63,7 +65,7 @@ def judge(
 
     Args:
         measured: what `measure_structures` gives.
-        confidence: structure to (mean, minimum) probability inside it, maybe the expected Dice too.
+        confidence: structure to (mean, minimum) probability inside it, maybe the expected Dice too, and whether that is calibrated.
         flip_disagreement: structure to 1 - Dice between the labels and those of the flipped scan.
         left_out_ml: structure to the volume of its small pieces that are not in the label map any more, and speak against it as
             if they were.
@@ -99,8 +101,12 @@ def _expected(confidence: Sequence[float] | None) -> float:
 def _certainty(name: str, confidence: Sequence[float] | None, disagreement: float | None) -> list[Reason]:
     """Confidence is in the score already, so these reasons weigh nothing themselves: they only say that it is low."""
     found = []
-    if confidence and len(confidence) > 2 and confidence[2] < EXPECTED_DICE:
-        found.append(Reason(1.0, f"{name}: the network itself expects a Dice of {confidence[2]:.2f}", name))
+    known = tuple(confidence or ())
+    expected, is_calibrated = known[2] if len(known) > 2 else None, len(known) > 3 and bool(known[3])
+    if expected is not None and is_calibrated and expected < CALIBRATED_DICE:
+        found.append(Reason(1.0, f"{name}: a Dice of {expected:.2f} is expected", name))
+    elif expected is not None and not is_calibrated and expected < EXPECTED_DICE:
+        found.append(Reason(1.0, f"{name}: the network itself expects a Dice of {expected:.2f}", name))
     elif confidence and confidence[0] < MEAN_CONFIDENCE:
         found.append(Reason(1.0, f"{name}: mean confidence {confidence[0]:.2f}", name))
     if disagreement is not None and disagreement > FLIP_DISAGREEMENT:

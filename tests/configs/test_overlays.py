@@ -124,7 +124,7 @@ TRAINING: dict[str, Callable[[ConfigParser], Any]] = {
         and _plain(p).heads.rows.tolist() == [0, 1]
         and len(_plain(p).heads.final.bias) == 4
     ),
-    "weights": lambda p: "GrowingData" in _targets(p, "train#handlers") and len(p.get_parsed_content("train#random_transforms")) == 6,
+    "weights": lambda p: "GrowingData" in _targets(p, "train#handlers") and len(p.get_parsed_content("train#random_transforms")) == 7,
 }
 # pairs that must combine; the test would be empty if all were refused
 TOGETHER = {

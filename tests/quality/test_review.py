@@ -69,6 +69,8 @@ def test_the_score_follows_the_expected_dice_else_the_mean_confidence():
     assert judge(measured, confidence={"pancreas": (0.9, 0.4)}).score == pytest.approx((0.9 + 1 + 1) / 3)
     assert judge(measured, confidence={"pancreas": (0.9, 0.4, 0.7)}).score == pytest.approx((0.7 + 1 + 1) / 3)
     assert judge(measured, confidence={"pancreas": (0.9, 0.4, 0.7)}).reasons == ["pancreas: the network itself expects a Dice of 0.70"]
+    assert judge(measured, confidence={"pancreas": (0.9, 0.4, 0.7, True)}).reasons == []
+    assert judge(measured, confidence={"pancreas": (0.9, 0.4, 0.69, True)}).reasons == ["pancreas: a Dice of 0.69 is expected"]
     assert judge(measured, confidence={"pancreas": (0.8, 0.4)}).reasons == ["pancreas: mean confidence 0.80"]
 
 
