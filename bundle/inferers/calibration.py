@@ -13,6 +13,7 @@ from bundle import labels as label_block
 from bundle.errors import UserError
 from bundle.inferers.confidence import Confidence
 
+NAME = "calibration.json"
 # expected Dice that the logarithm of the odds still takes
 EDGE = 1e-4
 
@@ -31,11 +32,21 @@ def calibrated(value: float, line: Line) -> float:
     return 1 / (1 + math.exp(-(line[0] * logit(value) + line[1])))
 
 
+def file_of(path: str | os.PathLike | None, weights: Any) -> str | None:
+    """The file of a calibration: the one that is given; for None `calibration.json` beside the weights, where there is one; for "" none."""
+    if path is not None:
+        return str(path) or None
+    if not isinstance(weights, (str, os.PathLike)):
+        return None
+    beside = Path(weights).expanduser().parent / NAME
+    return str(beside) if beside.is_file() else None
+
+
 class Calibration:
     """Makes the expected Dice of each structure what it was in scans with references.
 
     Args:
-        path: file of the verb `calibrate`; None or "" changes nothing.
+        path: file of the verb `calibrate`; None is `calibration.json` beside the weights, where there is one, and "" changes nothing.
         weights: checkpoint, or list of them, that runs. A file that was fitted to other weights changes nothing.
         labels: the `labels` block, whose order is that of the channels.
 
@@ -45,7 +56,8 @@ class Calibration:
 
     def __init__(self, path: str | os.PathLike | None, weights: Any, labels: label_block.Labels) -> None:
         self.weights, self.names = weights, label_block.names(labels)
-        self.content = _read(path) if path else {}
+        file = file_of(path, weights)
+        self.content = _read(file) if file else {}
         self._lines: dict[str, Line] | None = None
 
     @property
@@ -70,7 +82,7 @@ class Calibration:
 
 
 def _read(path: str | os.PathLike) -> Mapping[str, Any]:
-    fix = "write it with python -m bundle calibrate RESULTS OUT, or give --calibration None"
+    fix = "write it with python -m bundle calibrate RESULTS OUT, or give --calibration ''"
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
         structures = content["structures"].values()

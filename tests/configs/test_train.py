@@ -230,7 +230,7 @@ def test_unknown_label_value_stops_before_training(repository, write_cases, tmp_
 @pytest.mark.parametrize("override", [{"loss#_target_": "DiceCELoss"}, {"loss#_target_": "DiceFocalLoss", "loss#gamma": 0.0}])
 def test_loss_changes_by_an_override(repository, cases, tmp_path, override):
     workflow = train(repository, cases, tmp_path, max_epochs=1, **override)
-    assert type(workflow.trainer.loss_function).__name__ == override["loss#_target_"]
+    assert type(workflow.trainer.loss_function.loss).__name__ == override["loss#_target_"]
     assert float(read_table(tmp_path / "training.csv")[0]["val_loss"]) > 0
 
 
