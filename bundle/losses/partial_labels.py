@@ -27,11 +27,11 @@ class PartialLabelLoss(nn.Module):
 
     def forward(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """The loss of `logits` (B, C, *spatial) against `target` (B, 1, *spatial), of classes and sets (`bundle.labels.one_of`)."""
+        channels = logits.shape[1]
         is_set = target >= SETS
-        if not bool(is_set.any()):
+        if channels > SETS or not bool(is_set.any()):  # of more classes these values are classes themselves
             return self.loss(logits, target)
         values = target.long()
-        channels = logits.shape[1]
         shape = (1, channels - 1) + (1,) * (logits.ndim - 2)
         bits = torch.arange(channels - 1, device=logits.device).view(shape)
         member = is_set & (((values & (SETS - 1)) >> bits) & 1).bool()

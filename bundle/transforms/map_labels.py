@@ -14,7 +14,7 @@ from monai.utils import convert_to_tensor
 
 from bundle import labels as label_block
 from bundle.errors import UserError
-from bundle.labels import SETS, one_of
+from bundle.labels import MOST_IN_A_SET, SETS, one_of
 
 
 class MapLabels(Transform):
@@ -70,8 +70,8 @@ class MapLabels(Transform):
         channels = torch.as_tensor(self.table)[index.to(torch.int64)] if self.unlisted == "background" else self._look_up(index, where)
         out = torch.where(inside, channels, torch.zeros_like(channels)).to(torch.uint8)
         if labelled is not None:
-            missing = [channel for channel, name in enumerate(self.names) if channel and name not in labelled]
-            out[out == 0] = one_of(missing) if missing else 0
+            missing = [name for name in self.names[1:] if name not in labelled]
+            out[out == 0] = _set_of(missing, self.names, where) if missing else 0
         return MetaTensor(out, meta=tensor.meta, applied_operations=tensor.applied_operations) if isinstance(tensor, MetaTensor) else out
 
     def _look_up(self, index: torch.Tensor, where: str) -> torch.Tensor:
@@ -94,12 +94,17 @@ class CloseLabelsd(MapTransform):
 
     Args:
         keys: label maps of `MapLabelsd`, any shape.
+        labels: the `labels` block. With more structures than 127 nothing can be left open, and nothing changes.
     """
+
+    def __init__(self, keys: KeysCollection, labels: label_block.Labels) -> None:
+        super().__init__(keys)
+        self.has_sets = len(labels) <= SETS
 
     def __call__(self, data: Mapping[Hashable, torch.Tensor]) -> dict[Hashable, torch.Tensor]:
         """Change every key of `keys`, in a copy; shapes and metadata stay."""
         out = dict(data)
-        for key in self.key_iterator(out):
+        for key in self.key_iterator(out) if self.has_sets else ():
             is_open = out[key] >= SETS
             out[key] = torch.where(is_open, torch.zeros_like(out[key]), out[key])
         return out
@@ -112,6 +117,15 @@ def _left_open(value: int, structures: Sequence[str], labels: label_block.Labels
         raise UserError("may_be", f"{unknown} is no structure of the `labels` block", f"use some of {names[1:]}")
     if any(value in values for values in label_block.values(labels)):
         raise UserError("may_be", f"{value} is a value of the `labels` block", "use a value that no structure has, such as 255")
+    return _set_of(structures, names, "may_be")
+
+
+def _set_of(structures: Sequence[str], names: Sequence[str], where: str) -> int:
+    """The value of voxels that may be any of these structures, of a network with these names."""
+    late = [name for name in structures if names.index(name) > MOST_IN_A_SET]
+    if late or len(names) > SETS:
+        fix = f"put it among the first {MOST_IN_A_SET} of the `labels` block, or take it out"
+        raise UserError(where, f"{late[0] if late else structures[0]} is left open, and is not among the first structures of `labels`", fix)
     return one_of(names.index(name) for name in structures)
 
 

@@ -3,8 +3,10 @@
 import pytest
 import torch
 from monai.data import MetaTensor
+from monai.losses import DiceCELoss
 
 from bundle.errors import UserError
+from bundle.losses import PartialLabelLoss
 from bundle.transforms import CloseLabelsd, MapLabels, MapLabelsd
 
 LABELS = {"background": 0, "pancreas": 7, "kidney": [3, 200]}
@@ -85,6 +87,24 @@ def test_a_case_that_has_some_structures_leaves_the_others_open_in_its_backgroun
 
 def test_metrics_see_background_where_it_was_left_open():
     label = MetaTensor(torch.tensor([[0, 1, 129, 131, 2]], dtype=torch.uint8), meta={"filename_or_obj": "a.nii"})
-    out = CloseLabelsd("label")({"label": label})["label"]
+    out = CloseLabelsd("label", LABELS)({"label": label})["label"]
     assert out.tolist() == [[0, 1, 0, 0, 2]] and out.dtype == torch.uint8 and out.meta["filename_or_obj"] == "a.nii"
     assert label.tolist() == [[0, 1, 129, 131, 2]]
+
+
+def test_of_many_structures_only_the_first_can_be_left_open():
+    many = {"background": 0, **{f"s{value}": value for value in range(1, 10)}}
+    assert MapLabels(many, may_be={"255": ["s7"]})(torch.tensor([255])).tolist() == [128 + 64]
+    with pytest.raises(UserError, match="s8 is left open"):
+        MapLabels(many, may_be={"255": ["s8"]})
+    with pytest.raises(UserError, match=r"a\.nii: s9 is left open"):
+        MapLabels(many)(torch.tensor([0, 1]), where="a.nii", labelled=[f"s{value}" for value in range(1, 9)])
+
+
+def test_with_two_hundred_structures_high_values_are_structures():
+    many = {"background": 0, **{f"s{value}": value for value in range(1, 200)}}
+    label = MapLabels(many)(torch.tensor([0, 127, 128, 199]))
+    assert CloseLabelsd("label", many)({"label": label})["label"].tolist() == [0, 127, 128, 199]
+    logits = torch.zeros(1, 200, 1, 1, 4)
+    plain = DiceCELoss(to_onehot_y=True, softmax=True)
+    assert torch.equal(PartialLabelLoss(plain)(logits, label.view(1, 1, 1, 1, 4)), plain(logits, label.view(1, 1, 1, 1, 4)))
