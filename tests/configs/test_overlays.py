@@ -77,7 +77,7 @@ TRAINING: dict[str, Callable[[ConfigParser], Any]] = {
     "ct82": lambda p: len(p.get_parsed_content("labels")) == 2 and p.get_parsed_content("split")["train_size"] == 61,
     "dense_blocks": lambda p: type(_plain(p).centre).__name__ == "DenseConvs",
     "dense_vnet": lambda p: _network("DenseVNet")(p) and type(p.get_parsed_content("loss")).__name__ == "DiceCELoss",
-    "deep_supervision": lambda p: p.get_parsed_content("train#trainer").loss_function.loss is p.get_parsed_content("loss"),
+    "deep_supervision": lambda p: p.get_parsed_content("train#trainer").loss_function.loss.loss is p.get_parsed_content("loss"),
     "dynunet": _network("DynUNet"),
     "fine_resolution": lambda p: p.get_parsed_content("spacing") == [1, 1, 1],
     "finetune": _starts_from_the_shipped_weights,
@@ -94,7 +94,7 @@ TRAINING: dict[str, Callable[[ConfigParser], Any]] = {
     "paper": lambda p: (
         _plain(p).auxiliary
         and type(_plain(p).skips[0].gates[0]).__name__ == "PaperGate"
-        and p.get_parsed_content("train#trainer").loss_function.loss is p.get_parsed_content("loss")
+        and p.get_parsed_content("train#trainer").loss_function.loss.loss is p.get_parsed_content("loss")
         and type(p.get_parsed_content("optimizer")).__name__ == "Adam"
     ),
     "pet_ct": lambda p: (
