@@ -32,21 +32,19 @@ def calibrated(value: float, line: Line) -> float:
     return 1 / (1 + math.exp(-(line[0] * logit(value) + line[1])))
 
 
-def file_of(path: str | os.PathLike | None, weights: Any) -> str | None:
-    """The file of a calibration: the one that is given; for None `calibration.json` beside the weights, where there is one; for "" none."""
-    if path is not None:
-        return str(path) or None
+def beside(weights: Any) -> str | None:
+    """`calibration.json` in the folder of the weights; None where there is none, and for several files of weights."""
     if not isinstance(weights, (str, os.PathLike)):
         return None
-    beside = Path(weights).expanduser().parent / NAME
-    return str(beside) if beside.is_file() else None
+    file = Path(weights).expanduser().parent / NAME
+    return str(file) if file.is_file() else None
 
 
 class Calibration:
     """Makes the expected Dice of each structure what it was in scans with references.
 
     Args:
-        path: file of the verb `calibrate`; None is `calibration.json` beside the weights, where there is one, and "" changes nothing.
+        path: file of the verb `calibrate`; None or "" changes nothing.
         weights: checkpoint, or list of them, that runs. A file that was fitted to other weights changes nothing.
         labels: the `labels` block, whose order is that of the channels.
 
@@ -56,8 +54,7 @@ class Calibration:
 
     def __init__(self, path: str | os.PathLike | None, weights: Any, labels: label_block.Labels) -> None:
         self.weights, self.names = weights, label_block.names(labels)
-        file = file_of(path, weights)
-        self.content = _read(file) if file else {}
+        self.content = _read(path) if path else {}
         self._lines: dict[str, Line] | None = None
 
     @property
@@ -82,7 +79,7 @@ class Calibration:
 
 
 def _read(path: str | os.PathLike) -> Mapping[str, Any]:
-    fix = "write it with python -m bundle calibrate RESULTS OUT, or give --calibration ''"
+    fix = "write it with python -m bundle calibrate RESULTS OUT, or give --calibration None"
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
         structures = content["structures"].values()

@@ -32,12 +32,12 @@ def test_one_structure_of_the_weights_that_it_was_fitted_to(tmp_path, monkeypatc
     assert Calibration(None, "mine.pt", LABELS)(found) == found
 
 
-def test_the_file_beside_the_weights_is_taken_where_there_is_one(tmp_path):
+def test_the_file_beside_the_weights_is_found_where_there_is_one(tmp_path):
     weights = tmp_path / "model.pt"
-    assert calibration.file_of(None, weights) is None and calibration.file_of(None, [weights, weights]) is None
+    assert calibration.beside(weights) is None and calibration.beside(None) is None
     (tmp_path / "calibration.json").write_text("{}")
-    assert calibration.file_of(None, str(weights)) == str(tmp_path / "calibration.json")
-    assert calibration.file_of("", weights) is None and calibration.file_of("other.json", weights) == "other.json"
+    assert calibration.beside(str(weights)) == str(tmp_path / "calibration.json")
+    assert calibration.beside([weights, weights]) is None
 
 
 def test_the_digest_is_that_of_the_values(tmp_path):
