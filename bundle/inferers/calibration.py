@@ -32,19 +32,21 @@ def calibrated(value: float, line: Line) -> float:
     return 1 / (1 + math.exp(-(line[0] * logit(value) + line[1])))
 
 
-def beside(weights: Any) -> str | None:
-    """`calibration.json` in the folder of the weights; None where there is none, and for several files of weights."""
-    if not isinstance(weights, (str, os.PathLike)):
-        return None
-    file = Path(weights).expanduser().parent / NAME
-    return str(file) if file.is_file() else None
+def beside(weights: Any) -> str:
+    """Where the calibration of a file of weights lies by default, whether it is there or not: `calibration.json` in its folder.
+
+    Of several files of weights the first counts.
+    """
+    first = weights[0] if isinstance(weights, (list, tuple)) and weights else weights
+    folder = Path(first).expanduser().parent if isinstance(first, (str, os.PathLike)) else Path()
+    return str(folder / NAME)
 
 
 class Calibration:
     """Makes the expected Dice of each structure what it was in scans with references.
 
     Args:
-        path: file of the verb `calibrate`; None or "" changes nothing.
+        path: file of the verb `calibrate`; None changes nothing, and so does the one beside the weights where it is missing.
         weights: checkpoint, or list of them, that runs. A file that was fitted to other weights changes nothing.
         labels: the `labels` block, whose order is that of the channels.
 
@@ -54,7 +56,8 @@ class Calibration:
 
     def __init__(self, path: str | os.PathLike | None, weights: Any, labels: label_block.Labels) -> None:
         self.weights, self.names = weights, label_block.names(labels)
-        self.content = _read(path) if path else {}
+        is_missing = path is not None and str(path) == beside(weights) and not os.path.exists(path)
+        self.content = {} if path is None or is_missing else _read(path)
         self._lines: dict[str, Line] | None = None
 
     @property

@@ -32,12 +32,13 @@ def test_one_structure_of_the_weights_that_it_was_fitted_to(tmp_path, monkeypatc
     assert Calibration(None, "mine.pt", LABELS)(found) == found
 
 
-def test_the_file_beside_the_weights_is_found_where_there_is_one(tmp_path):
-    weights = tmp_path / "model.pt"
-    assert calibration.beside(weights) is None and calibration.beside(None) is None
-    (tmp_path / "calibration.json").write_text("{}")
-    assert calibration.beside(str(weights)) == str(tmp_path / "calibration.json")
-    assert calibration.beside([weights, weights]) is None
+def test_the_file_beside_the_weights_may_be_missing(tmp_path):
+    weights, found = str(tmp_path / "model.pt"), [Confidence(0.9, 0.5, 0.8)]
+    assert calibration.beside(weights) == calibration.beside([weights, "b/c.pt"]) == str(tmp_path / "calibration.json")
+    assert Calibration(calibration.beside(weights), weights, LABELS)(found) == found
+    assert Calibration(calibration.beside(None), None, LABELS)(found) == found
+    with pytest.raises(UserError, match="cannot be read"):
+        Calibration(tmp_path / "calibration.json", "elsewhere/model.pt", LABELS)
 
 
 def test_the_digest_is_that_of_the_values(tmp_path):
