@@ -26,6 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.real_scans import CASES, STRUCTURES
 from bundle.arguments.config import shipped_path
+from bundle.data.scans import find_scans
 
 EDGE = 48  # voxels of a patch
 COMPONENTS = 16
@@ -113,11 +114,10 @@ def read_at_2_mm(scan: Path, reference: Path | None) -> tuple[np.ndarray, np.nda
     from monai.transforms import Compose, EnsureChannelFirstd, Orientationd
 
     from bundle.data.load_scan import LoadScand
-    from bundle.data.scans import find_scans
     from bundle.transforms import ResampleSpacingd
 
     keys = ["image", *(["label"] if reference else [])]
-    data = {"image": find_scans(scan)[0]["image"] if scan.is_dir() else str(scan)} | ({"label": str(reference)} if reference else {})
+    data = {"image": find_scans(scan)[0]["image"]} | ({"label": str(reference)} if reference else {})
     steps = [
         LoadScand(keys),
         EnsureChannelFirstd(keys),
@@ -145,6 +145,33 @@ def organ_rows(real: dict[str, dict[str, list]], made: dict[str, list]) -> list[
     return lines
 
 
+def kind_rows(clouds: dict[str, dict[str, dict[str, np.ndarray]]], kinds: list[str]) -> list[str]:
+    """Distances to the real scans: of real ones among themselves, of each kind of synthetic scan, and of all kinds together.
+
+    Args:
+        clouds: by what describes a patch, by kind (`CT` is the real one) and by scan: (N, features).
+        kinds: of synthetic scans.
+    """
+    everything = [kind for kind in kinds if all(cloud[kind] for cloud in clouds.values())]
+    rows: dict[str, list[str]] = defaultdict(list)
+    for cloud in clouds.values():
+        scans = cloud["CT"]
+        real = np.concatenate(list(scans.values()))
+        basis = principal(real)
+        apart = []
+        for chosen in itertools.combinations(scans, 2):
+            first, second = (np.concatenate([part for name, part in scans.items() if (name in chosen) == side]) for side in (True, False))
+            apart.append(distance(first, second, basis))
+        rows["two real scans against the others, mean (least to most)"].append(
+            f"{np.mean(apart):.1f} ({min(apart):.1f} to {max(apart):.1f})"
+        )
+        for kind in [*everything, "all kinds"]:
+            parts = [part for one in (everything if kind == "all kinds" else [kind]) for part in cloud[one].values()]
+            rows[kind].append(f"{distance(np.concatenate(parts), real, basis):.1f}")
+    head = ["| kind | " + " | ".join(clouds) + " |", "| --- |" + " --- |" * len(clouds)]
+    return head + [f"| {kind} | " + " | ".join(cells) + " |" for kind, cells in rows.items()]
+
+
 def main() -> None:
     """Read the command line, measure, print two tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -166,7 +193,7 @@ def main() -> None:
     made: dict[str, list] = defaultdict(list)
     references = {case.name: case for case in CASES}
     for kind, name, path in tqdm(jobs, unit="scan"):
-        volume = preprocessing({"image": str(path)} if path.is_file() else _series(path))["image"].as_tensor().float()
+        volume = preprocessing(find_scans(path)[0])["image"].as_tensor().float()
         batch = patches(volume, arguments.patches, rng)
         if len(batch):
             clouds["network"][kind][name] = np.concatenate([encoded(network, part) for part in batch.split(4)])
@@ -183,31 +210,8 @@ def main() -> None:
                 real[structure][name] = np.asarray(found)
             elif found:
                 made[structure].append(found)
-    print("\n| kind | " + " | ".join(clouds) + " |\n| --- | --- | --- |")
-    bases = {look: principal(np.concatenate(list(cloud["CT"].values()))) for look, cloud in clouds.items()}
-    halves = list(itertools.combinations(clouds["network"]["CT"], 2))
-    cells = []
-    for look, cloud in clouds.items():
-        apart = []
-        for chosen in halves:
-            first, second = ([part for name, part in cloud["CT"].items() if (name in chosen) == side] for side in (True, False))
-            apart.append(distance(np.concatenate(first), np.concatenate(second), bases[look]))
-        cells.append(f"{np.mean(apart):.1f} ({min(apart):.1f} to {max(apart):.1f})")
-    print("| two real scans against the others, mean (least to most) | " + " | ".join(cells) + " |")
-    everything = [kind for kind in kinds if kind in clouds["network"]]
-    for kind in [*everything, "all kinds"]:
-        cells = []
-        for look, cloud in clouds.items():
-            parts = [part for one in (everything if kind == "all kinds" else [kind]) for part in cloud[one].values()]
-            cells.append(f"{distance(np.concatenate(parts), np.concatenate(list(cloud['real'].values())), bases[look]):.1f}")
-        print(f"| {kind} | " + " | ".join(cells) + " |")
+    print("\n" + "\n".join(kind_rows(clouds, list(kinds))))
     print("\n" + "\n".join(organ_rows(real, made)))
-
-
-def _series(folder: Path) -> dict:
-    from bundle.data.scans import find_scans
-
-    return find_scans(folder)[0]
 
 
 if __name__ == "__main__":

@@ -111,7 +111,7 @@ class CloseLabelsd(MapTransform):
 
 
 def _left_open(value: int, structures: Sequence[str], labels: label_block.Labels) -> int:
-    names = list(labels)
+    names = label_block.names(labels)
     unknown = [name for name in structures if name not in names[1:]]
     if unknown:
         raise UserError("may_be", f"{unknown} is no structure of the `labels` block", f"use some of {names[1:]}")

@@ -43,3 +43,14 @@ def test_patches_lie_in_the_body() -> None:
     found = synthesis_gap.patches(volume, 4, np.random.default_rng(0))
     assert found.shape == (4, 1, 48, 48, 48) and all(float((one > 0).float().mean()) > 0.5 for one in found)
     assert len(synthesis_gap.texture(found[0])) == 12
+
+
+def test_kinds_are_measured_against_the_real_scans() -> None:
+    """A kind that is the real scans themselves is 0 from them, also where another kind is called real."""
+    rng = np.random.default_rng(0)
+    scans = {name: rng.normal(0, 1, (300, 2)) for name in "abc"}
+    cloud = {"CT": scans, "same": scans, "real": {"d": rng.normal(9, 1, (300, 2))}}
+    rows = synthesis_gap.kind_rows({"network": cloud, "texture": cloud}, ["same", "real"])
+    cells = {row.split(" | ")[0].removeprefix("| "): row.split(" | ")[1] for row in rows[2:]}
+    assert abs(float(cells["same"])) < 0.05 and float(cells["real"]) > 100
+    assert cells["two real scans against the others, mean (least to most)"].startswith("0.0")
