@@ -64,7 +64,9 @@ class Calibration:
     def lines(self) -> dict[str, Line]:
         """Slope and intercept by structure; empty where the file is of other weights."""
         if self._lines is None:
-            fits = bool(self.content) and self.content["weights"] == _digest(self.weights)
+            from bundle.networks.weights import weights_digest
+
+            fits = bool(self.content) and self.content["weights"] == weights_digest(self.weights)
             structures = self.content["structures"].items() if fits else ()
             self._lines = {name: (one["slope"], one["intercept"]) for name, one in structures}
         return self._lines
@@ -94,13 +96,3 @@ def _read(path: str | os.PathLike) -> Mapping[str, Any]:
     if not good:
         raise UserError(str(path), "this is no calibration", fix)
     return content
-
-
-def _digest(weights: Any) -> str | None:
-    """Digest of a checkpoint's values, or of several; None where it is another kind of file."""
-    from bundle.networks.weights import file_digest
-
-    try:
-        return None if weights is None else file_digest(weights)
-    except (UserError, OSError):
-        return None

@@ -23,7 +23,7 @@ def test_one_structure_of_the_weights_that_it_was_fitted_to(tmp_path, monkeypatc
     """Odds of 4 and an intercept of -log 4: even odds."""
     file = tmp_path / "calibration.json"
     file.write_text(json.dumps({"weights": "d1", "structures": {"pancreas": {"slope": 1.0, "intercept": -1.3862944, "cases": 9}}}))
-    monkeypatch.setattr(calibration, "_digest", lambda path: {"mine.pt": "d1"}.get(path))
+    monkeypatch.setattr("bundle.networks.weights.weights_digest", lambda path: {"mine.pt": "d1"}.get(path))
     found = [Confidence(0.9, 0.5, 0.99), Confidence(0.9, 0.5, 0.8), None]
     changed = Calibration(file, "mine.pt", LABELS)(found)
     assert changed[0] == found[0] and changed[2] is None
@@ -39,15 +39,6 @@ def test_the_file_beside_the_weights_may_be_missing(tmp_path):
     assert Calibration(calibration.beside(None), None, LABELS)(found) == found
     with pytest.raises(UserError, match="cannot be read"):
         Calibration(tmp_path / "calibration.json", "elsewhere/model.pt", LABELS)
-
-
-def test_the_digest_is_that_of_the_values(tmp_path):
-    torch = pytest.importorskip("torch")
-    torch.save({"a.weight": torch.ones(2)}, tmp_path / "a.pt")
-    torch.save({"model": {"a.weight": torch.ones(2)}}, tmp_path / "b.pt")
-    (tmp_path / "c.xml").write_text("no checkpoint")
-    assert calibration._digest(tmp_path / "a.pt") == calibration._digest(str(tmp_path / "b.pt")) is not None
-    assert calibration._digest(tmp_path / "c.xml") is None and calibration._digest(None) is None
 
 
 @pytest.mark.parametrize("text", ["{}", "nothing", '{"weights": "d", "structures": {"a": {"slope": "x", "intercept": 0}}}'])

@@ -1,4 +1,4 @@
-"""A real CT made new: bent, scaled, cut, and given the contrast of another phase, structure by structure."""
+"""A real CT made new: bent, scaled, cut, and given the contrast of another phase or patient, structure by structure."""
 
 from __future__ import annotations
 
@@ -38,41 +38,51 @@ _HOLLOW = (Tissue.STOMACH_WALL, Tissue.BOWEL_WALL)
 
 @dataclass(frozen=True)
 class RealScan:
-    """A real CT without contrast, with its structures and labels, on one RAS grid.
+    """A real CT with its structures and labels, on one RAS grid.
 
     Attributes:
         image: (X, Y, Z) float32 in HU.
         tissues: (X, Y, Z) uint8, the tissue that decides the uptake of contrast; air where nothing is known.
         labels: (X, Y, Z) uint8, pancreas 1, spleen 2, kidney 3.
         spacing: voxel size in mm.
+        native: the scan has no contrast agent, so that of any phase can be added; otherwise its organs vary within their phase.
     """
 
     image: np.ndarray
     tissues: np.ndarray
     labels: np.ndarray
     spacing: tuple[float, float, float]
+    native: bool = True
 
 
 def read_real_scan(folder: Path) -> RealScan:
-    """Read `ct.nii.gz`, `structures.nii.gz`, `structures.json` (name to value) and `labels.nii.gz` of a folder.
+    """Read `ct.nii.gz` and `labels.nii.gz` of a folder, and `structures.nii.gz` with `structures.json` (name to value) where it is there.
+
+    A scan with structures is taken to be without contrast, its pancreas to be under-segmented, as those of public models are. Of a scan
+    without them only the three labelled organs and the soft tissue between them are known; its labels are taken as they are.
 
     Raises:
         UserError: a file is missing or cannot be read, or the grids differ.
     """
-    loaded = {name: grids.turned(*read(folder / f"{name}.nii.gz")[:2]) for name in ("ct", "structures", "labels")}
+    named = (folder / "structures.nii.gz").is_file()
+    loaded = {name: grids.turned(*read(folder / f"{name}.nii.gz")[:2]) for name in ("ct", *["structures"] * named, "labels")}
     shapes = {name: array.shape for name, (array, _) in loaded.items()}
     if len(set(shapes.values())) > 1:
-        raise UserError(folder, f"the grids differ: {shapes}", "resample structures and labels onto the CT")
+        raise UserError(folder, f"the grids differ: {shapes}", f"resample {' and '.join(list(shapes)[1:])} onto the CT")
     image = loaded["ct"][0].astype(np.float32)
-    structures = loaded["structures"][0].astype(np.int16)
     labels = loaded["labels"][0].astype(np.uint8)
-    names = read_object(folder / "structures.json", '{"liver": 5}: name of a structure to its value')
+    spacing = tuple(grids.spacing(loaded["ct"][1]).tolist())
     tissues = np.zeros(image.shape, np.uint8)
+    if not named:
+        for value, tissue in enumerate((Tissue.PANCREAS, Tissue.SPLEEN, Tissue.KIDNEY_CORTEX), start=1):
+            tissues[labels == value] = tissue
+        return RealScan(image, _refine(tissues, image, spacing), labels, spacing, native=False)
+    structures = loaded["structures"][0].astype(np.int16)
+    names = read_object(folder / "structures.json", '{"liver": 5}: name of a structure to its value')
     for name, value in names.items():
         tissue = next((t for start, t in _TISSUE_OF if name.startswith(start)), None)
         if tissue is not None:
             tissues[structures == value] = tissue
-    spacing = tuple(grids.spacing(loaded["ct"][1]).tolist())
     return RealScan(image, _refine(tissues, image, spacing), _grow_pancreas(labels, structures, image, spacing), spacing)
 
 
@@ -101,7 +111,7 @@ def _grow_pancreas(labels: np.ndarray, structures: np.ndarray, image: np.ndarray
 
 
 def vary(scan: RealScan, canvas: Canvas, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """The scan as seen through a canvas's pose and deformation, with the contrast of a random phase.
+    """The scan as seen through a canvas's pose and deformation, with the contrast of a random phase, or another patient's of its own.
 
     Args:
         scan: the real scan.
@@ -113,9 +123,8 @@ def vary(scan: RealScan, canvas: Canvas, rng: np.random.Generator) -> tuple[np.n
     """
     phase = float(rng.uniform(0, len(PHASES) - 1))
     calm = np.random.default_rng(0)
-    native = draw_means(calm, 0.0, spread=0.0)
     # The uptake differs from patient to patient; texture and anatomy are the scan's own.
-    uptake = draw_means(rng, phase, spread=0.6) - native
+    uptake = draw_means(rng, phase, spread=0.6) - draw_means(calm, 0.0 if scan.native else phase, spread=0.0)
     uptake[[Tissue.AIR, Tissue.FAT, Tissue.VISCERAL_FAT]] = 0
     image = scan.image + ndimage.gaussian_filter(uptake[scan.tissues], 0.6)
     middle = (np.array(scan.image.shape) - 1) / 2

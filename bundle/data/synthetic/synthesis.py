@@ -14,7 +14,7 @@ from bundle.data.synthetic.phantom import LABELS, run_parallel
 from bundle.errors import UserError, counted
 from bundle.files import write_json
 
-VERSION = 3
+VERSION = 4
 SPACING = (2.0, 2.0, 2.0)
 # below, a body takes all memory; above, an organ is a few voxels
 EDGES_MM = 0.5, 20.0
@@ -32,7 +32,7 @@ class Sources:
     Attributes:
         donors: folder of prepared donors (`.npz`).
         training, validation: names of the donors of each section.
-        real: folder of the real CT, or None.
+        real: folders of real CT.
         people, people_held_out: names of the whole bodies of each section, prepared in the folder of the donors.
         spacing: edge of a voxel in mm.
         whole: share of the whole bodies that are scanned in all their length.
@@ -41,7 +41,7 @@ class Sources:
     donors: str
     training: tuple[str, ...]
     validation: tuple[str, ...]
-    real: str | None
+    real: tuple[str, ...] = ()
     people: tuple[str, ...] = ()
     people_held_out: tuple[str, ...] = ()
     spacing: float = SPACING[0]
@@ -73,7 +73,8 @@ def synthesise(
         seed: the same seed gives the same scans.
         maps: folder of label maps of real scans (values as in `bundle.data.synthetic.donors.MULTIORGAN`); every sixth map
             is kept out of training for the validation scans. Without it: the procedural anatomy alone.
-        real: folder of a real CT without contrast (`ct`, `structures`, `labels` `.nii.gz`, `structures.json`).
+        real: folder of a real CT, or of several: `ct.nii.gz` and `labels.nii.gz`, for a CT without contrast also `structures.nii.gz` and
+            `structures.json`, name to value; see `bundle.data.synthetic.contrast.read_real_scan`.
         people: folder of whole bodies: `NAME/structures.nii.gz` with `structures.json`, name to value; every third is kept out of
             training for the validation scans.
         validation: scans of anatomies that training never sees.
@@ -117,7 +118,7 @@ def _names(cases: int, validation: int, seed: int, sources: Sources, shares: tup
     """Names of all scans; the kind of scan i depends on the seed and i alone, so a data set can grow."""
     shares = (*shares, *[0.0] * (len(KINDS) - len(shares)))
     weights = np.array(
-        [shares[0] * bool(sources.training), shares[1], shares[2] * (sources.real is not None), shares[3] * bool(sources.people)], float
+        [shares[0] * bool(sources.training), shares[1], shares[2] * bool(sources.real), shares[3] * bool(sources.people)], float
     )
     if not weights.sum() > 0:
         raise UserError("--shares", f"{shares} leaves nothing to draw from", "give the procedural anatomy a share, or --maps, or --real")
@@ -158,12 +159,25 @@ def _whole_bodies(people: str | None) -> dict[str, Path]:
 
 def _sources(folder: Path, files: Mapping[str, Path], real: str | None) -> Sources:
     """Donors and people, split into training and validation by the order of their names, and the real CT."""
-    if real is not None and not (Path(real) / "ct.nii.gz").is_file():
-        raise UserError(real, "has no ct.nii.gz", "give the folder of a real CT, or leave --real away")
     names, bodies = ([name for name in files if name.startswith(PERSON) == whole] for whole in (False, True))
     kept_out, held = tuple(names[3::6] or names[-1:]), tuple(bodies[2::3])
     training, seen = tuple(name for name in names if name not in kept_out), tuple(name for name in bodies if name not in held)
-    return Sources(str(folder / "donors"), training, kept_out, None if real is None else str(Path(real).resolve()), seen, held)
+    return Sources(str(folder / "donors"), training, kept_out, _real_scans(real), seen, held)
+
+
+def _real_scans(real: str | None) -> tuple[str, ...]:
+    """The folder itself where it holds a CT, else the folders in it that do."""
+    if real is None:
+        return ()
+    found = sorted(path.parent for path in [*Path(real).glob("ct.nii.gz"), *Path(real).glob("*/ct.nii.gz")])
+    if Path(real) in found:
+        found = [Path(real)]
+    if not found:
+        raise UserError(real, "holds no ct.nii.gz and no folders with one", "give the folder of a real CT, or leave --real away")
+    for folder in found:
+        if not (folder / "labels.nii.gz").is_file():
+            raise UserError(folder, "has a ct.nii.gz and no labels.nii.gz", "give it labels (1 pancreas, 2 spleen, 3 kidneys), or move it")
+    return tuple(str(folder.resolve()) for folder in found)
 
 
 def _own(seed: int, sources: Sources) -> dict[str, object]:
@@ -204,7 +218,7 @@ def _describe(folder: Path, names: list[str], seed: int, sources: Sources) -> No
         return [{"image": f"./imagesTr/{n}.nii.gz", "label": f"./labelsTr/{n}.nii.gz"} for n in chosen]
 
     # Training without the real CT can be tested on it: its carry-over to real scans is then measured, not assumed.
-    real_pair = [{"image": f"{sources.real}/ct.nii.gz", "label": f"{sources.real}/labels.nii.gz"}] if sources.real else []
+    real_pairs = [{"image": f"{scan}/ct.nii.gz", "label": f"{scan}/labels.nii.gz"} for scan in sources.real]
     for file, without in (("dataset.json", "-"), ("without_real.json", "real")):
         content = {
             "name": "synthetic CT from real anatomies",
@@ -213,8 +227,8 @@ def _describe(folder: Path, names: list[str], seed: int, sources: Sources) -> No
             "labels": LABELS,
             "training": items(False, without),
             "validation": items(True, without),
-            "test": real_pair if without == "real" else [],
-            "synthesis": _own(seed, sources) | {"real": sources.real is not None and without != "real"},
+            "test": real_pairs if without == "real" else [],
+            "synthesis": _own(seed, sources) | {"real": bool(sources.real) and without != "real"},
         }
         write_json(folder / file, content)
 
@@ -258,7 +272,8 @@ def make_scan(sources: Sources, name: str, seed: int) -> tuple[np.ndarray, np.nd
         donor = donors[int(rng.integers(len(donors)))]
         image, labels = recipes.from_donor(_donor(sources.donors, donor), rng, spacing)
     elif kind == "real":
-        image, labels = recipes.from_real(_real(sources.real), rng, spacing)
+        scan = sources.real[int(rng.integers(len(sources.real)))] if len(sources.real) > 1 else sources.real[0]
+        image, labels = recipes.from_real(_real(scan), rng, spacing)
     else:
         image, labels = recipes.from_nothing(rng, spacing)
     affine = np.diag([*spacing, 1.0])

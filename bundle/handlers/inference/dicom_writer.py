@@ -99,7 +99,7 @@ class DicomWriter(CaseHandler):
         """Version and weights; the digest is that of `run.json`, and taken once."""
         if self.maker is None:
             from bundle.dicom.maker import Maker
-            from bundle.handlers.inference.finished import weights_digest
+            from bundle.networks.weights import weights_digest
 
             self.maker = Maker(bundle.__version__, (weights_digest(self.weights) or "")[:12])
         return self.maker

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bundle.errors import UserError
 from bundle.networks.ensemble import Ensemble
 from bundle.results import identity, outputs
 from bundle.results.records import Entry, own_files
@@ -68,18 +67,6 @@ def architecture(network: Any) -> dict[str, Any]:
     if isinstance(network, Ensemble):
         found["networks"] = [architecture(one) for one in network.networks]
     return plain({"class": type(network).__name__, **found})
-
-
-def weights_digest(path: str | os.PathLike | Sequence[str | os.PathLike] | None) -> str | None:
-    """Digest of the values in a checkpoint, or in several; of the file's bytes where it is another kind, as exported networks are."""
-    from bundle.networks.weights import file_digest
-
-    if path is None or not isinstance(path, (str, os.PathLike)):
-        return None if path is None else file_digest(path)
-    try:
-        return file_digest(path) if os.path.isfile(path) else None
-    except UserError:
-        return bytes_digest(path)
 
 
 def bytes_digest(path: str | os.PathLike | None) -> str | None:

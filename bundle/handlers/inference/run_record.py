@@ -20,8 +20,9 @@ from bundle.engines.sharing import Share
 from bundle.errors import UserError, counted
 from bundle.handlers.inference import case_entry
 from bundle.handlers.inference.case_names import named_apart
-from bundle.handlers.inference.finished import Wanted, architecture, bytes_digest, weights_digest
+from bundle.handlers.inference.finished import Wanted, architecture, bytes_digest
 from bundle.handlers.inference.run_tables import RunTables, rows_by_case
+from bundle.networks.weights import weights_digest
 from bundle.results import identity, outputs
 from bundle.results.claims import Claims
 from bundle.results.parts import whole_run

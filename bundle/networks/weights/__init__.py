@@ -9,6 +9,7 @@ from bundle.networks.weights.files import (
     read_state_dict,
     refuse_not_finite,
     state_dict_of,
+    weights_digest,
     write_checkpoint,
     write_state_dict,
 )
@@ -22,6 +23,7 @@ __all__ = [
     "read_state_dict",
     "refuse_not_finite",
     "state_dict_of",
+    "weights_digest",
     "write_checkpoint",
     "write_state_dict",
 ]

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from bundle.errors import UserError, counted
 from bundle.files import written_aside
 from bundle.networks.ensemble import Ensemble
+from bundle.results import identity
 
 # a checkpoint, or several whose networks' logits are averaged
 Paths = str | os.PathLike | Sequence[str | os.PathLike]
@@ -238,6 +239,19 @@ def file_digest(path: Paths) -> str:
             return digest(path[0])
         return hashlib.sha256("\n".join(sorted(map(digest, path))).encode()).hexdigest()
     return digest(path)
+
+
+def weights_digest(path: Paths | None) -> str | None:
+    """`file_digest`; of a file of another kind, as exported networks are, the digest of its bytes; None where there is no file."""
+    if path is None:
+        return None
+    files = [path] if isinstance(path, (str, os.PathLike)) else path
+    if not all(map(os.path.isfile, files)):
+        return None
+    try:
+        return file_digest(path)
+    except UserError:
+        return identity.file_digest(path) if isinstance(path, (str, os.PathLike)) else None
 
 
 def _stamp(path: str | os.PathLike) -> tuple | None:

@@ -53,6 +53,25 @@ def test_enhanced_vessel_and_untouched_fat(folder):
     assert image[26, 25, 3] == pytest.approx(-100, abs=1)
 
 
+def test_without_structures_organs_vary_within_their_phase_and_labels_stay(folder):
+    """The contrast that a scan has is not given to it again: over many draws an organ's mean stays, and fat is never changed."""
+    (folder / "structures.nii.gz").unlink()
+    (folder / "structures.json").unlink()
+    scan = read_real_scan(folder)
+    assert (scan.labels == 1).sum() == 2 * 3 * 4 and not scan.native
+    assert (scan.tissues[4:7, 4:8, 6:19] == Tissue.SPLEEN).all() and (scan.tissues[11:13, 11:13] == Tissue.MUSCLE).all()
+    changes = []
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        origin = -1.5 * (np.array([30, 28, 26]) - 1)
+        canvas = Canvas((30, 28, 26), (3.0,) * 3, origin=origin, rotation=np.eye(3), displacement_mm=0.0, rng=rng)
+        image, labels = vary(scan, canvas, rng)
+        np.testing.assert_array_equal(labels, scan.labels)
+        assert image[26, 25, 3] == pytest.approx(-100, abs=1)
+        changes.append(image[5, 6, 12] - 48)
+    assert abs(np.mean(changes)) < 5 and 3 < np.std(changes) < 25
+
+
 def test_a_folder_without_its_files_or_with_differing_grids_is_refused(folder):
     nib.save(nib.Nifti1Image(np.zeros((3, 3, 3), np.uint8), np.eye(4)), folder / "labels.nii.gz")
     with pytest.raises(UserError, match="grids differ"):

@@ -37,7 +37,7 @@ def test_coarse_scans_and_whole_bodies_are_asked_for_apart(monkeypatch):
 
     monkeypatch.setattr("bundle.data.synthetic.recipes.from_person", scan)
     monkeypatch.setattr(synthesis, "_person", lambda folder, name: name)
-    sources = synthesis.Sources("", (), (), None, people=("person_a",))
+    sources = synthesis.Sources("", (), (), people=("person_a",))
     _, _, affine = synthesis.make_scan(replace(sources, spacing=4.0), "people_0", 3)
     synthesis.make_scan(replace(sources, whole=1.0), "people_0", 3)
     np.testing.assert_allclose(np.diag(affine), [4.0, 4.0, 4.0, 1.0])
@@ -69,6 +69,10 @@ def test_refuses_what_it_cannot_use(tmp_path):
     with pytest.raises(UserError, match="label maps"):
         synthesise(str(tmp_path / "a"), maps=str(tmp_path), cases=1)
     with pytest.raises(UserError, match=r"no ct\.nii\.gz"):
+        synthesise(str(tmp_path / "b"), real=str(tmp_path), cases=1)
+    (tmp_path / "half").mkdir()
+    (tmp_path / "half" / "ct.nii.gz").write_bytes(b"")
+    with pytest.raises(UserError, match=r"half: has a ct\.nii\.gz and no labels\.nii\.gz"):
         synthesise(str(tmp_path / "b"), real=str(tmp_path), cases=1)
     with pytest.raises(UserError, match="--shares"):
         synthesise(str(tmp_path / "c"), cases=1, shares=(1, 0, 0))
@@ -119,12 +123,39 @@ def test_another_seed_or_other_anatomies_never_keep_scans_of_the_first(tmp_path,
 
 
 def test_the_real_ct_can_be_added_later(tmp_path, quick):
-    (tmp_path / "real").mkdir()
-    (tmp_path / "real" / "ct.nii.gz").write_bytes(b"")
+    real_ct(tmp_path / "real")
     folder = synthesise(str(tmp_path / "out"), cases=8, validation=1, jobs=1)
     before = scans(folder)
     synthesise(str(tmp_path / "out"), cases=8, validation=1, real=str(tmp_path / "real"), jobs=1)
     assert before.items() <= scans(folder).items() and any(name.startswith("real") for name in scans(folder))
+
+
+def test_a_folder_of_several_real_ct_is_a_source_of_each(tmp_path, quick):
+    for name in ("one", "two"):
+        real_ct(tmp_path / "real" / name)
+    folder = synthesise(str(tmp_path / "out"), cases=1, validation=0, real=str(tmp_path / "real"), jobs=1)
+    listed = json.loads((folder / "without_real.json").read_text(encoding="utf-8"))["test"]
+    assert [item["label"] for item in listed] == [str(tmp_path / "real" / name / "labels.nii.gz") for name in ("one", "two")]
+
+
+def test_each_of_several_real_ct_is_drawn(monkeypatch):
+    monkeypatch.setattr(synthesis, "_real", lambda folder: folder)
+    drawn = []
+
+    def scan(real, rng, spacing):
+        drawn.append(real)
+        return np.zeros((3, 3, 3)), np.zeros((3, 3, 3), np.uint8)
+
+    monkeypatch.setattr("bundle.data.synthetic.recipes.from_real", scan)
+    for number in range(12):
+        synthesis.make_scan(synthesis.Sources("", (), (), ("one", "two")), f"real_{number}", 0)
+    assert set(drawn) == {"one", "two"}
+
+
+def real_ct(folder):
+    folder.mkdir(parents=True)
+    for name in ("ct", "labels"):
+        (folder / f"{name}.nii.gz").write_bytes(b"")
 
 
 def test_a_run_that_was_killed_early_goes_on(tmp_path, quick, monkeypatch):

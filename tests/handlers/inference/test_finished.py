@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 import pytest
-import torch
 
-from bundle.handlers.inference.finished import Wanted, architecture, bytes_digest, plain, weights_digest
+from bundle.handlers.inference.finished import Wanted, architecture, plain
 from bundle.networks import AttentionUnet
 from bundle.networks.ensemble import Ensemble
 from bundle.results import identity
@@ -89,16 +87,3 @@ def test_a_network_is_its_class_and_the_values_it_was_made_with():
     parts = architecture(Ensemble([one, other]))
     assert parts["class"] == "Ensemble" and parts["networks"] == [architecture(one), architecture(other)]
     assert architecture(lambda x: x) == {"class": "function"}
-
-
-def test_digests_of_weights_are_of_their_values_and_of_other_files_of_their_bytes(tmp_path):
-    first, second = tmp_path / "a.pt", tmp_path / "b.pt"
-    torch.save({"w": torch.ones(3)}, first)
-    torch.save({"model": {"w": torch.ones(3)}, "epoch": 5}, second)
-    assert weights_digest(first) == weights_digest(str(second)) == weights_digest([first]) and len(weights_digest(first)) == 64
-    torch.save({"w": torch.zeros(3)}, second)
-    assert weights_digest(first) != weights_digest(second)
-    exported = tmp_path / "network.onnx"
-    exported.write_bytes(b"no checkpoint")
-    assert weights_digest(exported) == bytes_digest(exported) == hashlib.sha256(b"no checkpoint").hexdigest()
-    assert weights_digest(None) is weights_digest(tmp_path / "none.pt") is bytes_digest(None) is None

@@ -9,7 +9,16 @@ import pytest
 import torch
 
 from bundle.errors import UserError
-from bundle.networks.weights import digest, file_digest, files, load_weights, read_state_dict, write_checkpoint, write_state_dict
+from bundle.networks.weights import (
+    digest,
+    file_digest,
+    files,
+    load_weights,
+    read_state_dict,
+    weights_digest,
+    write_checkpoint,
+    write_state_dict,
+)
 
 STATE = {"weight": torch.tensor([[1.0, 2.0]]), "bias": torch.tensor([3.0])}
 
@@ -176,3 +185,15 @@ def test_former_names_are_the_same_functions():
     assert inferers.load_weights is load_weights and authors.read_state_dict is read_state_dict
     assert authors.convert_state_dict is new_authors.convert_state_dict
     assert average.average is new_average.average and transfer.transfer is new_transfer.transfer
+
+
+def test_digests_of_weights_are_of_their_values_and_of_other_files_of_their_bytes(tmp_path):
+    first, second, exported = tmp_path / "a.pt", tmp_path / "b.pt", tmp_path / "network.onnx"
+    torch.save({"w": torch.ones(3)}, first)
+    torch.save({"model": {"w": torch.ones(3)}, "epoch": 5}, second)
+    assert weights_digest(first) == weights_digest(str(second)) == weights_digest([first]) and len(weights_digest(first)) == 64
+    torch.save({"w": torch.zeros(3)}, second)
+    assert weights_digest(first) != weights_digest(second)
+    exported.write_bytes(b"no checkpoint")
+    assert weights_digest(exported) == hashlib.sha256(b"no checkpoint").hexdigest()
+    assert weights_digest(None) is weights_digest(tmp_path / "none.pt") is weights_digest([first, exported]) is None
