@@ -17,6 +17,7 @@ from bundle.data.scans.case_names import case_name
 from bundle.errors import UserError
 from bundle.files import write_json
 from bundle.labels import Labels, resolve
+from bundle.labels import names as label_names
 from bundle.labels import values as label_values
 from bundle.limits import cpu_limit, memory_available
 from bundle.metrics import COLUMNS, score_case
@@ -44,6 +45,7 @@ def score(
     labels: Labels | str | None = None,
     *,
     cases: Sequence[str] | None = None,
+    labelled: Mapping[str, Sequence[str]] | None = None,
     allow_missing: bool = False,
     workers: int | None = None,
     progress: bool = True,
@@ -64,6 +66,7 @@ def score(
         labels: the `labels` block, or a JSON file that has one; without it `labels.json` or else `dataset.json` next to the
             references, else the block of `configs/inference.json`.
         cases: score these only (a validation split); each must be there on both sides.
+        labelled: of partly labelled cases, by name, the structures that their references have; the others are not scored.
         allow_missing: score the cases that are on both sides, and list the others at the end and in `summary.json`.
         workers: cases at a time; as many as cores and memory allow by default.
         progress: show a progress bar and print the table.
@@ -84,14 +87,16 @@ def score(
     predicted = _by_reference(predicted, expected)
     names = _match(predicted, expected, cases, allow_missing=allow_missing)
     jobs = _check_grids({name: (predicted[name], expected[name]) for name in names})
+    partly = _partly_labelled(labelled, expected, block)
     scored = _score_all(jobs, block, ignore, workers, progress)
-    rows = [row for part, _ in scored for row in part]
+    rows = [row for part, _ in scored for row in part if row["structure"] in partly.get(row["case"], (row["structure"],))]
     unmatched = {
         "references_without_prediction": sorted(expected.keys() - predicted.keys()) if cases is None else [],
         "predictions_without_reference": sorted(predicted.keys() - expected.keys()) if cases is None else [],
     }
     unlisted = {side: sorted(set().union(*(found[side] for _, found in scored))) for side in ("predictions", "references")}
     about = {"labels": block, "labels_from": origin, "ignored_values": list(ignore), "values_without_label": unlisted}
+    about |= {"partly_labelled": partly} if partly else {}
     summary = {**summarise(rows), **about, **unmatched}
     output = Path(output_dir).expanduser()
     write_metrics(rows, output / "metrics.csv")
@@ -212,6 +217,17 @@ def _match(predicted: Mapping, expected: Mapping, cases: Sequence[str] | None, *
         fix = "add the missing files; --allow_missing true scores the other cases"
         raise UserError("predictions and references", f"not every case is on both sides: {'; '.join(lost)}", fix)
     return both
+
+
+def _partly_labelled(labelled: Mapping[str, Sequence[str]] | None, references: Iterable[str], labels: Labels) -> dict[str, list[str]]:
+    """The structures of the references of partly labelled cases, in the order of the labels."""
+    known, cases = label_names(labels)[1:], sorted(references)
+    found = {case: [name for name in known if name in structures] for case, structures in (labelled or {}).items()}
+    for case, structures in found.items():
+        if case not in cases or not structures:
+            what = f"{case} is no reference" if case not in cases else f"{case} has none of {', '.join(known)}"
+            raise UserError("--labelled", what, f'name structures of a reference: \'{{"{cases[0]}": ["{known[0]}"]}}\'')
+    return found
 
 
 def _first_names(names: Sequence[str]) -> str:

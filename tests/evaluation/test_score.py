@@ -308,3 +308,18 @@ def test_held_out_labels_of_one_name_in_several_folders_are_scored(tmp_path: Pat
     written = sorted((tmp_path / "eval").iterdir())
     summary = score(written, reference_labels(scans), tmp_path / "out", LABELS, progress=False)
     assert summary["cases"] == 2 and summary["structures"]["pancreas"]["dice"]["mean"] == 1.0
+
+
+def test_a_partly_labelled_case_is_scored_for_what_its_reference_has(cohort: Path) -> None:
+    """case_c's reference lacks the spleen, which the prediction finds: a false piece only where all structures are labelled."""
+    folders = cohort / "predictions", cohort / "labelsTr", cohort / "out"
+    whole = score(*folders, LABELS, progress=False)
+    partly = score(*folders, LABELS, labelled={"case_c": ["liver", "pancreas"]}, progress=False)
+    assert whole["structures"]["spleen"]["false_positive"] == 1 and "partly_labelled" not in whole
+    assert partly["structures"]["spleen"]["false_positive"] == 0 and partly["partly_labelled"] == {"case_c": ["pancreas"]}
+    assert [(row["case"], row["structure"]) for row in _rows(cohort / "out")][-2:] == [("case_b", "spleen"), ("case_c", "pancreas")]
+    assert partly["structures"]["pancreas"]["dice"] == whole["structures"]["pancreas"]["dice"]
+    with pytest.raises(UserError, match="--labelled: case_d is no reference"):
+        score(*folders, LABELS, labelled={"case_d": ["pancreas"]}, progress=False)
+    with pytest.raises(UserError, match="--labelled: case_c has none of pancreas, spleen"):
+        score(*folders, LABELS, labelled={"case_c": ["pancras"]}, progress=False)

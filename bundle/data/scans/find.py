@@ -93,6 +93,7 @@ def listed_scans(labelled: Sequence[Mapping[str, Any]], dataset_dir: str | os.Pa
 
     A label map that is written for such an entry has the name by which it is found again for its reference: folders below
     `dataset_dir` count, apart from those that are called after labels (`labelsTr/a.nii.gz`: `a`; `case_1/label.nii.gz`: `case_1_label`).
+    `labelled`, the structures that a partly labelled case has, is kept.
 
     Raises:
         UserError: the list is empty.
@@ -100,7 +101,8 @@ def listed_scans(labelled: Sequence[Mapping[str, Any]], dataset_dir: str | os.Pa
     if not labelled:
         raise UserError("section", "no labelled case is in it", "choose another section or fold")
     root = named(dataset_dir).absolute() if dataset_dir else None
-    scans, labels = [], {}
+    scans: list[Scan] = []
+    labels: dict[int, dict[str, Any]] = {}
     for entry in labelled:
         image, label = entry["image"], Path(entry["label"])
         parts = label.absolute().relative_to(root).parts[:-1] if root is not None and label.absolute().is_relative_to(root) else ()
@@ -111,13 +113,19 @@ def listed_scans(labelled: Sequence[Mapping[str, Any]], dataset_dir: str | os.Pa
         problems = [found for file in (image, *others.values()) if (found := problem_of(Path(file)))]
         scan = Scan(place_of((*parts, own), label), image, (image,), next(iter(problems), None), tuple(others.items()))
         scans.append(scan)
-        labels[id(scan)] = str(label)
-    return [{**item, "label_path": labels[id(scan)]} for scan, item in _named(scans)]
+        partly = {"labelled": list(entry["labelled"])} if "labelled" in entry else {}
+        labels[id(scan)] = {"label_path": str(label), **partly}
+    return [{**item, **labels[id(scan)]} for scan, item in _named(scans)]
 
 
 def reference_labels(items: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     """The references of these entries by the name of the case, which is the name of its label map, whatever the file is called."""
     return {item["case"]: str(item["label_path"]) for item in items}
+
+
+def labelled_structures(items: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
+    """The structures that the references of partly labelled cases have, by the name of the case; other cases are not in it."""
+    return {item["case"]: list(item["labelled"]) for item in items if "labelled" in item}
 
 
 def _with_names(scans: Sequence[Scan]) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ import pytest
 from small_scans import body, dicom_series, nifti, without_preamble
 
 from bundle.data.load_scan import LoadScand
-from bundle.data.scans import find_scans, listed_scans, reference_labels
+from bundle.data.scans import find_scans, labelled_structures, listed_scans, reference_labels
 from bundle.errors import UserError
 
 DICOM_AFFINE = [[-4, 0, 0, 50], [0, -4, 0, 40], [0, 0, 5, 10], [0, 0, 0, 1]]
@@ -152,6 +152,9 @@ def test_listed_scans_are_named_after_their_labels(tmp_path: Path) -> None:
     assert sorted(found) == ["a", "case_1_segmentation", "case_2_segmentation"]
     assert found["a"]["label_path"] == str(tmp_path / "labelsTr/a.nii.gz") and "problem" not in found["a"]
     assert reference_labels(list(found.values())) == {case: item["label_path"] for case, item in found.items()}
+    assert labelled_structures(listed_scans([listed[0], {**listed[1], "labelled": ["pancreas"]}], tmp_path)) == {
+        "case_1_segmentation": ["pancreas"]
+    }
     assert listed_scans([{**listed[0], "label": str(tmp_path / "labelsTr/b_seg.nii.gz")}], tmp_path)[0]["case"] == "b"
     # two labels of one image are two cases, not one
     assert len(listed_scans([listed[0], {**listed[0], "label": str(tmp_path / "b.nii.gz")}], tmp_path)) == 2
