@@ -1,5 +1,6 @@
 """Scores weights on the real CT at hand: `python benchmarks/real_scans.py --data FOLDER [WEIGHTS ...]`.
 
+WEIGHTS are checkpoints, or overlays of inference that have their own (`fast`); `shipped` or none at all are those of inference.json.
 Each case counts only the structures that its reference labels. A case that weights were trained on does not judge them: name it with
 `--trained_on`, and its row says so and leaves the mean. Scans without labels get volumes alone. Writes a table and, with `--out`, JSON.
 """
@@ -21,6 +22,8 @@ from bundle.engines import segment
 from bundle.files import write_json
 from bundle.grids import axes_onto, reorder, voxel_ml
 
+OVERLAYS = Path(__file__).resolve().parent.parent / "configs" / "overlays" / "inference"
+SHIPPED = "shipped"
 STRUCTURES = {"pancreas": 1, "spleen": 2, "kidney": 3}
 
 
@@ -43,10 +46,20 @@ CASES = (
 )
 
 
-def score_case(case: RealCase, data: Path, weights: str | None) -> dict[str, dict[str, float]]:
-    """Dice and volume in ml of each structure; Dice only where the reference labels it."""
-    options = {} if weights is None else {"ckpt_path": weights}
-    labels = segment(str(data / case.scan), **options)
+def options_of(weights: str) -> dict[str, str]:
+    """The keys of `segment` for what the command line names."""
+    if weights == SHIPPED:
+        return {}
+    return {"overlays": weights} if (OVERLAYS / f"{weights}.json").is_file() else {"ckpt_path": weights}
+
+
+def score_case(case: RealCase, data: Path, weights: str) -> dict[str, dict[str, float]]:
+    """`measured` of what a network finds in a scan."""
+    return measured(case, data, segment(str(data / case.scan), **options_of(weights)))
+
+
+def measured(case: RealCase, data: Path, labels: np.ndarray) -> dict[str, dict[str, float]]:
+    """Dice and volume in ml of each structure in labels on the scan's grid; Dice only where the reference labels it."""
     affine = _affine(data / case.scan)
     result = {name: {"ml": float((labels == value).sum() * voxel_ml(affine))} for name, value in STRUCTURES.items()}
     if case.reference is not None:
@@ -76,7 +89,7 @@ def table(results: dict[str, dict[str, dict[str, dict[str, float]]]], trained_on
     """Rows of cases, columns of weights: Dice of each structure that is labelled, otherwise volumes."""
     lines = ["| case | " + " | ".join(results) + " |", "| --- |" + " --- |" * len(results)]
     for case in CASES:
-        cells = [_cell(scores[case.name]) for scores in results.values() if case.name in scores]
+        cells = [shown(scores[case.name]) for scores in results.values() if case.name in scores]
         if cells:
             mark = " (trained on)" if case.name in trained_on else ""
             lines.append(f"| {case.name}{mark} | " + " | ".join(cells) + " |")
@@ -88,7 +101,8 @@ def table(results: dict[str, dict[str, dict[str, dict[str, float]]]], trained_on
     return "\n".join(lines)
 
 
-def _cell(structures: dict[str, dict[str, float]]) -> str:
+def shown(structures: dict[str, dict[str, float]]) -> str:
+    """Dice of each structure, or its volume where there is none."""
     parts = [f"{name} {one['dice']:.3f}" if "dice" in one else f"{name} {one['ml']:.0f} ml" for name, one in structures.items()]
     return ", ".join(parts)
 
@@ -96,20 +110,19 @@ def _cell(structures: dict[str, dict[str, float]]) -> str:
 def main() -> None:
     """Read the command line, score, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("weights", nargs="*", help="checkpoints; none: the shipped ones")
+    parser.add_argument("weights", nargs="*", default=[SHIPPED], help="checkpoints, overlays of inference, or `shipped`")
     parser.add_argument("--data", default="../shared/data", help="folder of the real CT")
     parser.add_argument("--trained_on", nargs="*", default=["torso"], help="cases that do not judge")
     parser.add_argument("--cases", nargs="*", help="only these")
     parser.add_argument("--out", help="JSON file for the figures")
     arguments = parser.parse_args()
     results: dict[str, dict] = {}
-    for weights in arguments.weights or [None]:
-        name = "shipped" if weights is None else str(weights)
+    for name in arguments.weights:
         results[name] = {}
         for case in CASES:
             if (Path(arguments.data) / case.scan).exists() and (not arguments.cases or case.name in arguments.cases):
-                results[name][case.name] = score_case(case, Path(arguments.data), weights)
-                print(f"{name}, {case.name}: {_cell(results[name][case.name])}", flush=True)
+                results[name][case.name] = score_case(case, Path(arguments.data), name)
+                print(f"{name}, {case.name}: {shown(results[name][case.name])}", flush=True)
     print("\n" + table(results, set(arguments.trained_on)))
     if arguments.out:
         write_json(arguments.out, json.loads(json.dumps(results)))

@@ -14,6 +14,8 @@ import argparse
 import itertools
 import sys
 from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -172,6 +174,42 @@ def kind_rows(clouds: dict[str, dict[str, dict[str, np.ndarray]]], kinds: list[s
     return head + [f"| {kind} | " + " | ".join(cells) + " |" for kind, cells in rows.items()]
 
 
+@dataclass(frozen=True)
+class Look:
+    """One scan: its kind (`CT` is the real one), its file, its reference or None, and the value of each structure in that."""
+
+    kind: str
+    name: str
+    scan: Path
+    reference: Path | None
+    values: Mapping[str, int]
+
+
+def looks(synthetic: Path, data: Path, scans: int) -> list[Look]:
+    """The real scans, and so many of each kind of synthetic ones, of which phantoms and held-out ones have no part in the organs."""
+    found = []
+    for case in CASES:
+        reference = data / case.reference if case.reference else None
+        found.append(Look("CT", case.name, data / case.scan, reference, dict(case.values)))
+    kinds: dict[str, list[Path]] = defaultdict(list)
+    for path in sorted((synthetic / "imagesTr").glob("*.nii.gz")):
+        kinds[path.name.split("_")[0]].append(path)
+    for kind, paths in kinds.items():
+        for path in paths[:scans]:
+            reference = None if kind in ("phantom", "heldout") else synthetic / "labelsTr" / path.name
+            found.append(Look(kind, path.name, path, reference, STRUCTURES))
+    return found
+
+
+def organs(look: Look) -> dict[str, np.ndarray]:
+    """What `organ` says of each structure that the reference labels."""
+    if look.reference is None:
+        return {}
+    image, labels = read_at_2_mm(look.scan, look.reference)
+    found = {structure: organ(image, labels == value) for structure, value in look.values.items()}
+    return {structure: np.asarray(values) for structure, values in found.items() if values is not None}
+
+
 def main() -> None:
     """Read the command line, measure, print two tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -183,34 +221,23 @@ def main() -> None:
     arguments = parser.parse_args()
     preprocessing, network = read_configs(arguments.weights)
     rng = np.random.default_rng(0)
-    kinds: dict[str, list[Path]] = defaultdict(list)
-    for path in sorted((arguments.synthetic / "imagesTr").glob("*.nii.gz")):
-        kinds[path.name.split("_")[0]].append(path)
-    jobs = [("CT", case.name, arguments.data / case.scan) for case in CASES]
-    jobs += [(kind, path.name, path) for kind, paths in kinds.items() for path in paths[: arguments.scans]]
     clouds: dict[str, dict[str, dict[str, np.ndarray]]] = {"network": defaultdict(dict), "texture": defaultdict(dict)}
     real: dict[str, dict[str, np.ndarray]] = defaultdict(dict)
-    made: dict[str, list] = defaultdict(list)
-    references = {case.name: case for case in CASES}
-    for kind, name, path in tqdm(jobs, unit="scan"):
-        volume = preprocessing(find_scans(path)[0])["image"].as_tensor().float()
+    made: dict[str, list[np.ndarray]] = defaultdict(list)
+    every = looks(arguments.synthetic, arguments.data, arguments.scans)
+    for look in tqdm(every, unit="scan"):
+        volume = preprocessing(find_scans(look.scan)[0])["image"].as_tensor().float()
         batch = patches(volume, arguments.patches, rng)
         if len(batch):
-            clouds["network"][kind][name] = np.concatenate([encoded(network, part) for part in batch.split(4)])
-            clouds["texture"][kind][name] = np.stack([texture(one) for one in batch])
-        case = references.get(name)
-        reference = (arguments.data / case.reference if case.reference else None) if case else path.parents[1] / "labelsTr" / path.name
-        if reference is None or kind in ("phantom", "heldout"):
-            continue
-        values = dict(case.values) if case else STRUCTURES
-        image, labels = read_at_2_mm(path, reference)
-        for structure, value in values.items():
-            found = organ(image, labels == value)
-            if found and case:
-                real[structure][name] = np.asarray(found)
-            elif found:
-                made[structure].append(found)
-    print("\n" + "\n".join(kind_rows(clouds, list(kinds))))
+            clouds["network"][look.kind][look.name] = np.concatenate([encoded(network, part) for part in batch.split(4)])
+            clouds["texture"][look.kind][look.name] = np.stack([texture(one) for one in batch])
+        for structure, values in organs(look).items():
+            if look.kind == "CT":
+                real[structure][look.name] = values
+            else:
+                made[structure].append(values)
+    kinds = list(dict.fromkeys(look.kind for look in every if look.kind != "CT"))
+    print("\n" + "\n".join(kind_rows(clouds, kinds)))
     print("\n" + "\n".join(organ_rows(real, made)))
 
 

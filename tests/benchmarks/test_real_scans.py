@@ -27,7 +27,7 @@ def test_a_case_counts_what_its_reference_labels(tmp_path, monkeypatch) -> None:
     nibabel.save(nibabel.Nifti1Image(expected[::-1], mirrored), tmp_path / "labels.nii.gz")
     monkeypatch.setattr(real_scans, "segment", lambda scan, **options: labels)
     case = real_scans.RealCase("one", "ct.nii.gz", "labels.nii.gz", (("pancreas", 7),))
-    found = real_scans.score_case(case, tmp_path, None)
+    found = real_scans.score_case(case, tmp_path, "shipped")
     assert found["pancreas"]["dice"] == 0.5 and "dice" not in found["spleen"]
     assert found["spleen"]["ml"] == pytest.approx(5 * 20 / 1000)
 
@@ -40,3 +40,8 @@ def test_cases_that_were_trained_on_leave_the_mean() -> None:
     }
     text = real_scans.table({"w": scores}, {"torso"})
     assert "torso (trained on)" in text and text.splitlines()[-1].endswith("| 0.300 |")
+
+
+def test_weights_are_checkpoints_or_overlays_that_have_their_own() -> None:
+    assert real_scans.options_of("shipped") == {} and real_scans.options_of("runs/a/model.pt") == {"ckpt_path": "runs/a/model.pt"}
+    assert real_scans.options_of("cascade") == {"overlays": "cascade"}
