@@ -20,6 +20,9 @@ PEOPLE ?= ../shared/data/labels/totalsegmentator
 # scans for `make weights`, and how many of them it makes before the training begins
 CASES ?= 520
 FIRST ?= 40
+# `make weights GPU=1`: the paper's patches, four at a time, cut and changed on the GPU
+comma := ,
+ON_GPU = $(if $(GPU),$(foreach name,weights_gpu gpu_augmentation,$(comma) 'configs/overlays/train/$(name).json'))
 WEIGHTS = --dataset_dir data/weights --output_dir runs/weights --cache_dir runs/weights/cache
 
 # threads that wait by spinning starve the others where cores are shared, be it with the process that loads the scans:
@@ -88,10 +91,10 @@ weights: $(VENV)/.ready
 	mkdir -p runs/weights
 	nice -n 19 $(SYNTHESISE) --cases $(CASES) --jobs 1 > runs/weights/synthesis.log 2>&1 & synthesis=$$!; \
 	trap "kill $$synthesis 2> /dev/null" EXIT; trap "exit 130" INT TERM; \
-	$(RUN) training --config_file "['configs/train.json', 'configs/overlays/train/weights.json']" $(WEIGHTS) \
+	$(RUN) training --config_file "['configs/train.json', 'configs/overlays/train/weights.json'$(ON_GPU)]" $(WEIGHTS) \
 		--datalist data/weights/without_real.json $(if $(wildcard $(REAL)),--with_test True) && \
 	{ echo "waiting for the last scans: runs/weights/synthesis.log"; wait $$synthesis; }
-	$(RUN) training --config_file "['configs/train.json', 'configs/overlays/train/weights.json', 'configs/overlays/train/weights_real.json']" $(WEIGHTS)
+	$(RUN) training --config_file "['configs/train.json', 'configs/overlays/train/weights.json', 'configs/overlays/train/weights_real.json'$(ON_GPU)]" $(WEIGHTS)
 	$(BUNDLE) half-precision runs/weights/models/model.pt models/model.pt
 
 clean-quickstart:

@@ -37,6 +37,8 @@ class RandCropAffined(Randomizable, MapTransform):
         rotate_degrees: rotation about each axis is drawn from +- this.
         shift: shift along each axis is drawn from +- this fraction of the patch size.
         scale: zoom is drawn from this range, one factor for all axes: 1.3 shows organs 1.3 times as large.
+        device: where the volumes are brought before they are read, and the patches stay; None: where they are. MONAI's `RandAffined`
+            has the same.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class RandCropAffined(Randomizable, MapTransform):
         rotate_degrees: float = 15.0,
         shift: float = 0.1,
         scale: Sequence[float] = (0.7, 1.3),
+        device: torch.device | str | None = None,
         allow_missing_keys: bool = False,
     ) -> None:
         MapTransform.__init__(self, keys, allow_missing_keys)
@@ -58,6 +61,7 @@ class RandCropAffined(Randomizable, MapTransform):
         if not 0 < scale[0] <= scale[1]:
             raise ValueError(f"scale must be a range of positive factors, got {scale}")
         self.mode = ensure_tuple_rep(mode, len(self.keys))
+        self.device = None if device is None else torch.device(device)
         self.prob, self.rotate_degrees, self.shift, self.scale = prob, rotate_degrees, shift, (float(scale[0]), float(scale[1]))
 
     def randomize(self, shape: Sequence[int]) -> torch.Tensor:  # type: ignore[override]  # MONAI's transforms keep what they draw
@@ -80,11 +84,11 @@ class RandCropAffined(Randomizable, MapTransform):
         out = dict(data)
         shape = out[self.first_key(out)].shape[1:]
         matrix = self.randomize(shape)
-        grid = sampling_grid(matrix, shape, self.spatial_size, device=out[self.first_key(out)].device)
+        grid = sampling_grid(matrix, shape, self.spatial_size, device=self.device or out[self.first_key(out)].device)
         for key, mode in self.key_iterator(out, self.mode):
             if tuple(out[key].shape[1:]) != tuple(shape):
                 raise ValueError(f"'{key}' has the shape {tuple(out[key].shape)}, '{self.first_key(out)}' {tuple(shape)}")
-            out[key] = sample(out[key], grid, mode)
+            out[key] = sample(out[key].to(grid.device), grid, mode)
         return out
 
 

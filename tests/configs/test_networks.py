@@ -49,8 +49,9 @@ FOLDER = Path(__file__).resolve().parents[2] / "configs" / "overlays"
 TRAINED = {file.stem for kind in ("experiments", "train") for file in (FOLDER / kind).glob("*.json")}
 # the rest, each with what it lies on, and studies with another network
 STUDIES = [("phantom_study", "unet_6m"), ("phantom_study", "dense_vnet")]
+ON_WEIGHTS = ("weights_real", "weights_gpu", "student")
 REST = [
-    ("weights", name) if name in ("weights_real", "student") else (name,) for name in sorted(TRAINED - set(SMALL) - set(ELSEWHERE))
+    ("weights", name) if name in ON_WEIGHTS else (name,) for name in sorted(TRAINED - set(SMALL) - set(ELSEWHERE))
 ] + STUDIES
 
 

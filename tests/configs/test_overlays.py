@@ -81,6 +81,10 @@ TRAINING: dict[str, Callable[[ConfigParser], Any]] = {
     "dynunet": _network("DynUNet"),
     "fine_resolution": lambda p: p.get_parsed_content("spacing") == [1, 1, 1],
     "finetune": _starts_from_the_shipped_weights,
+    "gpu_augmentation": lambda p: (
+        type(p.get_parsed_content("train#dataloader")).__name__ == "ThreadDataLoader"
+        and p.get_parsed_content("augment_device") == p.get_parsed_content("device")
+    ),
     "large_batches": lambda p: p.get_parsed_content("train#dataloader").batch_size == 6 and _plain(p).centre.checkpointing,
     "large_patches": lambda p: p.get_parsed_content("validate#inferer").roi_size == (224, 224, 160) and _plain(p).encoder[0].checkpointing,
     "loss_dice_bce": lambda p: type(p.get_parsed_content("loss")).__name__ == "DiceFocalLoss",

@@ -97,3 +97,13 @@ def test_wrong_arguments():
         RandCropAffined("image", (4, 4, 4), scale=(0, 1))
     with pytest.raises(ValueError, match="shape"):
         make()({"image": IMAGE, "label": IMAGE[:, :5]})
+
+
+def test_patches_are_made_where_they_are_asked_for():
+    """On the meta device, which has no values: shapes, types and the place are those of the patches."""
+    patch = make(device="meta")({"image": IMAGE, "label": IMAGE.to(torch.uint8)})
+    assert {key: (value.device.type, tuple(value.shape), value.dtype) for key, value in patch.items()} == {
+        "image": ("meta", (1, 6, 6, 6), torch.float32),
+        "label": ("meta", (1, 6, 6, 6), torch.uint8),
+    }
+    assert make()({"image": IMAGE, "label": IMAGE})["image"].device.type == "cpu"

@@ -24,8 +24,8 @@ class EpochTable:
     MONAI's handlers print such values (`StatsHandler`) or send them to TensorBoard; none writes a table per epoch.
 
     Columns: epoch, train_loss, then for each evaluator, here `val`: val_loss, val_dice (mean over structures and cases),
-    val_dice_<structure> ..., then learning_rate, train_seconds, the seconds of each evaluator (`val_seconds`), and seconds: the whole
-    epoch, whatever else happened in it. Attach it after validation.
+    val_dice_<structure> ..., then learning_rate, train_seconds, patches_per_second (of all processes), the seconds of each evaluator
+    (`val_seconds`), and seconds: the whole epoch, whatever else happened in it. Attach it after validation.
 
     Args:
         path: the CSV.
@@ -50,9 +50,16 @@ class EpochTable:
         for prefix in self.evaluators:
             found = ["loss", "dice", *(name.removeprefix("_") for name in dice_names(labels or {}, ""))] if measures is None else measures
             self.columns += [f"{prefix}_{name}" for name in found]
-        self.columns += ["learning_rate", "train_seconds", *(f"{prefix}_seconds" for prefix in self.evaluators), "seconds"]
+        self.columns += [
+            "learning_rate",
+            "train_seconds",
+            "patches_per_second",
+            *(f"{prefix}_seconds" for prefix in self.evaluators),
+            "seconds",
+        ]
         self._loss_of = from_engine(["loss"], first=True)
         self._losses: list[float] = []
+        self._patches = 0
         self._started, self._trained, self._rate = 0.0, 0.0, math.nan
         self._evaluations: dict[str, float] = {}
 
@@ -67,13 +74,15 @@ class EpochTable:
 
     def start(self, engine: Engine) -> None:
         """Begin an epoch's row."""
-        self._losses, self._started, self._evaluations = [], time.perf_counter(), {}
+        self._losses, self._patches, self._started, self._evaluations = [], 0, time.perf_counter(), {}
         self._trained = self._started
         if self.optimizer is not None:
             self._rate = float(self.optimizer.param_groups[0]["lr"])
 
     def collect(self, engine: Engine) -> None:
-        """Note the loss of one iteration."""
+        """Note the loss of one iteration, and how many patches it had."""
+        batch = engine.state.batch
+        self._patches += len(batch["image"]) if isinstance(batch, Mapping) and "image" in batch else 0
         self._losses.append(float(self._loss_of(engine.state.output)))
         self._trained = time.perf_counter()
 
@@ -85,14 +94,15 @@ class EpochTable:
 
     def write(self, engine: Engine) -> None:
         """Add the epoch's row; every rank takes part in the mean, rank 0 writes."""
-        loss = math.fsum(self._losses) / max(len(self._losses), 1)
+        loss, patches = math.fsum(self._losses) / max(len(self._losses), 1), float(self._patches)
         if idist.get_world_size() > 1:
-            loss = float(idist.all_reduce(loss)) / idist.get_world_size()
+            loss, patches = float(idist.all_reduce(loss)) / idist.get_world_size(), float(idist.all_reduce(patches))
         if idist.get_rank() != 0:
             return
         row: dict[str, Any] = {"epoch": engine.state.epoch, "train_loss": loss, "learning_rate": self._rate}
         row["seconds"] = round(time.perf_counter() - self._started, 2)
         row["train_seconds"] = round(self._trained - self._started, 2)
+        row["patches_per_second"] = round(patches / (self._trained - self._started), 3) if patches else math.nan
         row |= {f"{prefix}_seconds": round(seconds, 2) for prefix, seconds in self._evaluations.items() if seconds >= 0}
         for evaluator in self.evaluators.values():
             # an engine keeps its metrics: only those of this epoch belong in this row

@@ -45,7 +45,9 @@ def test_rows_by_hand(tmp_path):
     metrics = {"val_loss": 0.5, "val_dice": 0.25, "val_dice_pancreas": 0.125, "val_dice_kidney": math.nan, "val_structures": {}}
     rows = run(tmp_path / "t.csv", [[1.0, 2.0], [0.5, 0.25]], {2: metrics})
     dice = ["val_dice", "val_dice_pancreas", "val_dice_kidney"]
-    assert list(rows[0]) == ["epoch", "train_loss", "val_loss", *dice, "learning_rate", "train_seconds", "val_seconds", "seconds"]
+    times = ["train_seconds", "patches_per_second", "val_seconds", "seconds"]
+    assert list(rows[0]) == ["epoch", "train_loss", "val_loss", *dice, "learning_rate", *times]
+    assert [row["patches_per_second"] for row in rows] == ["", ""], "no batch had an image"
     assert [row["train_loss"] for row in rows] == ["1.5", "0.375"]
     assert [row["val_dice_pancreas"] for row in rows] == ["", "0.125"]
     # a structure that no case has is an empty cell, not a zero
@@ -53,7 +55,7 @@ def test_rows_by_hand(tmp_path):
 
 
 def test_seconds_of_training_and_validation_apart(tmp_path, monkeypatch):
-    """A clock that the steps of a real engine wind on: two iterations of 2 s, validation 3 s, something else 4 s."""
+    """A clock that the steps of a real engine wind on: two iterations of 2 s with 3 patches in all, validation 3 s, something else 4 s."""
     now = [0.0]
     monkeypatch.setattr("bundle.handlers.training.epoch_table.time.perf_counter", lambda: now[0])
 
@@ -68,11 +70,12 @@ def test_seconds_of_training_and_validation_apart(tmp_path, monkeypatch):
     trainer.add_event_handler(Events.EPOCH_COMPLETED(every=interval), lambda: val.run([0]))
     trainer.add_event_handler(Events.EPOCH_COMPLETED, lambda: passes(4.0))
     EpochTable(tmp_path / "t.csv", LABELS, Optimizer(), {"val": val}).attach(trainer)
-    trainer.run([0, 0], max_epochs=3)
+    trainer.run([{"image": [0, 0]}, {"image": [0]}], max_epochs=3)
     rows = read_table(tmp_path / "t.csv")
     names = ("train_seconds", "val_seconds", "seconds")
     # what an epoch did not do has no seconds
     assert [[row[name] for name in names] for row in rows] == [["4", "", "8"], ["4", "3", "11"], ["4", "", "8"]]
+    assert [row["patches_per_second"] for row in rows] == ["0.75"] * 3
 
 
 def test_validation_of_an_earlier_epoch_is_not_repeated(tmp_path):
