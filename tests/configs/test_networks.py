@@ -50,9 +50,7 @@ TRAINED = {file.stem for kind in ("experiments", "train") for file in (FOLDER / 
 # the rest, each with what it lies on, and studies with another network
 STUDIES = [("phantom_study", "unet_6m"), ("phantom_study", "dense_vnet")]
 ON_WEIGHTS = ("weights_real", "weights_gpu", "student")
-REST = [
-    ("weights", name) if name in ON_WEIGHTS else (name,) for name in sorted(TRAINED - set(SMALL) - set(ELSEWHERE))
-] + STUDIES
+REST = [("weights", name) if name in ON_WEIGHTS else (name,) for name in sorted(TRAINED - set(SMALL) - set(ELSEWHERE))] + STUDIES
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -43,7 +44,7 @@ class RealScan:
     Attributes:
         image: (X, Y, Z) float32 in HU.
         tissues: (X, Y, Z) uint8, the tissue that decides the uptake of contrast; air where nothing is known.
-        labels: (X, Y, Z) uint8, pancreas 1, spleen 2, kidney 3.
+        labels: (X, Y, Z) uint8, pancreas 1, spleen 2, kidney 3; other values stay, such as one that leaves voxels open.
         spacing: voxel size in mm.
         native: the scan has no contrast agent, so that of any phase can be added; otherwise its organs vary within their phase.
     """
@@ -53,6 +54,11 @@ class RealScan:
     labels: np.ndarray
     spacing: tuple[float, float, float]
     native: bool = True
+
+    @cached_property
+    def values(self) -> list[int]:
+        """The values of the labels, the background's 0 left out."""
+        return [int(value) for value in np.unique(self.labels) if value]
 
 
 def read_real_scan(folder: Path) -> RealScan:
@@ -133,7 +139,7 @@ def vary(scan: RealScan, canvas: Canvas, rng: np.random.Generator) -> tuple[np.n
     bent = ndimage.map_coordinates(image, index, order=3, cval=-1000.0)
     labels = np.zeros(canvas.shape, np.uint8)
     best = np.full(canvas.shape, 0.5, np.float32)
-    for value in (1, 2, 3):
+    for value in scan.values:
         share = ndimage.map_coordinates((scan.labels == value).astype(np.float32), index, order=1)
         wins = share >= best
         labels[wins] = value

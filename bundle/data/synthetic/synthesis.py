@@ -13,6 +13,7 @@ from bundle.data.own_folder import claim
 from bundle.data.synthetic.phantom import LABELS, run_parallel
 from bundle.errors import UserError, counted
 from bundle.files import write_json
+from bundle.json_input import read_object
 
 VERSION = 4
 SPACING = (2.0, 2.0, 2.0)
@@ -74,7 +75,8 @@ def synthesise(
         maps: folder of label maps of real scans (values as in `bundle.data.synthetic.donors.MULTIORGAN`); every sixth map
             is kept out of training for the validation scans. Without it: the procedural anatomy alone.
         real: folder of a real CT, or of several: `ct.nii.gz` and `labels.nii.gz`, for a CT without contrast also `structures.nii.gz` and
-            `structures.json`, name to value; see `bundle.data.synthetic.contrast.read_real_scan`.
+            `structures.json`, name to value; see `bundle.data.synthetic.contrast.read_real_scan`. Labels beyond those of the
+            three organs, such as one that leaves voxels open, have their names in `labels.json`: `{"unsure": 255}`.
         people: folder of whole bodies: `NAME/structures.nii.gz` with `structures.json`, name to value; every third is kept out of
             training for the validation scans.
         validation: scans of anatomies that training never sees.
@@ -180,6 +182,16 @@ def _real_scans(real: str | None) -> tuple[str, ...]:
     return tuple(str(folder.resolve()) for folder in found)
 
 
+def _further_labels(real: tuple[str, ...]) -> dict[str, str]:
+    """Value to name of the labels that real CT have beyond the three organs."""
+    found = {}
+    for folder in real:
+        path = Path(folder) / "labels.json"
+        names = read_object(path, '{"unsure": 255}: name of a label to its value') if path.is_file() else {}
+        found |= {str(value): name for name, value in names.items() if str(value) not in LABELS}
+    return found
+
+
 def _own(seed: int, sources: Sources) -> dict[str, object]:
     """What decides which scan a name means. Not the real CT: its scans have names of their own."""
     return {
@@ -224,7 +236,7 @@ def _describe(folder: Path, names: list[str], seed: int, sources: Sources) -> No
             "name": "synthetic CT from real anatomies",
             "tensorImageSize": "3D",
             "modality": {"0": "CT"},
-            "labels": LABELS,
+            "labels": {**LABELS, **_further_labels(sources.real)},
             "training": items(False, without),
             "validation": items(True, without),
             "test": real_pairs if without == "real" else [],

@@ -57,7 +57,11 @@ def test_without_structures_organs_vary_within_their_phase_and_labels_stay(folde
     """The contrast that a scan has is not given to it again: over many draws an organ's mean stays, and fat is never changed."""
     (folder / "structures.nii.gz").unlink()
     (folder / "structures.json").unlink()
+    labels = nib.load(folder / "labels.nii.gz").get_fdata().astype(np.uint8)
+    labels[24:28, 3:6, 3:6] = 255  # voxels that nobody could place
+    nib.save(nib.Nifti1Image(labels, np.diag([3.0, 3, 3, 1])), folder / "labels.nii.gz")
     scan = read_real_scan(folder)
+    assert scan.values == [1, 2, 255]
     assert (scan.labels == 1).sum() == 2 * 3 * 4 and not scan.native
     assert (scan.tissues[4:7, 4:8, 6:19] == Tissue.SPLEEN).all() and (scan.tissues[11:13, 11:13] == Tissue.MUSCLE).all()
     changes = []

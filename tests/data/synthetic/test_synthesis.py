@@ -133,7 +133,10 @@ def test_the_real_ct_can_be_added_later(tmp_path, quick):
 def test_a_folder_of_several_real_ct_is_a_source_of_each(tmp_path, quick):
     for name in ("one", "two"):
         real_ct(tmp_path / "real" / name)
+    (tmp_path / "real" / "two" / "labels.json").write_text('{"pancreas": 1, "unsure": 255}')
     folder = synthesise(str(tmp_path / "out"), cases=1, validation=0, real=str(tmp_path / "real"), jobs=1)
+    names = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))["labels"]
+    assert names == {"0": "background", "1": "pancreas", "2": "spleen", "3": "kidney", "255": "unsure"}
     listed = json.loads((folder / "without_real.json").read_text(encoding="utf-8"))["test"]
     assert [item["label"] for item in listed] == [str(tmp_path / "real" / name / "labels.nii.gz") for name in ("one", "two")]
 
