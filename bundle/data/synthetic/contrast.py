@@ -80,8 +80,8 @@ def read_real_scan(folder: Path) -> RealScan:
     spacing = tuple(grids.spacing(loaded["ct"][1]).tolist())
     tissues = np.zeros(image.shape, np.uint8)
     if not named:
-        for value, tissue in enumerate((Tissue.PANCREAS, Tissue.SPLEEN, Tissue.KIDNEY_CORTEX), start=1):
-            tissues[labels == value] = tissue
+        for value, organ in enumerate((Tissue.PANCREAS, Tissue.SPLEEN, Tissue.KIDNEY_CORTEX), start=1):
+            tissues[labels == value] = organ
         return RealScan(image, _refine(tissues, image, spacing), labels, spacing, native=False)
     structures = loaded["structures"][0].astype(np.int16)
     names = read_object(folder / "structures.json", '{"liver": 5}: name of a structure to its value')

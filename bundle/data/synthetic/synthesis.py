@@ -184,7 +184,7 @@ def _real_scans(real: str | None) -> tuple[str, ...]:
 
 def _further_labels(real: tuple[str, ...]) -> dict[str, str]:
     """Value to name of the labels that real CT have beyond the three organs."""
-    found = {}
+    found: dict[str, str] = {}
     for folder in real:
         path = Path(folder) / "labels.json"
         names = read_object(path, '{"unsure": 255}: name of a label to its value') if path.is_file() else {}
