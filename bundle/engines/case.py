@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -97,6 +97,11 @@ class Case:
             problem = "no step of it loads the image, so that nothing can be said about the scan itself"
             raise UserError("preprocessing", problem, "begin it as configs/inference.json does (LoadScand)")
         return self.scan
+
+    def postprocess(self, transform: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+        """Run the postprocessing on the data; the scan stays where it lets go of it, as what is written needs its grid."""
+        image = self.data["image"]
+        self.data = {"image": image, **transform(self.data)}
 
     def label_map(self) -> MetaTensor:
         """The label map (1, X, Y, Z), uint8, on the source's grid, that postprocessing has left as `pred`.

@@ -112,7 +112,7 @@ def _segment_one(image: Any, affine: Any, details: bool, files: tuple[str, ...],
             # later steps make new tensors: this one stays as it was loaded
             case.scan = case.data["image"]
     predict(case, get(FOLDED), get("inferer"), torch.device(get("device")), flips=get("flips"), calibrate=get("calibrated"))
-    case.data = get("postprocessing")(case.data)
+    case.postprocess(get("postprocessing"))
     if not details:
         return np.asarray(case.label_map().as_tensor()[0])
     return details_of(case_result(case, get("labels"), case.source, load_ranges(get("reference_ranges"))))

@@ -127,7 +127,7 @@ class Stages:
         """Make the label map of the logits."""
         with case.timed("restore"):
             if self.engine.postprocessing is not None:
-                case.data = self.engine.postprocessing(case.data)
+                case.postprocess(self.engine.postprocessing)
             case.restored = True
 
     def _write(self, case: Case) -> None:

@@ -174,6 +174,13 @@ def test_the_zoo_s_postprocessing(infer, expected, tmp_path) -> None:
     assert equal(labels_in(tmp_path / "out"), labels_in(tmp_path / "zoo", "_trans.nii.gz"))
 
 
+def test_a_postprocessing_that_keeps_the_labels_alone(infer, expected, tmp_path) -> None:
+    overlay = zoo(tmp_path)
+    overlay["postprocessing"]["transforms"].append({"_target_": "SelectItemsd", "keys": "pred"})
+    infer(overlay)
+    assert equal(labels_in(tmp_path / "out"), labels_in(tmp_path / "zoo", "_trans.nii.gz"))
+
+
 def test_the_zoo_s_preprocessing_and_datalist(infer, data, tmp_path) -> None:
     """`LoadImaged` that puts the channel first: the case's own scan stays (X, Y, Z), so that tables and pictures of it are made."""
     steps = [

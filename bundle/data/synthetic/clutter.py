@@ -36,7 +36,7 @@ def paint_clutter(canvas: Canvas, body: Physique, amount: float) -> None:
         path = walk(rng, *_JEJUNUM, steps=(4, 8), length=18.0, bend=0.7)
         paint_gut(
             canvas,
-            np.column_stack([body.place(path), rng.uniform(7, 13) * rng.uniform(0.85, 1.15, len(path))]),
+            np.column_stack([body.place(path), rng.uniform(7, 19) * rng.uniform(0.85, 1.15, len(path))]),
             wall=rng.uniform(2, 4.5),
             content=int(rng.choice(SMALL_BOWEL, p=(0.35, 0.3, 0.3, 0.05))),
             gas=0.3 if rng.random() < 0.1 else 0.0,

@@ -143,6 +143,8 @@ def _scan(canvas: Canvas, rng: np.random.Generator, phase: float | None = None, 
         # collapsed bowel as grey as the pancreas: only its shape and place show it
         for wall in (Tissue.BOWEL_WALL, Tissue.DUODENUM_WALL, Tissue.STOMACH_WALL):
             means[wall] = means[Tissue.PANCREAS] + rng.normal(0, 8)
+    if rng.random() < 0.35:  # and what fills it, as in scans without contrast
+        means[Tissue.SOFT_CONTENT] = means[Tissue.PANCREAS] + rng.normal(0, 8)
     image = render(canvas.tissues, canvas.spacing, means, rng)
     slices = float(rng.choice([1.0, 2.0, 2.5, 3.0, 5.0], p=(0.25, 0.2, 0.2, 0.15, 0.2)))
     grid = (*canvas.spacing[:2], max(slices, canvas.spacing[2]))
