@@ -25,6 +25,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "convert-authors": ("bundle.networks.weights.authors:convert_authors", "weights of the authors' own code, for this bundle"),
     "average": ("bundle.networks.weights.average:average", "the mean of the weights of several epochs"),
     "half-precision": ("bundle.networks.weights.half:half_precision", "weights at half their size, as they are shipped"),
+    "narrow": ("bundle.networks.weights.narrow:narrow", "weights of a narrower network: a beginning for the training of a small one"),
     "table": ("bundle.quality.table_forms:table", "cases.csv with a row per case, or a row per value"),
     "ranges": ("bundle.quality.learn_ranges:ranges", "what is usual in a labelled data set: volumes, HU, positions"),
     "shapes": ("bundle.quality.learn_shapes:shapes", "volume, place and shape of structures in label maps: a shape prior"),
