@@ -93,14 +93,14 @@ class VolumeInferer(Inferer):
         if isinstance(network, torch.nn.Module) and inputs.ndim == 5:
             channels_last(network)
         image = inputs.as_tensor() if hasattr(inputs, "as_tensor") else inputs
-        with torch.inference_mode():
+        # not `inference_mode`, whose tensors may not be written to by others: a copy of the logits is a tenth of what a pass takes
+        with torch.no_grad():
             logits = self._padded(image, network, *args, **kwargs)
             if self.flips:
                 mirrored = self._padded(image.flip(2), network, *args, **kwargs)
                 logits = logits.add_(mirrored.flip(2)).div_(2)
         _refuse_not_finite(logits)
-        # a plain tensor that may be written to, as after any other inferer
-        return logits.clone() if logits.is_inference() else logits
+        return logits
 
     def _padded(self, image: torch.Tensor, network: Callable[..., torch.Tensor], *args: Any, **kwargs: Any) -> torch.Tensor:
         """Logits of a volume of any size: of small ones the outermost voxels are repeated."""

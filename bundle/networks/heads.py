@@ -118,8 +118,11 @@ def sum_upsampled(maps: list[Tensor], align_corners: bool) -> Tensor:
         parts.append(x.flatten(3).flatten(0, 1))
         matrices.append(resize_matrix(x, 2, size[2], align_corners))
     matrix = torch.cat(matrices, dim=1).expand([size[0] * size[1], -1, -1])
-    total = torch.baddbmm(maps[0].flatten(3).flatten(0, 1), matrix, torch.cat(parts, dim=1))
-    return total.reshape(size)
+    finest, others = maps[0].flatten(3).flatten(0, 1), torch.cat(parts, dim=1)
+    if not torch.is_grad_enabled() and finest.dtype == others.dtype:
+        # the largest tensor of all is written over, and not made a second time
+        return torch.baddbmm(finest, matrix, others, out=finest).reshape(size)
+    return torch.baddbmm(finest, matrix, others).reshape(size)
 
 
 def resize_matrix(x: Tensor, axis: int, size: int, align_corners: bool) -> Tensor:
