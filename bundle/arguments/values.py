@@ -232,6 +232,7 @@ KINDS: dict[str, Kind] = {
     "hu_range": rising,
     # how it runs
     "device": device,
+    "augment_device": device,
     "threads": whole(0, most=MOST_THREADS),
     "num_workers": whole(0, most=MOST_THREADS),
     "memory_gb": number(above=0, optional=True),
@@ -311,6 +312,10 @@ def check(parser: ConfigParser, line: CommandLine) -> None:
         raise UserError(", ".join(map(line.shown, weights)), problem, "give one of them a weight above 0, such as 1")
     if found.get("precision") == "fp16" and str(found["device"]).startswith("cpu"):
         raise UserError(line.shown("precision"), "fp16 needs a GPU", "use auto, fp32 or bf16 on the CPU")
+    elsewhere = not str(found.get("augment_device", "cpu")).startswith("cpu")
+    if elsewhere and parser["train"]["dataloader"]["_target_"] == "DataLoader":
+        problem = f"{found['augment_device']} takes no part in the processes of a DataLoader"
+        raise UserError(line.shown("augment_device"), problem, "add the overlay configs/overlays/train/gpu_augmentation.json instead")
 
 
 def _value(key: str, kind: Kind, parser: ConfigParser, line: CommandLine) -> Any:

@@ -55,6 +55,7 @@ from bundle.arguments.values import Wrong, device, mixed_precision, number, one_
         ([*TRAIN, "--patch_size", "5"], "--patch_size", "three whole numbers"),
         ([*TRAIN, "--unlisted_labels", "what"], "--unlisted_labels", "background, error"),
         ([*TRAIN, "--fold", "5"], "--fold", "use 0 to 4"),
+        ([*TRAIN, "--augment_device", "meta"], "--augment_device", "gpu_augmentation.json"),
         ([*TRAIN, "--labels", "nonsense"], "--labels", "a block such as"),
         ([*TRAIN, "--labels", "{liver: 1, background: 0}"], "labels", "put 'background' first"),
         ([*TRAIN, "--amp", "half"], "--amp", "auto, true or false"),
