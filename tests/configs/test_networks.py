@@ -125,6 +125,9 @@ def test_one_epoch(names: tuple[str, ...], cases: Path, tmp_path: Path) -> None:
     if "finetune" in names:
         torch.save(AttentionUnet(channels=(2, 4, 4), num_gates=0).state_dict(), tmp_path / "unet.pt")
         keys["pretrained"] = str(tmp_path / "unet.pt")
+    if "student" in names:
+        torch.save(AttentionUnet(channels=(2, 4, 4)).state_dict(), tmp_path / "narrow.pt")
+        keys["pretrained"] = str(tmp_path / "narrow.pt")
     run = tmp_path / "run"
     folders = {"dataset_dir": str(cases), "output_dir": str(run), "ckpt_dir": str(run / "models"), "cache_dir": str(tmp_path / "cache")}
     workflow = create_workflow(config_file=paths("train", *names), workflow_type="train", logging_file=False, **{**keys, **folders})
