@@ -74,7 +74,7 @@ def of_any_size(run: Run) -> Run:
 
 
 def agreement(one: torch.Tensor, other: torch.Tensor) -> tuple[float, float]:
-    """Share of equal labels, of all voxels and of those that are not background in both."""
+    """Share of equal labels, of all voxels and of those that either calls a structure."""
     same, inside = one == other, (one > 0) | (other > 0)
     return float(same.float().mean()), float(same[inside].float().mean()) if inside.any() else 1.0
 

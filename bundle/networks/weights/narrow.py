@@ -49,20 +49,18 @@ def narrowed(state: Mapping[str, Tensor], channels: Sequence[int], where: str = 
     if len(channels) != len(wide) or any(not 1 <= few <= many for few, many in zip(channels, wide, strict=True)):
         raise UserError("--channels", f"{list(channels)} for a network of {wide}", "give each level at most as many")
     layers = list(_layers(len(wide) - 1, gates))
-    kept = _kept(state, layers, channels)
+    widths = {"image": state["encoder.0.0.conv.weight"].shape[1]} | {layer.out: len(state[f"{layer.conv}.weight"]) for layer in layers}
+    kept = _kept(state, layers, widths, channels)
     made = {}
     for layer in layers:
         rows = kept[layer.out]
-        columns, start = [], 0
-        for name in layer.inputs:
-            columns.append(kept[name] + start)
-            start += _width(state, layers, name)
-        made[f"{layer.conv}.weight"] = state[f"{layer.conv}.weight"][rows][:, torch.cat(columns)].clone()
+        columns = [part[:, kept[name]] for name, part in _by_input(state, layer, widths)]
+        made[f"{layer.conv}.weight"] = torch.cat(columns, dim=1)[rows]
         if f"{layer.conv}.bias" in state:
-            made[f"{layer.conv}.bias"] = state[f"{layer.conv}.bias"][rows].clone()
+            made[f"{layer.conv}.bias"] = state[f"{layer.conv}.bias"][rows]
         if layer.norm:
             for part in ("weight", "bias", "running_mean", "running_var"):
-                made[f"{layer.norm}.{part}"] = state[f"{layer.norm}.{part}"][rows].clone()
+                made[f"{layer.norm}.{part}"] = state[f"{layer.norm}.{part}"][rows]
             made[f"{layer.norm}.num_batches_tracked"] = state[f"{layer.norm}.num_batches_tracked"].clone()
     # in the order of the network, which also says that nothing is missing
     return {name: made[name] for name in state}
@@ -118,24 +116,22 @@ def _layers(levels: int, gates: int) -> Iterator[Layer]:
     yield Layer("heads.final", None, 0, "classes", tuple(f"classes {level}" for level in range(levels)))
 
 
-def _width(state: Mapping[str, Tensor], layers: Sequence[Layer], name: str) -> int:
-    maker = next((layer for layer in layers if layer.out == name), None)
-    return state["encoder.0.0.conv.weight"].shape[1] if maker is None else len(state[f"{maker.conv}.weight"])
+def _by_input(state: Mapping[str, Tensor], layer: Layer, widths: Mapping[str, int]) -> Iterator[tuple[str, Tensor]]:
+    """The features that a convolution takes, each with the columns of the weights that take it."""
+    parts = state[f"{layer.conv}.weight"].split([widths[name] for name in layer.inputs], dim=1)
+    return zip(layer.inputs, parts, strict=True)
 
 
-def _kept(state: Mapping[str, Tensor], layers: Sequence[Layer], channels: Sequence[int]) -> dict[str, Tensor]:
+def _kept(state: Mapping[str, Tensor], layers: Sequence[Layer], widths: Mapping[str, int], channels: Sequence[int]) -> dict[str, Tensor]:
     """Which channels of each feature stay, in their order."""
     taken: dict[str, list[Tensor]] = {}
     for layer in layers:
-        weight, start = state[f"{layer.conv}.weight"], 0
-        for name in layer.inputs:
-            width = _width(state, layers, name)
-            taken.setdefault(name, []).append(weight[:, start : start + width].float().pow(2).flatten(2).sum((0, 2)))
-            start += width
-    kept = {"image": torch.arange(state["encoder.0.0.conv.weight"].shape[1])}
+        for name, part in _by_input(state, layer, widths):
+            taken.setdefault(name, []).append(part.float().pow(2).flatten(2).sum((0, 2)))
+    kept = {"image": torch.arange(widths["image"])}
     for layer in layers:
         if layer.out not in taken or layer.out.startswith("classes"):
-            kept[layer.out] = torch.arange(len(state[f"{layer.conv}.weight"]))
+            kept[layer.out] = torch.arange(widths[layer.out])
         elif layer.out not in kept:
             made = sum(_rms(state, maker) for maker in layers if maker.out == layer.out)
             importance = made * torch.stack(taken[layer.out]).sum(0).sqrt()
