@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,18 +33,26 @@ from bundle.telemetry import quiet_openvino
 SIZE = (160, 160, 96)
 EDGE = 96  # voxels of a patch for calibration
 
-Run = Callable[[torch.Tensor], torch.Tensor]
+Run = Callable[[Any], Any]
 
 
-def quantised(exported: Path, volumes: list[torch.Tensor], out: Path) -> Path:
-    """The exported network with weights and activations of 8 bits, whose ranges are those in patches of the volumes (1, X, Y, Z)."""
-    import nncf
+class Quantised(OpenVinoNetwork):
+    """The network with weights and activations of 8 bits, whose ranges are those in patches of the volumes (1, X, Y, Z)."""
 
-    patches = [part.numpy() for volume in volumes for part in corners(volume)]
-    model = quiet_openvino().Core().read_model(str(exported))
-    made = nncf.quantize(model, nncf.Dataset(patches), preset=nncf.QuantizationPreset.MIXED, subset_size=len(patches))
-    quiet_openvino().save_model(made, out)
-    return out
+    def __init__(self, network: torch.nn.Module, cache_dir: str, volumes: list[torch.Tensor]) -> None:
+        super().__init__(network, cache_dir, "fp32")
+        self.volumes = volumes
+
+    def exported(self) -> Path:
+        """The quantised export."""
+        import nncf
+
+        patches = [part.numpy() for volume in self.volumes for part in corners(volume)]
+        model = quiet_openvino().Core().read_model(str(super().exported()))
+        made = nncf.quantize(model, nncf.Dataset(patches), preset=nncf.QuantizationPreset.MIXED, subset_size=len(patches))
+        out = self.cache_dir / "int8.xml"
+        quiet_openvino().save_model(made, out)
+        return out
 
 
 def corners(volume: torch.Tensor) -> list[torch.Tensor]:
@@ -53,24 +62,6 @@ def corners(volume: torch.Tensor) -> list[torch.Tensor]:
     ends = [(0, (size - EDGE) // 2, size - EDGE) for size in volume.shape[2:]]
     places = [(x[i], y[j], z[k]) for x, y, z in [ends] for i, j, k in ((0, 1, 0), (2, 1, 0), (1, 1, 1), (0, 1, 2), (2, 1, 2))]
     return [volume[:, :, x : x + EDGE, y : y + EDGE, z : z + EDGE].contiguous() for x, y, z in places]
-
-
-def compiled(path: Path, precision: str) -> Run:
-    """A network of a file, on volumes (1, 1, X, Y, Z) whose sizes are multiples of 16."""
-    hint = {"INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": torch.get_num_threads(), "PERFORMANCE_HINT": "LATENCY"}
-    model = quiet_openvino().Core().compile_model(str(path), "CPU", hint)
-    return lambda x: torch.from_numpy(model({0: x.contiguous().numpy()})[0])
-
-
-def of_any_size(run: Run) -> Run:
-    """The same on volumes of any size."""
-
-    def padded(x: torch.Tensor) -> torch.Tensor:
-        sizes = x.shape[2:]
-        missing = [part for size in reversed(sizes) for part in (0, -size % 16)]
-        return run(torch.nn.functional.pad(x, missing, mode="replicate"))[..., : sizes[0], : sizes[1], : sizes[2]]
-
-    return padded
 
 
 def agreement(one: torch.Tensor, other: torch.Tensor) -> tuple[float, float]:
@@ -86,7 +77,7 @@ def accuracy(scans: dict[RealCase, torch.Tensor], data: Path, network: torch.nn.
         volume = image.as_tensor()[None].float()
         expected = network(volume)[0].argmax(0)
         for name, run in runs.items():
-            logits = of_any_size(run)(volume)[0]
+            logits = run(volume)[0]
             every, inside = (f"{100 * share:.2f}" for share in agreement(logits.argmax(0), expected))
             labels = np.asarray(restore({"image": image, "pred": logits})["pred"])[0]
             lines.append(f"| {case.name} | {name} | {every} | {inside} | {shown(measured(case, data, labels))} |")
@@ -121,10 +112,9 @@ def main() -> None:
     network = fold_batch_norm(config.get_parsed_content("trained").eval())
     scans = {case: prepare(find_scans(arguments.data / case.scan)[0])["image"] for case in CASES}
     with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
-        exported = OpenVinoNetwork(network, folder).exported()
         chosen = [image.as_tensor().float() for case, image in scans.items() if case.name in arguments.calibrate]
-        small = quantised(exported, chosen, Path(folder) / "int8.xml")
-        runs = {"float32": compiled(exported, "f32"), "bfloat16": compiled(exported, "bf16"), "int8": compiled(small, "f32")}
+        runs = {name: OpenVinoNetwork(network, folder, precision) for name, precision in (("float32", "fp32"), ("bfloat16", "bf16"))}
+        runs["int8"] = Quantised(network, folder, chosen)
         print("\n" + accuracy(scans, arguments.data, network, runs, restore))
         print("\n" + speed(runs, arguments.turns))
 
