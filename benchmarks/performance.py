@@ -1,6 +1,6 @@
 """The rows of docs/performance.md: start, long scans, a process that stays, the network against its arithmetic, and training.
 
-    python benchmarks/performance.py --before e8896c9 --write "Two cores with bfloat16"
+    python benchmarks/performance.py --before e8896c9 --write "Two cores with AMX"
     python benchmarks/performance.py --before e8896c9 --isa AVX2 --write "Two cores with AVX2 alone"
     python benchmarks/performance.py --only start,network --rounds 1
 
@@ -226,6 +226,10 @@ def training(options: argparse.Namespace) -> list[Row]:
             words = f"{seconds['ours']:.2f} s against {seconds[other]:.2f} s: {ratio:.2f} times as fast"
             what = f"training step of {'x'.join(map(str, size))} over {name}, {precision}"
             rows.append(Row(what, words, f"{limit:g} times", ratio >= limit))
+        kept, left = performance_training.kept_and_not(precision, size, options.threads, options.rounds)
+        words = f"{kept[0]:.2f} s and {kept[1]:.2f} GB against {left[0]:.2f} s and {left[1]:.2f} GB without: {kept[0] / left[0]:.2f} of it"
+        what = f"training step of {'x'.join(map(str, size))}, freed memory kept as by `train.json`, {precision}"
+        rows.append(Row(what, words, "less than without", kept[0] < left[0]))
     return rows
 
 

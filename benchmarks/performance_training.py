@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import subprocess
 import sys
 import time
@@ -41,6 +40,27 @@ def best_of_turns(steps: dict[str, Callable[[], None]], turns: int) -> dict[str,
     return seconds
 
 
+def kept_and_not(precision: str, size: list[int], threads: int, turns: int) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Seconds of our training step and peak memory in GB, the best of the turns: with freed memory kept, and given back."""
+    found = {keep: [_alone("_our_step", precision, size, threads, keep) for _ in range(turns)] for keep in (True, False)}
+    kept, not_kept = (tuple(min(turn) for turn in zip(*found[keep], strict=True)) for keep in (True, False))
+    return kept, not_kept
+
+
+def _our_step(precision: str, size: list[int], threads: int, keep: bool) -> list[float]:
+    import network
+    import torch
+
+    from bundle.kept_memory import keep_memory
+
+    if keep:
+        keep_memory()
+    torch.set_num_threads(threads)
+    step = network.prepare("ours", "training", precision, "cpu", size)
+    seconds = best_of_turns({"ours": step}, 3)["ours"]
+    return [seconds, peak_gb()]
+
+
 def checkpointed_step(size: list[int], batch: int, threads: int) -> tuple[float, float]:
     """Seconds of the second of two steps with checkpointing in float32, and peak memory in GB of a process that does nothing else."""
     return tuple(_alone("_checkpointed_step", size, batch, threads))
@@ -55,7 +75,7 @@ def _checkpointed_step(size: list[int], batch: int, threads: int) -> list[float]
     for _ in range(2):
         began = time.perf_counter()
         step()
-    return [time.perf_counter() - began, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6]
+    return [time.perf_counter() - began, peak_gb()]
 
 
 def waits(out: Path, size: list[int], threads: int) -> tuple[float, float, int]:
@@ -131,7 +151,7 @@ def _fills(data: str, cache: str, overlay: str, threads: int) -> list[float]:
         dataset[place]
     seconds = (time.process_time() - began) / len(dataset)
     written = sum(path.stat().st_size for path in Path(cache).iterdir() if path.is_file() and path not in before)
-    return [seconds, written / len(dataset) / 1e9, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6]
+    return [seconds, written / len(dataset) / 1e9, peak_gb()]
 
 
 def _steps(data: str, cache: str, overlay: str, threads: int) -> list[float]:
@@ -144,7 +164,7 @@ def _steps(data: str, cache: str, overlay: str, threads: int) -> list[float]:
     trainer.add_event_handler(Events.ITERATION_COMPLETED, clock.stepped)
     trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda: trainer.terminate() if clock.steps == STEPS // 2 else None)
     trainer.run()
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    peak = peak_gb()
     return [clock.whole / clock.steps, clock.waiting / clock.steps, peak, clock.steps]
 
 
@@ -175,6 +195,13 @@ class Clock:
             self.whole += self.now() - self._asked
             self.steps += 1
         self._first = False
+
+
+def peak_gb() -> float:
+    """Peak memory of this process in GB, by Linux: what `getrusage` says begins with what its parent held when it was started."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    kilobytes = next(line.split()[1] for line in lines if line.startswith("VmHWM:"))
+    return int(kilobytes) * 1024 / 1e9
 
 
 def _alone(name: str, *arguments: object) -> list[float]:

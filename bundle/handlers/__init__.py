@@ -6,6 +6,7 @@ from bundle.handlers.training.confusion_table import ConfusionTable
 from bundle.handlers.training.epoch_seed import EpochSeed
 from bundle.handlers.training.epoch_table import EpochTable, dice_names
 from bundle.handlers.training.finite import FiniteNumbers
+from bundle.handlers.training.freed_memory import FreedMemory
 from bundle.handlers.training.growing_data import GrowingData
 from bundle.handlers.training.previews import ValidationPreviews
 from bundle.handlers.training.progress import Progress
@@ -21,6 +22,7 @@ __all__ = [
     "EpochSeed",
     "EpochTable",
     "FiniteNumbers",
+    "FreedMemory",
     "GrowingData",
     "Progress",
     "SaveUnvalidated",

@@ -12,6 +12,7 @@ import psutil
 import torch
 
 from bundle import distributed, reader_process
+from bundle.kept_memory import give_back
 from bundle.limits import memory_available, memory_limit
 
 # windows are cut in steps of the network's deepest pooling
@@ -47,6 +48,7 @@ def free_bytes(memory_gb: float | None, device: torch.device) -> float:
     if device.type == "cuda":
         free = torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return 0.8 * free if memory_gb is None else min(0.95 * free, memory_gb * 1e9)
+    give_back()
     if memory_gb is None:
         return memory_available() / 2 / distributed.local_size()
     return 0.95 * _budget(memory_gb) - _taken() - FIXED - _reserved.get()

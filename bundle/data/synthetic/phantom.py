@@ -12,6 +12,7 @@ from pathlib import Path
 from bundle.data.own_folder import claim
 from bundle.errors import UserError, counted
 from bundle.files import write_json
+from bundle.kept_memory import keep_memory
 from bundle.limits import cpu_limit
 
 # Raise when the same seed begins to give other images, so that folders written before are not silently mixed.
@@ -125,7 +126,7 @@ def run_parallel(
                     after()
             return
         # spawn: forking a process that has started threads (torch, BLAS) may hang
-        with ProcessPoolExecutor(min(jobs, len(todo)), mp_context=get_context("spawn")) as pool:
+        with ProcessPoolExecutor(min(jobs, len(todo)), get_context("spawn"), keep_memory) as pool:
             for done in as_completed([pool.submit(work, case) for case in todo]):
                 done.result()
                 bar.update()
