@@ -59,6 +59,36 @@ def test_few_classes_by_a_matrix_product():
     assert torch.allclose(to_classes(x, weight), F.conv3d(x, weight), atol=1e-5)
 
 
+@pytest.mark.parametrize("size", [(4, 3), (4, 3, 2)])
+def test_gradients_of_the_few_classes_are_those_of_the_convolution_and_channels_last(size):
+    layout = torch.channels_last if len(size) == 2 else torch.channels_last_3d
+    torch.manual_seed(0)
+    x, weight = torch.randn(2, 5, *size).contiguous(memory_format=layout), torch.randn(3, 5, *[1] * len(size))
+    towards = torch.randn(2, 3, *size)
+    convolve = F.conv2d if len(size) == 2 else F.conv3d
+    ways = [(to_classes, leaves(x, weight)), (convolve, leaves(x, weight))]
+    found, expected = (torch.autograd.grad(way(*given), given, towards) for way, given in ways)
+    for one, other in zip(found, expected, strict=True):
+        assert torch.allclose(one, other, atol=1e-5)
+    assert found[0].is_contiguous(memory_format=layout)
+
+
+def leaves(*tensors: torch.Tensor) -> list[torch.Tensor]:
+    """Copies, in the memory layout of each, that want a gradient."""
+    return [tensor.clone().requires_grad_() for tensor in tensors]
+
+
+def test_under_autocast_the_classes_come_in_its_format_and_the_gradients_in_those_of_the_inputs():
+    torch.manual_seed(0)
+    x, weight = leaves(torch.randn(1, 16, 4, 4, 4), torch.randn(2, 16, 1, 1, 1))
+    with torch.autocast("cpu", torch.bfloat16):
+        classes = to_classes(x, weight)
+    assert classes.dtype == torch.bfloat16
+    of_x, of_weight = torch.autograd.grad(classes.float().sum(), [x, weight])
+    assert of_x.dtype == of_weight.dtype == torch.float32
+    assert torch.allclose(of_x, weight.sum(0).reshape(1, 16, 1, 1, 1).expand_as(x), rtol=0.02, atol=0.02)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("layout", [torch.channels_last_3d, torch.contiguous_format])
 def test_one_sample_without_gradients_has_the_same_bits(dtype, layout):

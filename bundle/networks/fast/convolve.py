@@ -18,10 +18,10 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, padding: list[int],
     of its own, in 3-D measured as 2 to 16 times slower, and its result is not channels-last; here such a sample stays.
     """
     if not torch.jit.is_scripting():
-        if x.dim() == 5 and not (plain_wanted() or torch.is_grad_enabled()):
-            if relu and _one_dnn_takes(x) and feature_type(x) in _fused_types():
+        if x.dim() == 5 and not plain_wanted() and _one_dnn_takes(x):
+            if relu and feature_type(x) in _fused_types() and not torch.is_grad_enabled():
                 return _with_relu(x, weight, bias, padding, stride)
-            if _one_dnn_takes(x) and feature_type(x) == x.dtype == torch.float32:
+            if feature_type(x) == x.dtype == torch.float32:
                 out = torch.mkldnn_convolution(x, weight, bias, padding, [stride] * 3, [1, 1, 1], 1)
                 return torch.relu_(out) if relu else out
     if x.dim() == 4:
