@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from bundle import labels as label_block
-from bundle.arguments.values import SPACING_MM, THREE_SIZES, Wrong, number
+from bundle.arguments.kinds import SPACING_MM, Wrong, number
+from bundle.arguments.values import THREE_SIZES
 from bundle.channels import Block, resolve
 from bundle.data.checks import rules
 from bundle.data.checks.check import Measured, measure, print_problems, problems_of
