@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,9 @@ from warm_python import WarmPython
 REPOSITORY = Path(__file__).resolve().parent.parent
 SHARED_DATA = Path(os.environ.get("BUNDLE_SHARED_DATA", REPOSITORY.parent / "shared" / "data"))
 
+# a shell's background job begins with Ctrl-C ignored, and so does all that it starts: a test that sends it would wait for ever
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # folders whose tests are about numbers: `make test-cpus` runs them under each set of instructions that the CPU has
 NUMERIC = ("networks", "transforms", "inferers", "metrics")
