@@ -65,7 +65,7 @@ def crowd(canvas: Canvas, reach: float, seam: float) -> None:
     """Let the organs around the pancreas close up to it and to each other, as in lean people, who have hardly any fat between them.
 
     Args:
-        canvas: what is painted on; only its visceral fat within 50 mm of the pancreas is painted over.
+        canvas: what is painted on; only its visceral fat within about 40 mm of the pancreas is painted over.
         reach: up to how far (mm) liver, stomach, bowel and muscle grow into the fat.
         seam: share of the pancreas's surface where a voxel of fat stays, 0 to 1.
     """
@@ -80,7 +80,8 @@ def crowd(canvas: Canvas, reach: float, seam: float) -> None:
     if not yielding.any():
         return
     distance, nearest = ndimage.distance_transform_edt(~yielding, sampling=canvas.spacing, return_indices=True)
-    filled = (tissues == Tissue.VISCERAL_FAT) & (distance + 1.5 * rough < reach)
+    near = ndimage.distance_transform_edt(~pancreas[box], sampling=canvas.spacing) + 6 * wavy < _AROUND_MM - 10
+    filled = (tissues == Tissue.VISCERAL_FAT) & (distance + 1.5 * rough < reach) & near
     if seam > 0:
         beside = ndimage.binary_dilation(pancreas[box]) & filled
         if beside.any():

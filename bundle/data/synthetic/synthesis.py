@@ -15,7 +15,7 @@ from bundle.errors import UserError, counted
 from bundle.files import write_json
 from bundle.json_input import read_object
 
-VERSION = 5
+VERSION = 7
 SPACING = (2.0, 2.0, 2.0)
 # below, a body takes all memory; above, an organ is a few voxels
 EDGES_MM = 0.5, 20.0

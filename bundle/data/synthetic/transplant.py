@@ -12,12 +12,17 @@ from scipy import ndimage
 from bundle.data.synthetic import gut, organs, trunk
 from bundle.data.synthetic.canvas import Box, Canvas, rotation_matrix
 from bundle.data.synthetic.donors import Donor
+from bundle.data.synthetic.fields import tile_noise
 from bundle.data.synthetic.organs import SOFT, tissue_set
 from bundle.data.synthetic.physique import Physique
 from bundle.data.synthetic.tissues import Tissue
 
 _SOLID = {"liver": Tissue.LIVER, "gallbladder": Tissue.GALLBLADDER, "oesophagus": Tissue.OESOPHAGUS, "spleen": Tissue.SPLEEN}
 _OVER = SOFT | tissue_set(Tissue.MUSCLE, Tissue.FAT, Tissue.LUNG, Tissue.LUNG_VESSEL, Tissue.OESOPHAGUS, Tissue.HEART)
+
+
+# degrees (sd) about the left-right, front-back and head-foot axis that a pancreas is turned by
+PANCREAS_TURN = np.array([10.0, 18.0, 12.0])
 
 
 def fit_body(donor: Donor, rng: np.random.Generator) -> tuple[Physique, np.ndarray]:
@@ -86,8 +91,9 @@ def _place_organs(canvas: Canvas, donor: Donor, origin: np.ndarray) -> dict[str,
     for name, organ in donor.organs.items():
         extent = np.array(organ.distance.shape) * organ.spacing
         centre = organ.origin + extent / 2
-        turn = rotation_matrix(rng.normal(0, 5, 3)) / np.exp(rng.normal(0, 0.09, 3))
-        shift = rng.normal(0, 3.0, 3)
+        free = name == "pancreas"  # no organ's place and course differ more
+        turn = rotation_matrix(rng.normal(0, 1, 3) * (PANCREAS_TURN if free else 5)) / np.exp(rng.normal(0, 0.12 if free else 0.09, 3))
+        shift = rng.normal(0, 6.0 if free else 3.0, 3)
         for side in ("left", "right") if name == "kidney_left" else ("",):
             # The maps have the left kidney only; mirrored and a little lower it makes a right one.
             flip = -1.0 if side == "right" else 1.0
@@ -98,9 +104,11 @@ def _place_organs(canvas: Canvas, donor: Donor, origin: np.ndarray) -> dict[str,
             box = canvas.box(at - reach, at + reach)
             offset = [f[box] - np.float32(m) for f, m in zip((canvas.x, canvas.y, canvas.z), middle, strict=True)]
             offset[0] = offset[0] * np.float32(flip)
-            turned = (sum(np.float32(turn[a, b]) * offset[b] for b in range(3)) + np.float32(centre[a] + shift[a]) for a in range(3))
+            turned = [
+                np.asarray(sum(np.float32(turn[a, b]) * offset[b] for b in range(3)) + np.float32(centre[a] + shift[a])) for a in range(3)
+            ]
             label = f"kidney_{side}" if side else name
-            shapes[label] = (box, organ.sample([np.asarray(points) for points in turned]))
+            shapes[label] = (box, organ.sample(bent(turned, canvas) if name == "pancreas" else turned))
     return shapes
 
 
@@ -213,7 +221,10 @@ def _paint_pancreas(canvas: Canvas, shapes: dict[str, tuple], donor: Donor, orig
     if not distance.size:
         return
     over = _OVER | tissue_set(Tissue.CAVA, Tissue.AORTA, Tissue.RENAL_PELVIS)
-    points = donor.organs["pancreas"].points(step=2) - origin
+    inside = distance < 0
+    points = np.stack([field[box][inside] for field in (canvas.x, canvas.y, canvas.z)], axis=1)[::7]
+    if len(points) < 8:
+        return
     edges = np.quantile(points[:, 0], np.linspace(0, 1, 8))
     slabs = [points[(points[:, 0] >= a) & (points[:, 0] <= b)] for a, b in pairwise(edges)]
     path = np.array([(*s.mean(0)[[0]], np.quantile(s[:, 1], 0.12) - 3, s[:, 2].mean() + 3) for s in slabs if len(s) > 3])
@@ -226,6 +237,7 @@ def _paint_pancreas(canvas: Canvas, shapes: dict[str, tuple], donor: Donor, orig
         for tube_points in (vein, portal, mesenteric):
             tube_box, tube = canvas.tube(tube_points)
             canvas.paint(tube_box, tube < 0, Tissue.PORTAL_VEIN, over=SOFT)
+    distance = distance - thickening(canvas, distance.shape)
     lobules = distance + rng.uniform(0.3, 1.0) * canvas.rough[box]
     canvas.paint(
         box,
@@ -234,3 +246,17 @@ def _paint_pancreas(canvas: Canvas, shapes: dict[str, tuple], donor: Donor, orig
         over=SOFT & ~tissue_set(Tissue.PORTAL_VEIN, Tissue.LIVER, Tissue.SPLEEN),
     )
     canvas.paint(box, lobules < 0, Tissue.PANCREAS, over=over)
+
+
+def bent(points: list[np.ndarray], canvas: Canvas) -> list[np.ndarray]:
+    """Coordinates (mm, three arrays of one shape on the canvas's grid) moved smoothly, by up to about 15 mm: another course of an organ."""
+    rng = canvas.rng
+    reach = rng.uniform(0, 7)
+    return [axis + np.float32(reach) * tile_noise(axis.shape, canvas.spacing, 20.0, rng) if axis.size else axis for axis in points]
+
+
+def thickening(canvas: Canvas, shape: tuple[int, ...]) -> np.ndarray:
+    """By how much (mm, negative where it is thinner) a pancreas is thicker than another's: all of it, and head, body and tail apart."""
+    rng = canvas.rng
+    part = tile_noise(shape, canvas.spacing, 16.0, rng)
+    return np.float32(rng.uniform(-1.6, 2.4)) + np.float32(rng.uniform(0.2, 1.8)) * part

@@ -12,7 +12,7 @@ from bundle.data.synthetic.donors import Donor
 from bundle.data.synthetic.organs import ROOM, SOFT, tissue_set
 from bundle.data.synthetic.people import Person
 from bundle.data.synthetic.tissues import Tissue
-from bundle.data.synthetic.transplant import paint_liver_veins
+from bundle.data.synthetic.transplant import PANCREAS_TURN, bent, paint_liver_veins, thickening
 
 # what a loop of bowel may hold: water, chyme, oral contrast of two strengths, gas, nothing (its walls touch)
 CONTENTS = (Tissue.WATERY_CONTENT, Tissue.SOFT_CONTENT, Tissue.ORAL_CONTRAST, Tissue.DILUTE_CONTRAST, Tissue.GAS, None)
@@ -133,21 +133,21 @@ def shape_pancreas(canvas: Canvas, person: Person, donor: Donor | None) -> None:
         canvas.tissues[there] = Tissue.VISCERAL_FAT
     else:
         return
-    grown = distance + rng.uniform(-1.6, 1.4) + rng.uniform(0.2, 1.2) * canvas.rough[box]
+    grown = distance - thickening(canvas, distance.shape) + rng.uniform(0.2, 1.2) * canvas.rough[box]
     canvas.paint(box, distance < rng.uniform(0, 2), Tissue.VISCERAL_FAT, over=ROOM)
     canvas.paint(box, grown < 0, Tissue.PANCREAS, over=SOFT & ~tissue_set(Tissue.PORTAL_VEIN, Tissue.AORTA, Tissue.CAVA))
 
 
 def _place(canvas: Canvas, at: np.ndarray, donor: Donor) -> tuple[tuple[slice, slice, slice], np.ndarray]:
-    """Box and signed distance of a donor's pancreas, turned and scaled a little, with its middle at body coordinates `at`."""
+    """Box and signed distance of a donor's pancreas, turned, scaled and shifted, with its middle at body coordinates `at`."""
     rng = canvas.rng
     organ = donor.organs["pancreas"]
     middle = organ.points(step=2).mean(0)
-    turn = rotation_matrix(rng.normal(0, 7, 3)) / np.exp(rng.normal(0, 0.08, 3))
-    at = at + rng.normal(0, 4, 3)
+    turn = rotation_matrix(rng.normal(0, 1, 3) * PANCREAS_TURN) / np.exp(rng.normal(0, 0.12, 3))
+    at = at + rng.normal(0, 1, 3) * (6, 6, 10)
     reach = np.array(organ.distance.shape) * organ.spacing * 0.75 + 12
     index = canvas.to_grid(at[None])[0]
     box = canvas.box(index - reach / np.array(canvas.spacing), index + reach / np.array(canvas.spacing))
     offset = [f[box] - np.float32(m) for f, m in zip((canvas.x, canvas.y, canvas.z), at, strict=True)]
-    turned = (sum(np.float32(turn[a, b]) * offset[b] for b in range(3)) + np.float32(middle[a]) for a in range(3))
-    return box, organ.sample([np.asarray(points) for points in turned])
+    turned = [np.asarray(sum(np.float32(turn[a, b]) * offset[b] for b in range(3)) + np.float32(middle[a])) for a in range(3)]
+    return box, organ.sample(bent(turned, canvas))

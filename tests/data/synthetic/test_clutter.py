@@ -56,6 +56,14 @@ def test_organs_close_up_to_the_pancreas_as_far_as_they_reach(canvas):
         np.testing.assert_array_equal(canvas.tissues == organ, before == organ)
 
 
+def test_far_from_the_pancreas_fat_stays(canvas):
+    """The pancreas begins at voxel 20 of 3 mm: 39 mm away is voxel 7, 42 mm away voxel 6."""
+    canvas.tissues[20:40, 10:30, 30:40] = Tissue.PANCREAS
+    canvas.rough[:] = canvas.wavy[:] = 0
+    crowd(canvas, 1000.0, 0.0)
+    assert canvas.tissues[6:8, 20, 35].tolist() == [Tissue.VISCERAL_FAT, Tissue.LIVER]
+
+
 def test_a_seam_of_fat_stays_on_a_share_of_the_surface(canvas):
     canvas.tissues[20:40, 10:30, 30:40] = Tissue.PANCREAS
     canvas.rough[:] = 0

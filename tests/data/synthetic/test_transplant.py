@@ -5,7 +5,7 @@ from bundle.data.synthetic.canvas import Canvas
 from bundle.data.synthetic.donors import read_donor
 from bundle.data.synthetic.organs import tissue_set
 from bundle.data.synthetic.tissues import LABEL_OF, Tissue
-from bundle.data.synthetic.transplant import fit_body, paint_liver_veins, paint_transplant
+from bundle.data.synthetic.transplant import fit_body, paint_liver_veins, paint_transplant, thickening
 
 
 def test_the_body_holds_the_organs_of_a_real_person(shared_data):
@@ -46,6 +46,18 @@ def test_organs_lie_where_the_donor_has_them_and_a_mirrored_kidney_on_the_right(
         assert abs(found[0] - mirror * kidney[0]) < 12 and abs(found[1] - kidney[1]) < 12
         assert -26 < found[2] - kidney[2] < 10
     assert tissue_set(Tissue.LIVER, Tissue.PORTAL_VEIN, Tissue.HEPATIC_VEIN, Tissue.LUNG)[canvas.tissues].any()
+
+
+def test_a_pancreas_is_thicker_or_thinner_as_a_whole_and_here_and_there(still):
+    fields = []
+    for seed in range(12):
+        canvas = still(seed)
+        fields.append(thickening(canvas, (36, 48, 80)))
+    means, spreads = [field.mean() for field in fields], [field.std() for field in fields]
+    assert -3 < min(means) < 0 < max(means) < 4
+    assert 0.1 < min(spreads) < max(spreads) < 2.5
+    # it changes over centimetres: from one voxel of 5 mm to the next by far less than it does in all
+    assert max(np.abs(np.diff(field, axis=0)).mean() / field.std() for field in fields) < 0.3
 
 
 def test_veins_only_within_the_liver_and_none_in_a_thin_one(still):
