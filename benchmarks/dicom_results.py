@@ -21,6 +21,7 @@ import psutil
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from benchmarks.peak_memory import peak
 from bundle.dicom.maker import Maker
 from bundle.dicom.segmentation import KINDS, write_segmentation
 from bundle.dicom.source import read_source
@@ -72,12 +73,6 @@ def label_map(shape: tuple[int, int, int]) -> np.ndarray:
         axes = [(grid - at * (n - 1)) / (n * half) for grid, n, at, half in zip((x, y, z), shape, middles, halves, strict=True)]
         labels[axes[0] ** 2 + axes[1] ** 2 + axes[2] ** 2 <= 1] = value
     return labels
-
-
-def peak() -> int:
-    """Peak resident bytes of this process, on Linux; `ru_maxrss` would count those of the parent before it started this one."""
-    status = Path("/proc/self/status").read_text(encoding="ascii")
-    return int(status.split("VmHWM:")[1].split()[0]) * 1024
 
 
 def measure(folder: Path, kind: str) -> dict[str, float]:

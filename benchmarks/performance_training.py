@@ -10,8 +10,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks.peak_memory import peak
+
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 NETWORKS = ("authors", "monai", "ours")
 # scans of the phantom, of which four fifths are for training; scans in a batch; steps that are looked at
 CASES, BATCH, STEPS = 10, 2, 6
@@ -58,7 +62,7 @@ def _our_step(precision: str, size: list[int], threads: int, keep: bool) -> list
     torch.set_num_threads(threads)
     step = network.prepare("ours", "training", precision, "cpu", size)
     seconds = best_of_turns({"ours": step}, 3)["ours"]
-    return [seconds, peak_gb()]
+    return [seconds, peak() / 1e9]
 
 
 def checkpointed_step(size: list[int], batch: int, threads: int) -> tuple[float, float]:
@@ -75,7 +79,7 @@ def _checkpointed_step(size: list[int], batch: int, threads: int) -> list[float]
     for _ in range(2):
         began = time.perf_counter()
         step()
-    return [time.perf_counter() - began, peak_gb()]
+    return [time.perf_counter() - began, peak() / 1e9]
 
 
 def waits(out: Path, size: list[int], threads: int) -> tuple[float, float, int]:
@@ -151,7 +155,7 @@ def _fills(data: str, cache: str, overlay: str, threads: int) -> list[float]:
         dataset[place]
     seconds = (time.process_time() - began) / len(dataset)
     written = sum(path.stat().st_size for path in Path(cache).iterdir() if path.is_file() and path not in before)
-    return [seconds, written / len(dataset) / 1e9, peak_gb()]
+    return [seconds, written / len(dataset) / 1e9, peak() / 1e9]
 
 
 def _steps(data: str, cache: str, overlay: str, threads: int) -> list[float]:
@@ -164,8 +168,7 @@ def _steps(data: str, cache: str, overlay: str, threads: int) -> list[float]:
     trainer.add_event_handler(Events.ITERATION_COMPLETED, clock.stepped)
     trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda: trainer.terminate() if clock.steps == STEPS // 2 else None)
     trainer.run()
-    peak = peak_gb()
-    return [clock.whole / clock.steps, clock.waiting / clock.steps, peak, clock.steps]
+    return [clock.whole / clock.steps, clock.waiting / clock.steps, peak() / 1e9, clock.steps]
 
 
 class Clock:
@@ -195,13 +198,6 @@ class Clock:
             self.whole += self.now() - self._asked
             self.steps += 1
         self._first = False
-
-
-def peak_gb() -> float:
-    """Peak memory of this process in GB, by Linux: what `getrusage` says begins with what its parent held when it was started."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    kilobytes = next(line.split()[1] for line in lines if line.startswith("VmHWM:"))
-    return int(kilobytes) * 1024 / 1e9
 
 
 def _alone(name: str, *arguments: object) -> list[float]:
