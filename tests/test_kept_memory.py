@@ -30,9 +30,9 @@ print(kept, pages, held - psutil.Process().memory_info().rss)
 PAGES = 4 * 16384
 
 
-def count(mode: str, **environment: str) -> tuple[str, int, int]:
+def count(mode: str) -> tuple[str, int, int]:
     """What `keep_memory` returned, the pages handed out for four arrays after a first one, and bytes that `give_back` gave back."""
-    variables = {"PYTHONPATH": ":".join(sys.path), "NUMPY_MADVISE_HUGEPAGE": "0", **environment}
+    variables = {"PYTHONPATH": ":".join(sys.path), "NUMPY_MADVISE_HUGEPAGE": "0"}
     run = subprocess.run([sys.executable, "-c", COUNT, mode], env=variables, capture_output=True, text=True, check=True)
     kept, pages, given_back = run.stdout.split()
     return kept, int(pages), int(given_back)

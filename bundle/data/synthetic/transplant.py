@@ -81,7 +81,7 @@ def paint_transplant(canvas: Canvas, body: Physique, donor: Donor, origin: np.nd
     _paint_organs(canvas, shapes, body)
     trunk.paint_spine(canvas, body)
     organs.paint_great_vessels(canvas, body)
-    _paint_pancreas(canvas, shapes, donor, origin)
+    _paint_pancreas(canvas, shapes)
 
 
 def _place_organs(canvas: Canvas, donor: Donor, origin: np.ndarray) -> dict[str, tuple]:
@@ -108,7 +108,7 @@ def _place_organs(canvas: Canvas, donor: Donor, origin: np.ndarray) -> dict[str,
                 np.asarray(sum(np.float32(turn[a, b]) * offset[b] for b in range(3)) + np.float32(centre[a] + shift[a])) for a in range(3)
             ]
             label = f"kidney_{side}" if side else name
-            shapes[label] = (box, organ.sample(bent(turned, canvas) if name == "pancreas" else turned))
+            shapes[label] = (box, organ.sample(bent(turned, canvas) if free else turned))
     return shapes
 
 
@@ -214,7 +214,7 @@ def _paint_sinus(canvas: Canvas, box: Box, distance: np.ndarray, side: float) ->
         canvas.paint(tube_box, tube < 0, tissue, over=SOFT)
 
 
-def _paint_pancreas(canvas: Canvas, shapes: dict[str, tuple], donor: Donor, origin: np.ndarray) -> None:
+def _paint_pancreas(canvas: Canvas, shapes: dict[str, tuple]) -> None:
     """Paint the pancreas, and the splenic, mesenteric and portal veins that run along it."""
     rng = canvas.rng
     box, distance = shapes["pancreas"]
