@@ -81,7 +81,11 @@ class CachedDataset(PersistentDataset):
         """File that holds, or will hold, the preprocessed item; None without a cache."""
         if self.cache_dir is None:
             return None
-        return self.cache_dir / f"{_digest({key: _identity(value) for key, value in item.items()})}-{self.transform_hash}.pt"
+        return self.cache_dir / f"{key_of(item)}-{self.transform_hash}.pt"
+
+    def write_entry(self, item: Mapping) -> None:
+        """Preprocess an item and write its entry, where there is none yet."""
+        CachedDataset._cachecheck(self, item)
 
     def _transform(self, index: int) -> Any:
         if self.seed is not None:
@@ -111,6 +115,11 @@ class CachedDataset(PersistentDataset):
                 self._full[0] = 1
                 words = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no space'}"
                 warnings.warn(f"the cache {self.cache_dir} cannot be written ({words}): continuing without writing more", stacklevel=2)
+
+
+def key_of(item: Mapping) -> str:
+    """Digest of an item: its values, and size and time of the files that it names. Files that change give another one."""
+    return _digest({key: _identity(value) for key, value in item.items()})
 
 
 def _named(made: Any, item: Any) -> Any:

@@ -1,6 +1,7 @@
 """What an engine writes while it runs: tables, previews, progress, checkpoints; and what makes a run repeatable."""
 
 from bundle.handlers.training.batch_norms import BatchNorms
+from bundle.handlers.training.cache_ahead import CacheAhead
 from bundle.handlers.training.checkpoint import CheckpointSaver
 from bundle.handlers.training.confusion_table import ConfusionTable
 from bundle.handlers.training.epoch_seed import EpochSeed
@@ -17,6 +18,7 @@ from bundle.handlers.training.validation import ValidationHandler
 
 __all__ = [
     "BatchNorms",
+    "CacheAhead",
     "CheckpointSaver",
     "ConfusionTable",
     "EpochSeed",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -52,6 +54,17 @@ def test_a_key_that_another_overlay_leaves_without_effect_is_named(tmp_path: Pat
     parser = ConfigParser(ConfigParser.load_config_files(files))
     with pytest.raises(UserError, match=r"its key lr_step would have no effect together with quickstart.json"):
         overlays.check(parser, CommandLine({"config_file": json.dumps(files)}))
+
+
+@pytest.mark.parametrize("gpu", [[], ["GPU=1"]])
+def test_what_make_weights_gives_together_combines(gpu: list[str], repository: Path) -> None:
+    told = subprocess.run(["make", "--dry-run", "weights", *gpu], cwd=repository, capture_output=True, text=True, check=True).stdout
+    lists = re.findall(r'training --config_file "(\[.*?\])"', told)
+    assert len(lists) == 2
+    for files in lists:
+        names = [Path(file).stem for file in re.findall(r"'(.*?)'", files)]
+        assert names[:2] == ["train", "weights"] and ("gpu_augmentation" in names) == bool(gpu)
+        assert merged(*names)["batch_size"] == (4 if gpu else 2)
 
 
 def test_an_overlay_names_the_config_that_it_cannot_be_with() -> None:

@@ -83,6 +83,8 @@ TRAINING: dict[str, Callable[[ConfigParser], Any]] = {
     "finetune": _starts_from_the_shipped_weights,
     "gpu_augmentation": lambda p: (
         type(p.get_parsed_content("train#dataloader")).__name__ == "ThreadDataLoader"
+        and type(p.get_parsed_content("train#dataset")).__name__ == "HeldDataset"
+        and "CacheAhead" in _targets(p, "train#handlers")
         and p.get_parsed_content("augment_device") == p.get_parsed_content("device")
     ),
     "large_batches": lambda p: p.get_parsed_content("train#dataloader").batch_size == 6 and _plain(p).centre.checkpointing,
