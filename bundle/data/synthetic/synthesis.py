@@ -100,7 +100,8 @@ def synthesise(
     describe()
     for name in PARTS:
         (folder / name).mkdir(parents=True, exist_ok=True)
-    _prepare(folder, files)
+    unprepared = [(name, path) for name, path in files.items() if not _prepared(folder, name).exists()]
+    run_parallel(partial(_prepare, folder), unprepared, jobs=jobs, title="anatomies")
     run_parallel(partial(_write_case, folder, sources, seed), todo, jobs=jobs, title="synthesis", after=describe)
     print(f"{counted(cases, 'scan')} for training and {validation} for validation in {folder}")
     return folder
@@ -206,19 +207,20 @@ def _own(seed: int, sources: Sources) -> dict[str, object]:
     }
 
 
-def _prepare(folder: Path, files: Mapping[str, Path]) -> None:
-    """Turn label maps into donors and people, once."""
+def _prepare(folder: Path, named: tuple[str, Path]) -> None:
+    """Turn a label map into a donor or a person, under its name."""
     from bundle.data.synthetic.donors import read_donor, save_donor
     from bundle.data.synthetic.people import read_person, save_person
 
-    for name, path in files.items():
-        prepared = folder / "donors" / f"{name}.npz"
-        if prepared.exists():
-            continue
-        if name.startswith(PERSON):
-            save_person(read_person(path), prepared)
-        else:
-            save_donor(read_donor(path), prepared)
+    name, path = named
+    if name.startswith(PERSON):
+        save_person(read_person(path), _prepared(folder, name))
+    else:
+        save_donor(read_donor(path), _prepared(folder, name))
+
+
+def _prepared(folder: Path, name: str) -> Path:
+    return folder / "donors" / f"{name}.npz"
 
 
 def _describe(folder: Path, names: list[str], seed: int, sources: Sources) -> None:

@@ -162,13 +162,13 @@ def real_ct(folder):
 
 
 def test_a_run_that_was_killed_early_goes_on(tmp_path, quick, monkeypatch):
-    def killed(folder, files):
+    def killed(work, todo, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(synthesis, "_prepare", killed)
-    with pytest.raises(KeyboardInterrupt):
+    # while the anatomies are prepared, before the first scan
+    with monkeypatch.context() as early, pytest.raises(KeyboardInterrupt):
+        early.setattr(synthesis, "run_parallel", killed)
         synthesise(str(tmp_path / "out"), cases=1, validation=1, jobs=1)
-    monkeypatch.setattr(synthesis, "_prepare", lambda folder, files: None)
     assert len(scans(synthesise(str(tmp_path / "out"), cases=1, validation=1, jobs=1))) == 2
 
 
