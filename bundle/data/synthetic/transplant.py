@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from bundle.data.synthetic import gut, organs, trunk
 from bundle.data.synthetic.canvas import Box, Canvas, rotation_matrix
-from bundle.data.synthetic.donors import Donor
+from bundle.data.synthetic.donors import Donor, Organ
 from bundle.data.synthetic.fields import tile_noise
 from bundle.data.synthetic.organs import SOFT, tissue_set
 from bundle.data.synthetic.physique import Physique
@@ -99,17 +99,33 @@ def _place_organs(canvas: Canvas, donor: Donor, origin: np.ndarray) -> dict[str,
             flip = -1.0 if side == "right" else 1.0
             drop = rng.uniform(4, 22) if side == "right" else 0.0
             middle = (centre - origin) * (flip, 1, 1) - (0, 0, drop)
-            at = canvas.to_grid(middle[None])[0]
-            reach = (extent / 2 * 1.25 + 12) / np.array(canvas.spacing)
-            box = canvas.box(at - reach, at + reach)
-            offset = [f[box] - np.float32(m) for f, m in zip((canvas.x, canvas.y, canvas.z), middle, strict=True)]
-            offset[0] = offset[0] * np.float32(flip)
-            turned = [
-                np.asarray(sum(np.float32(turn[a, b]) * offset[b] for b in range(3)) + np.float32(centre[a] + shift[a])) for a in range(3)
-            ]
+            reach = extent / 2 * 1.25 + 12
             label = f"kidney_{side}" if side else name
-            shapes[label] = (box, organ.sample(bent(turned, canvas) if free else turned))
+            shapes[label] = placed(organ, canvas, middle, centre + shift, turn, reach, flip=flip, bend=free)
     return shapes
+
+
+def placed(
+    organ: Organ, canvas: Canvas, middle: np.ndarray, at: np.ndarray, turn: np.ndarray, reach: np.ndarray, *, flip: float = 1.0, bend: bool
+) -> tuple[tuple[slice, slice, slice], np.ndarray]:
+    """Box on the grid and signed distance in it of a donor's organ.
+
+    Args:
+        organ: the organ.
+        canvas: the body.
+        middle: body coordinates in mm, about which the organ is turned.
+        at: the donor's coordinates in mm of the point that comes there.
+        turn: (3, 3), body to donor: rotation and scale.
+        reach: half of the box's edges in mm.
+        flip: -1 for a mirror image, left to right.
+        bend: whether it is `bent` as well.
+    """
+    index, reach = canvas.to_grid(middle[None])[0], reach / np.array(canvas.spacing)
+    box = canvas.box(index - reach, index + reach)
+    offset = [f[box] - np.float32(m) for f, m in zip((canvas.x, canvas.y, canvas.z), middle, strict=True)]
+    offset[0] = offset[0] * np.float32(flip)
+    turned = [np.asarray(sum(np.float32(turn[a, b]) * offset[b] for b in range(3)) + np.float32(at[a])) for a in range(3)]
+    return box, organ.sample(bent(turned, canvas) if bend else turned)
 
 
 def _dome_over(canvas: Canvas, shapes: dict[str, tuple], body: Physique) -> np.ndarray:

@@ -12,7 +12,7 @@ from bundle.data.synthetic.donors import Donor
 from bundle.data.synthetic.organs import ROOM, SOFT, tissue_set
 from bundle.data.synthetic.people import Person
 from bundle.data.synthetic.tissues import Tissue
-from bundle.data.synthetic.transplant import PANCREAS_TURN, bent, paint_liver_veins, thickening
+from bundle.data.synthetic.transplant import PANCREAS_TURN, paint_liver_veins, placed, thickening
 
 # what a loop of bowel may hold: water, chyme, oral contrast of two strengths, gas, nothing (its walls touch)
 CONTENTS = (Tissue.WATERY_CONTENT, Tissue.SOFT_CONTENT, Tissue.ORAL_CONTRAST, Tissue.DILUTE_CONTRAST, Tissue.GAS, None)
@@ -146,8 +146,4 @@ def _place(canvas: Canvas, at: np.ndarray, donor: Donor) -> tuple[tuple[slice, s
     turn = rotation_matrix(rng.normal(0, 1, 3) * PANCREAS_TURN) / np.exp(rng.normal(0, 0.12, 3))
     at = at + rng.normal(0, 1, 3) * (6, 6, 10)
     reach = np.array(organ.distance.shape) * organ.spacing * 0.75 + 12
-    index = canvas.to_grid(at[None])[0]
-    box = canvas.box(index - reach / np.array(canvas.spacing), index + reach / np.array(canvas.spacing))
-    offset = [f[box] - np.float32(m) for f, m in zip((canvas.x, canvas.y, canvas.z), at, strict=True)]
-    turned = [np.asarray(sum(np.float32(turn[a, b]) * offset[b] for b in range(3)) + np.float32(middle[a])) for a in range(3)]
-    return box, organ.sample(bent(turned, canvas))
+    return placed(organ, canvas, at, middle, turn, reach, bend=True)
