@@ -20,10 +20,11 @@ PEOPLE ?= ../shared/data/labels/totalsegmentator
 # scans for `make weights`, and how many of them it makes before the training begins
 CASES ?= 520
 FIRST ?= 40
-# `make weights GPU=1`: the paper's patches, four at a time, cut and changed on the GPU
+# `make weights GPU=1`: the paper's patches, four at a time, cut and changed on the GPU; every core makes scans, at low priority
+JOBS ?= $(if $(GPU),$(shell getconf _NPROCESSORS_ONLN),1)
 comma := ,
 ON_GPU = $(if $(GPU),$(foreach name,weights_gpu gpu_augmentation,$(comma) 'configs/overlays/train/$(name).json'))
-WEIGHTS = --dataset_dir data/weights --output_dir runs/weights --cache_dir runs/weights/cache
+WEIGHTS = --dataset_dir data/weights --output_dir runs/weights --cache_dir runs/weights/cache $(if $(GPU),--num_workers 4)
 
 # threads that wait by spinning starve the others where cores are shared, be it with the process that loads the scans:
 # measured with other programs running, an epoch of the quickstart took 120 s spinning and 15 s waiting
@@ -89,7 +90,7 @@ SYNTHESISE = $(BUNDLE) synthesise data/weights --validation 5 \
 weights: $(VENV)/.ready
 	$(SYNTHESISE) --cases $(FIRST)
 	mkdir -p runs/weights
-	nice -n 19 $(SYNTHESISE) --cases $(CASES) --jobs 1 > runs/weights/synthesis.log 2>&1 & synthesis=$$!; \
+	nice -n 19 $(SYNTHESISE) --cases $(CASES) --jobs $(JOBS) > runs/weights/synthesis.log 2>&1 & synthesis=$$!; \
 	trap "kill $$synthesis 2> /dev/null" EXIT; trap "exit 130" INT TERM; \
 	$(RUN) training --config_file "['configs/train.json', 'configs/overlays/train/weights.json'$(ON_GPU)]" $(WEIGHTS) \
 		--datalist data/weights/without_real.json $(if $(wildcard $(REAL)),--with_test True) && \
