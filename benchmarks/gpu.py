@@ -23,7 +23,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import network
-from performance import PAGE, ROOT, Row, table, write
+
+from benchmarks.performance_page import PAGE, Row, table, write
 
 SIZE, VOLUME, BATCH = [160, 160, 96], [192, 192, 180], 2
 PRECISIONS = ("bf16", "fp32")
@@ -175,7 +176,7 @@ def main() -> None:
         options.figures.write_text(json.dumps(figures, indent=1), encoding="utf-8")
     else:
         raise SystemExit(f"there is no GPU, and no figures in {options.figures}: run it where there is one")
-    commit = subprocess.run(["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
+    commit = subprocess.run(["git", "-C", str(PAGE.parent), "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
     when = f"{datetime.date.today().isoformat()} `{commit or 'no git'}`"
     if options.write:
         write(PAGE, options.write, options.machine or torch.cuda.get_device_name(), "python benchmarks/gpu.py", rows(figures), when)

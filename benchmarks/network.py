@@ -14,7 +14,6 @@ import argparse
 import itertools
 import json
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -25,8 +24,12 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "networks"))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks.peak_memory import peak as peak_bytes
+
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "networks")]
 
 ROWS = {
     "authors": "authors' network as described (2 gates)",
@@ -94,7 +97,7 @@ def measure(row: str, task: str, precision: str, device: str, size: list[int], t
         synchronise(device)
         seconds.append(time.perf_counter() - start)
         core_seconds.append(time.process_time() - cores)
-    peak = torch.cuda.max_memory_allocated() / 1e9 if device == "cuda" else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    peak = torch.cuda.max_memory_allocated() / 1e9 if device == "cuda" else peak_bytes() / 1e9
     return {"seconds": min(seconds), "core_seconds": min(core_seconds), "gb": peak}
 
 

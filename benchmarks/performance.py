@@ -23,13 +23,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "benchmarks"))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks.performance_page import PAGE, Row, table, write
+
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
-PAGE = ROOT / "docs" / "performance.md"
-COLUMNS = ("what", "measured", "limit", "kept", "when")
+
 # channels and grid of plain convolutions (3x3x3, channels last); the fastest one is what these cores can do
 PLAIN = ((32, (160, 160, 96)), (64, (80, 80, 48)), (128, (80, 80, 48)), (256, (40, 40, 24)))
 ISA = {"AVX2": {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"}}
@@ -50,20 +52,6 @@ IMPORTS = {
     "by itself": "import monai.bundle",
     "in a run": "from bundle import later_imports\nwith later_imports.deferred():\n    import monai.bundle",
 }
-
-
-@dataclass(frozen=True)
-class Row:
-    """A line of the table: what was measured, the figures in words, the limit in words, and whether it is kept (None: it has none)."""
-
-    what: str
-    measured: str
-    limit: str = ""
-    kept: bool | None = None
-
-    def cells(self, when: str) -> list[str]:
-        """What stands in the columns."""
-        return [self.what, self.measured, self.limit, {True: "yes", False: "**no**", None: ""}[self.kept], when]
 
 
 def run(dataset: Path, out: Path, threads: int, root: Path = ROOT, **keys: object) -> dict[str, float]:
@@ -267,38 +255,6 @@ def limits(**of_precision: float | None) -> list[tuple[str, float | None]]:
     from bundle.inferers.gradients import cpu_has_bf16
 
     return [(precision, limit) for precision, limit in of_precision.items() if precision != "bf16" or cpu_has_bf16()]
-
-
-def table(rows: list[Row], when: str, earlier: str = "") -> str:
-    """The table of one machine; rows of an earlier one that are not measured now stay, at their places."""
-    new = {row.what: row.cells(when) for row in rows}
-    kept: dict[str, list[str]] = {}
-    for line in earlier.splitlines():
-        cells = [cell.strip() for cell in line.strip().strip("|").split("|")]
-        if line.startswith("|") and len(cells) == len(COLUMNS) and cells[0] != COLUMNS[0] and not set(cells[0]) <= set("-: "):
-            kept[cells[0]] = cells
-    lines = [f"| {' | '.join(COLUMNS)} |", "| --- " * len(COLUMNS) + "|"]
-    return "\n".join([*lines, *(f"| {' | '.join(cells)} |" for cells in (kept | new).values())])
-
-
-def write(page: Path, heading: str, machine: str, command: str, rows: list[Row], when: str) -> None:
-    """Put the rows into the section of a page in Markdown whose heading begins so.
-
-    Raises:
-        SystemExit: no section, or more than one, has such a heading.
-    """
-    parts = re.split(r"(?m)^(?=## )", page.read_text(encoding="utf-8"))
-    places = [place for place, part in enumerate(parts) if part.startswith(f"## {heading}")]
-    if len(places) != 1:
-        raise SystemExit(f"--write {heading!r}: {len(places)} sections of {page} begin so; there are {', '.join(headings(parts))}")
-    title = parts[places[0]].splitlines()[0]
-    parts[places[0]] = f"{title}\n\n{machine}, last by\n`{command}`:\n\n{table(rows, when, parts[places[0]])}\n\n"
-    page.write_text("".join(parts).rstrip("\n") + "\n", encoding="utf-8")
-
-
-def headings(parts: list[str]) -> list[str]:
-    """Titles of the sections of a page."""
-    return [repr(part.splitlines()[0].removeprefix("## ")) for part in parts if part.startswith("## ")]
 
 
 def this_machine(isa: str | None) -> str:

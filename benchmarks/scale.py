@@ -198,10 +198,11 @@ def measure(out: Path, sizes: list[int]) -> None:
 
 def one(out: Path, precision: str, sizes: list[int]) -> dict:
     """Figures of one number format in this process: CPU seconds until the first scan, and of each size with the peak so far."""
-    import resource
     import time
 
     from monai.bundle import create_workflow
+
+    from benchmarks.peak_memory import peak
 
     found: dict = {}
     for slices in sizes:
@@ -215,9 +216,9 @@ def one(out: Path, precision: str, sizes: list[int]) -> dict:
         began = time.process_time()
         evaluator.run()
         written = sum(file.stat().st_size for file in Path(keys["output_dir"]).iterdir() if file.is_file() and file.name.startswith("scan"))
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+        peak_gb = peak() / 1e9
         cpu = time.process_time() - began
-        found[str(slices)] = {"cpu_s": round(cpu, 2), "peak_gb": round(peak, 2), "written_mb": round(written / 1e6, 2)}
+        found[str(slices)] = {"cpu_s": round(cpu, 2), "peak_gb": round(peak_gb, 2), "written_mb": round(written / 1e6, 2)}
     return found
 
 
