@@ -1,4 +1,4 @@
-"""The rows of docs/performance.md on a GPU: `python benchmarks/gpu.py --write "An H100"`.
+"""The rows of docs/performance.md on a GPU: `python benchmarks/gpu.py --write "One H100"`.
 
 Milliseconds are the median of at least six calls after three, by CUDA's events; memory is PyTorch's peak. Nothing of PyTorch's settings is
 changed: cuDNN chooses by its own rules, and computes float32 convolutions in TF32. All cells take about 50 s. `--figures FILE` keeps the
@@ -8,13 +8,12 @@ figures as JSON; where the file is there already, it is read and nothing is meas
 from __future__ import annotations
 
 import argparse
-import datetime
 import json
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -24,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import network
 
-from benchmarks.performance_page import PAGE, Row, table, write
+from benchmarks.performance_page import PAGE, Row, now, table, write
 
 SIZE, VOLUME, BATCH = [160, 160, 96], [192, 192, 180], 2
 PRECISIONS = ("bf16", "fp32")
@@ -36,33 +35,17 @@ Figures = dict[str, dict[str, float]]
 def cells(device: str, size: list[int], volume: list[int]) -> Iterator[tuple[str, Callable[[], Callable[[], object]]]]:
     """Name of each cell, and what makes the call that is timed."""
     for precision in PRECISIONS:
+        step = partial(network.prepare, task="training", precision=precision, device=device, size=size, batch=BATCH)
+        forward = partial(network.prepare, task="forward", precision=precision, device=device, size=size)
         for row in ("authors", "monai", "twin", "ours"):
-            yield (
-                f"step {precision} {row}",
-                lambda row=row, precision=precision: network.prepare(row, "training", precision, device, size, BATCH),
-            )
-        yield f"step {precision} plain", lambda precision=precision: plain("ours", "training", precision, device, size, BATCH)
+            yield f"step {precision} {row}", partial(step, row)
+        yield f"step {precision} plain", partial(step, "ours", plain=True)
         for row in ("authors", "monai", "twin-folded", "ours-folded"):
-            yield (
-                f"forward {precision} {row}",
-                lambda row=row, precision=precision: network.prepare(row, "forward", precision, device, size),
-            )
-        yield f"forward {precision} plain", lambda precision=precision: plain("ours-folded", "forward", precision, device, size, 1)
-        for whole in (True, False):
-            yield (
-                f"volume {precision} {'whole' if whole else 'windows'}",
-                lambda w=whole, p=precision: inference(p, w, device, size, volume),
-            )
-    yield "step bf16 checkpointing", lambda: network.prepare("checkpointing", "training", "bf16", device, size, BATCH)
-
-
-def plain(row: str, task: str, precision: str, device: str, size: list[int], batch: int) -> Callable[[], None]:
-    """A call of our network in PyTorch's plain memory layout (NCDHW)."""
-    made, x, autocast = network.build(row).to(device), torch.randn(batch, 1, *size, device=device), precision == "bf16"
-    if autocast and row.endswith("folded"):
-        made, x, autocast = made.bfloat16(), x.bfloat16(), False
-    step = network.forward if task == "forward" else network.training_step
-    return step(made, x, torch.autocast(device, torch.bfloat16, enabled=autocast))
+            yield f"forward {precision} {row}", partial(forward, row)
+        yield f"forward {precision} plain", partial(forward, "ours-folded", plain=True)
+        for way in ("whole", "windows"):
+            yield f"volume {precision} {way}", partial(inference, precision, way == "whole", device, size, volume)
+    yield "step bf16 checkpointing", partial(network.prepare, "checkpointing", "training", "bf16", device, size, BATCH)
 
 
 def inference(precision: str, whole: bool, device: str, size: list[int], volume: list[int]) -> Callable[[], object]:
@@ -164,20 +147,20 @@ def _cell(figure: dict[str, float]) -> str:
 def main() -> None:
     """Measure, print the table, and write it where that is asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--figures", type=Path, default=Path("runs/gpu.json"))
+    parser.add_argument("--figures", type=Path, help="JSON of the figures: read where it is there, else written")
     parser.add_argument("--machine", help="what it is called above the table")
     parser.add_argument("--write", metavar="HEADING", help="begin of the heading of a section of docs/performance.md")
     options = parser.parse_args()
-    if options.figures.is_file():
+    if options.figures and options.figures.is_file():
         figures = json.loads(options.figures.read_text(encoding="utf-8"))
     elif torch.cuda.is_available():
         figures = measure("cuda", SIZE, VOLUME)
-        options.figures.parent.mkdir(parents=True, exist_ok=True)
-        options.figures.write_text(json.dumps(figures, indent=1), encoding="utf-8")
+        if options.figures:
+            options.figures.parent.mkdir(parents=True, exist_ok=True)
+            options.figures.write_text(json.dumps(figures, indent=1), encoding="utf-8")
     else:
-        raise SystemExit(f"there is no GPU, and no figures in {options.figures}: run it where there is one")
-    commit = subprocess.run(["git", "-C", str(PAGE.parent), "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
-    when = f"{datetime.date.today().isoformat()} `{commit or 'no git'}`"
+        raise SystemExit("there is no GPU: run it where there is one, or give --figures a file that was written there")
+    when = now()
     if options.write:
         write(PAGE, options.write, options.machine or torch.cuda.get_device_name(), "python benchmarks/gpu.py", rows(figures), when)
     print(table(rows(figures), when))

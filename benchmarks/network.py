@@ -101,14 +101,16 @@ def measure(row: str, task: str, precision: str, device: str, size: list[int], t
     return {"seconds": min(seconds), "core_seconds": min(core_seconds), "gb": peak}
 
 
-def prepare(row: str, task: str, precision: str, device: str, size: list[int], batch: int = 1) -> Callable[[], None]:
+def prepare(
+    row: str, task: str, precision: str, device: str, size: list[int], batch: int = 1, *, plain: bool = False
+) -> Callable[[], None]:
     """What is timed, for one row: a forward pass or a training step, of so many volumes at once.
 
     The authors' and MONAI's networks run in plain PyTorch (for bf16: autocast), ours in channels-last memory, and in bf16
-    weights when folded.
+    weights when folded. `plain` leaves ours in PyTorch's memory layout as well.
     """
     network, x = build(row).to(device), torch.randn(batch, 1, *size, device=device)
-    if row not in ("authors", "monai"):
+    if row not in ("authors", "monai") and not plain:
         network, x = network.to(memory_format=torch.channels_last_3d), x.contiguous(memory_format=torch.channels_last_3d)
     autocast = precision == "bf16"
     if autocast and row.endswith("folded"):

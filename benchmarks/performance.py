@@ -13,7 +13,6 @@ those that were not measured this time stay as they are.
 from __future__ import annotations
 
 import argparse
-import datetime
 import json
 import multiprocessing
 import os
@@ -28,7 +27,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "benchmarks"))
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.performance_page import PAGE, Row, table, write
+from benchmarks.performance_page import PAGE, Row, now, table, write
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -298,8 +297,7 @@ def main() -> None:
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     options.out = options.out.resolve()
     options.out.mkdir(parents=True, exist_ok=True)
-    commit = subprocess.run(["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
-    when = f"{datetime.date.today().isoformat()} `{commit or 'no git'}`"
+    when = now()
     machine = options.machine or this_machine(options.isa)
     command = " ".join(["python", "benchmarks/performance.py", *(f'"{word}"' if " " in word else word for word in sys.argv[1:])])
     rows: list[Row] = []

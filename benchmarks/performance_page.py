@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime
 import re
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +24,12 @@ class Row:
     def cells(self, when: str) -> list[str]:
         """What stands in the columns."""
         return [self.what, self.measured, self.limit, {True: "yes", False: "**no**", None: ""}[self.kept], when]
+
+
+def now() -> str:
+    """What stands under `when`: the day and the commit."""
+    commit = subprocess.run(["git", "-C", str(PAGE.parent), "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
+    return f"{datetime.date.today().isoformat()} `{commit or 'no git'}`"
 
 
 def table(rows: list[Row], when: str, earlier: str = "") -> str:
