@@ -29,20 +29,30 @@ def keep_memory() -> bool:
     """
     if any(name in os.environ for name in OF_THE_USER):
         return False
-    try:
-        library = ctypes.CDLL(None)
-        library.gnu_get_libc_version  # noqa: B018  other libraries have a `mallopt` that takes other numbers
-        keeps = all([library.mallopt(name, value) for name, value in _KEEPING.items()])
-    except (AttributeError, OSError, TypeError):
-        return False
-    _keeping[:] = [library] if keeps else []
+    library = _glibc()
+    keeps = library is not None and all([library.mallopt(name, value) for name, value in _KEEPING.items()])
+    _keeping[:] = [library] if library is not None and keeps else []
     return keeps
 
 
 def give_back() -> None:
-    """Give what is kept and free to the system, so that it counts as free; what is freed later is kept again."""
-    for library in _keeping:
+    """Give memory that is free but held by this process to the system; what is freed later is held again.
+
+    Arrays below 32 MB that come and go leave gaps between those that stay: hundreds of megabytes after a pass over a long scan.
+    """
+    library = _glibc()
+    if library is not None:
         library.malloc_trim(0)
+
+
+def _glibc() -> ctypes.CDLL | None:
+    """The C library, where it is glibc."""
+    try:
+        library = ctypes.CDLL(None)
+        library.gnu_get_libc_version  # noqa: B018  other libraries have a `mallopt` that takes other numbers
+    except (AttributeError, OSError, TypeError):
+        return None
+    return library
 
 
 def stop_keeping() -> None:

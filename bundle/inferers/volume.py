@@ -14,13 +14,14 @@ from bundle.errors import UserError
 from bundle.inferers.fit import fitted, halves, window_of
 from bundle.inferers.memory import choose_window, free_bytes
 from bundle.inferers.precision import choose_precision
+from bundle.kept_memory import give_back
 from bundle.networks.fast.convolve import channels_last
 
 # bytes per voxel that blending windows takes, for about four classes
 BLENDING = 40.0
 # peak memory of one pass for each voxel of its input, in float32: of `AttentionUnet` on a CPU, where large volumes go through it a
 # slab at a time, and on a GPU; and what is taken for networks that say nothing (attribute `bytes_per_voxel`), as MONAI's
-OURS, OURS_ON_GPU, OTHERS = 120.0, 300.0, 1000.0
+OURS, OURS_ON_GPU, OTHERS = 60.0, 300.0, 1000.0
 
 
 class VolumeInferer(Inferer):
@@ -100,6 +101,8 @@ class VolumeInferer(Inferer):
                 mirrored = self._padded(image.flip(2), network, *args, **kwargs)
                 logits = logits.add_(mirrored.flip(2)).div_(2)
         _refuse_not_finite(logits)
+        if not image.is_cuda:
+            give_back()
         return logits
 
     def _padded(self, image: torch.Tensor, network: Callable[..., torch.Tensor], *args: Any, **kwargs: Any) -> torch.Tensor:

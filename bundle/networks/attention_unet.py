@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from bundle.errors import UserError
-from bundle.networks.blocks import ConvNormAct, crop, halve, pad_to_multiple, resize
+from bundle.networks.blocks import ConvNormAct, TwoConvs, UpBlock, crop, halve, pad_to_multiple, resize
 from bundle.networks.checkpointing import Block
-from bundle.networks.heads import FusedHeads
+from bundle.networks.fast.finest_level import classes_by_slabs, finest_planes, halved_by_slabs
+from bundle.networks.heads import FusedHeads, to_classes
 from bundle.networks.initialise import initialise
 from bundle.networks.residual_dense import BLOCKS, up_block
 from bundle.networks.skips import BareSkip, GatedSkip, OpenSkip
@@ -67,6 +68,9 @@ class AttentionUnet(nn.Module):
         UserError: an argument is none of these.
     """
 
+    # no part of what TorchScript takes over
+    __jit_unused_properties__ = ("bytes_per_voxel",)
+
     def __init__(
         self,
         spatial_dims: int = 3,
@@ -103,8 +107,9 @@ class AttentionUnet(nn.Module):
         self.classes = None if classes is None else [int(number) for number in classes]
         self.num_gates, self.align_corners = num_gates, align_corners
         self.multiple = 2 ** len(widths)
-        # peak memory of a forward pass without gradients on a CPU; only plain blocks go through a slab at a time
-        self.bytes_per_voxel = 120.0 if blocks == "plain" else 400.0
+        # nothing but the two blocks of the finest level reads its features
+        self.own_finest_level = blocks == "plain" and not (align_corners or encoder_gates or decoder_gates or attention_features)
+        self.plain_blocks = blocks == "plain"
         block = BLOCKS[blocks]
         self.encoder = nn.ModuleList(
             block(spatial_dims, before, after, dropout=dropout) for before, after in zip([in_channels, *widths], widths, strict=False)
@@ -145,12 +150,27 @@ class AttentionUnet(nn.Module):
                     module.checkpointing = True
         initialise(self, init)
 
+    @property
+    def bytes_per_voxel(self) -> float:
+        """Peak memory of a forward pass without gradients on a CPU, for each voxel of its input in float32.
+
+        Only plain blocks go through a slab at a time, and the whole of the finest level only without dropout.
+        """
+        if not self.plain_blocks:
+            return 400.0
+        return 60.0 if self.own_finest_level and not self.training else 120.0
+
     def forward(self, x: Tensor) -> Tensor:
         """Image (B, in_channels, *spatial), every spatial size at least 16, to logits (B, out_channels, *spatial).
 
         With `deep_supervision="auxiliary"`, a list of those of every scale while training.
         """
-        features, _ = self._features(pad_to_multiple(x, self.multiple))
+        padded = pad_to_multiple(x, self.multiple)
+        if not torch.jit.is_scripting():
+            planes = self._finest_planes(padded)
+            if planes:
+                return crop(self._by_slabs(padded, planes)[0], list(x.shape[2:]))
+        features, _ = self._features(padded, None)
         if not torch.jit.is_scripting():
             if self.auxiliary and self.training:
                 # TorchScript wants one type of output, and takes this comment for one of its own if a word follows
@@ -161,16 +181,38 @@ class AttentionUnet(nn.Module):
     def attention(self, x: Tensor) -> tuple[Tensor, dict[int, AttentionMaps]]:
         """Logits as from `forward`, and the coefficients of all gates, by level (2 is the finest that has gates)."""
         size = list(x.shape[2:])
-        features, coefficients = self._features(pad_to_multiple(x, self.multiple))
-        padded = list(features[0].shape[2:])
+        padded = pad_to_multiple(x, self.multiple)
+        grid, planes = list(padded.shape[2:]), self._finest_planes(padded)
+        if planes:
+            logits, coefficients = self._by_slabs(padded, planes)
+        else:
+            features, coefficients = self._features(padded, None)
+            logits = self.heads(features)
         maps: dict[int, AttentionMaps] = {}
         for i, alphas in enumerate(coefficients):
             if alphas:
-                level = len(features) - i
+                level = len(coefficients) - i
                 alpha = torch.cat(alphas, dim=1)
-                grid = [-(-length // 2 ** (level - 1)) for length in size]
-                maps[level] = AttentionMaps(crop(alpha, grid), crop(resize(alpha, padded, self.align_corners), size))
-        return crop(self.heads(features), size), maps
+                own = [-(-length // 2 ** (level - 1)) for length in size]
+                maps[level] = AttentionMaps(crop(alpha, own), crop(resize(alpha, grid, self.align_corners), size))
+        return crop(logits, size), maps
+
+    @torch.jit.ignore
+    def _finest_planes(self, x: Tensor) -> int:
+        """How many planes of the finest level at a time; 0 where its features have to be there as a whole, or may be."""
+        return finest_planes(self.encoder[0], self.skips[-1], self.decoder[-1], x) if self.own_finest_level else 0
+
+    @torch.jit.ignore
+    def _by_slabs(self, x: Tensor, planes: int) -> tuple[Tensor, list[list[Tensor]]]:
+        """Logits and coefficients, with the finest level a slab at a time, so that its features are never there as a whole."""
+        encode, decode = self.encoder[0], self.decoder[-1]
+        assert isinstance(encode, TwoConvs) and isinstance(decode, UpBlock)
+        features, coefficients = self._features(x, halved_by_slabs(encode, x, planes))
+        weights, bias = self.heads.fused()
+        maps = [classes_by_slabs(encode, decode, x, features[0], weights[0], planes)]
+        maps += [to_classes(feature, weight) for feature, weight in zip(features, weights[1:], strict=True)]
+        features.clear()
+        return self.heads.total_of(maps, bias), coefficients
 
     def _scales(self, features: list[Tensor], size: list[int]) -> list[Tensor]:
         """Fused logits, and those of each coarser level on its own grid."""
@@ -178,35 +220,44 @@ class AttentionUnet(nn.Module):
         grids = [[-(-length // 2**level) for length in size] for level in range(1, len(features))]
         return [crop(self.heads(features), size), *(crop(logits, grid) for logits, grid in zip(coarser, grids, strict=True))]
 
-    def _features(self, x: Tensor) -> tuple[list[Tensor], list[list[Tensor]]]:
-        """The decoder's features, the finest first, and the coefficients of each skip's gates, the coarsest first."""
+    def _features(self, x: Tensor, halved: Tensor | None) -> tuple[list[Tensor], list[list[Tensor]]]:
+        """The decoder's features, the finest first, and the coefficients of each skip's gates, the coarsest first.
+
+        Where the finest level's features on half its grid are given (`halved_by_slabs`), those of that level are left out.
+        """
         encoded: list[Tensor] = []
         encoder_alphas: list[list[Tensor]] = []
-        for block, own_gate in zip(self.encoder, self.encoder_gates):  # noqa: B905  TorchScript knows no strict
-            x = block(x)
+        for level, (block, own_gate) in enumerate(zip(self.encoder, self.encoder_gates)):  # noqa: B905  TorchScript knows no strict
             alphas: list[Tensor] = []
-            if self.has_encoder_gates:
-                x, alphas = own_gate(x, halve(x))
-            encoded.append(x)
+            if level == 0 and halved is not None:
+                encoded.append(x)
+                x = halved
+            else:
+                x = block(x)
+                if self.has_encoder_gates:
+                    x, alphas = own_gate(x, halve(x))
+                encoded.append(x)
+                x = halve(x)
             encoder_alphas.append(alphas)
-            x = halve(x)
         x = self.centre(x)
         g = self.gating(x)
         features: list[Tensor] = []
         coefficients: list[list[Tensor]] = []
         for i, (skip, up, own_gate) in enumerate(zip(self.skips, self.decoder, self.decoder_gates)):  # noqa: B905  TorchScript knows no strict
-            gated, alphas = skip(encoded[-1 - i], g)
-            maps: list[Tensor] = [gated]
-            if self.attention_features:
-                maps = maps + alphas
-            if self.encoder_maps:
-                maps = maps + encoder_alphas[-1 - i]
-            coarse = x
-            x = up(torch.cat(maps, dim=1) if len(maps) > 1 else gated, coarse)
-            if self.has_decoder_gates:
-                x = own_gate(x, coarse)[0]
-            g = x
-            features.insert(0, x)
+            alphas = []
+            if halved is None or i + 1 < len(encoded):
+                gated, alphas = skip(encoded[-1 - i], g)
+                maps: list[Tensor] = [gated]
+                if self.attention_features:
+                    maps = maps + alphas
+                if self.encoder_maps:
+                    maps = maps + encoder_alphas[-1 - i]
+                coarse = x
+                x = up(torch.cat(maps, dim=1) if len(maps) > 1 else gated, coarse)
+                if self.has_decoder_gates:
+                    x = own_gate(x, coarse)[0]
+                g = x
+                features.insert(0, x)
             coefficients.append(alphas)
         return features, coefficients
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bundle.networks.checkpointing import Block, checkpointed
 from bundle.networks.fast.convolve import conv_same, convolve, feature_type
-from bundle.networks.fast.slabs import by_slabs, conv_planes, slab_planes
+from bundle.networks.fast.slabs import by_slabs, conv_planes, convolved, gathered, plane_ranges, slab_planes
 from bundle.networks.fast.switch import plain_wanted
 from bundle.networks.fast.upsampling import PlanesOfUpsampled, conv_of_upsampled
 
@@ -148,15 +150,22 @@ class TwoConvs(Block, nn.Sequential):
 
     @torch.jit.unused
     def _by_slabs(self, x: Tensor, planes: int) -> Tensor:
+        return gathered(self.slabs(x, planes), x.shape[2])
+
+    @torch.jit.unused
+    def slabs(self, x: Tensor, planes: int, ahead: int = 0) -> Iterator[Tensor]:
+        """The output a slab at a time, as `convolved` gives it for slabs of so many planes, the first of them with `ahead` more."""
         first, second = _both(self)
         weight, bias = first.conv.weight.to(feature_type(x)), first.conv.bias
 
-        def of_first(start: int, stop: int) -> Tensor:
-            if first.relu_follows():
-                return first.dropout(conv_planes(x, start, stop, weight, bias, relu=True))
-            return first.finish(conv_planes(x, start, stop, weight, bias))
+        def of_first() -> Iterator[Tensor]:
+            for start, stop in plane_ranges(x.shape[2], planes, ahead):
+                if first.relu_follows():
+                    yield first.dropout(conv_planes(x, start, stop, weight, bias, relu=True))
+                else:
+                    yield first.finish(conv_planes(x, start, stop, weight, bias))
 
-        return by_slabs(of_first, second.of_slab, x.shape[2], planes)
+        return convolved(of_first(), second.of_slab, x.shape[2])
 
 
 def _both(block: TwoConvs) -> tuple[ConvNormAct, ConvNormAct]:

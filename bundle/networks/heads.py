@@ -57,7 +57,14 @@ class FusedHeads(nn.Module):
         if not torch.jit.is_scripting():
             if switched_off():
                 return self._as_published(features)
-        maps: list[Tensor] = []
+        weights, total = self.fused()
+        maps = [to_classes(feature, weight) for feature, weight in zip(features, weights)]  # noqa: B905  TorchScript knows no strict
+        features.clear()
+        return self.total_of(maps, total)
+
+    def fused(self) -> tuple[list[Tensor], Tensor]:
+        """Both convolutions in one: the weights (classes, channels[i], 1, 1[, 1]) of each level, and the sum of all biases (classes)."""
+        weights: list[Tensor] = []
         fused, total = self.final.weight, not_none(self.final.bias)
         if self.chosen:
             fused, total = fused.index_select(0, self.rows), total.index_select(0, self.rows)
@@ -70,10 +77,13 @@ class FusedHeads(nn.Module):
             weight = (final.unsqueeze(2) * own.flatten(1)).sum(1)
             shape = list(own.shape)
             shape[0] = len(weight)
-            maps.append(to_classes(features[i], weight.reshape(shape)))
-        features.clear()
+            weights.append(weight.reshape(shape))
+        return weights, total
+
+    def total_of(self, maps: list[Tensor], bias: Tensor) -> Tensor:
+        """Logits of the maps of all levels, (B, classes, *spatial / 2**i), the finest first, which without gradients becomes them."""
         # biases pass through up-sampling, so all are added where there are fewest voxels
-        maps[-1] = maps[-1] + total.to(maps[-1].dtype).reshape([1, -1] + [1] * (maps[-1].dim() - 2))
+        maps[-1] = maps[-1] + bias.to(maps[-1].dtype).reshape([1, -1] + [1] * (maps[-1].dim() - 2))
         return sum_upsampled(maps, self.align_corners)
 
     @torch.jit.unused
@@ -109,21 +119,37 @@ def sum_upsampled(maps: list[Tensor], align_corners: bool) -> Tensor:
     size = list(maps[0].shape)
     parts: list[Tensor] = []
     matrices: list[Tensor] = []
+    planes = 0
     for x in maps[1:]:
-        for axis in range(len(size) - 1, 2, -1):
-            shape = list(x.shape)
-            shape[axis] = size[axis]
-            matrix = resize_matrix(x, axis, size[axis], align_corners)
-            x = torch.matmul(x, matrix.t()) if axis == len(size) - 1 else torch.matmul(matrix, x)
-            x = x.reshape(shape)
-        parts.append(x.flatten(3).flatten(0, 1))
         matrices.append(resize_matrix(x, 2, size[2], align_corners))
+        planes += x.shape[2]
     matrix = torch.cat(matrices, dim=1).expand([size[0] * size[1], -1, -1])
-    finest, others = maps[0].flatten(3).flatten(0, 1), torch.cat(parts, dim=1)
-    if not torch.is_grad_enabled() and finest.dtype == others.dtype:
+    finest = maps[0].flatten(3).flatten(0, 1)
+    if torch.is_grad_enabled():
+        for x in maps[1:]:
+            parts.append(_in_plane(x, size, align_corners))
+        return torch.baddbmm(finest, matrix, torch.cat(parts, dim=1)).reshape(size)
+    others = torch.empty([size[0] * size[1], planes, finest.shape[2]], dtype=maps[1].dtype, device=finest.device)
+    planes = 0
+    for x in maps[1:]:
+        # into place one after the other: side by side they take as much as the logits
+        others.narrow(1, planes, x.shape[2]).copy_(_in_plane(x, size, align_corners))
+        planes += x.shape[2]
+    if finest.dtype == others.dtype:
         # the largest tensor of all is written over, and not made a second time
         return torch.baddbmm(finest, matrix, others, out=finest).reshape(size)
     return torch.baddbmm(finest, matrix, others).reshape(size)
+
+
+def _in_plane(x: Tensor, size: list[int], align_corners: bool) -> Tensor:
+    """x (B, C, D, *) resampled linearly along all axes but the first spatial one: (B * C, D, voxels of a plane)."""
+    for axis in range(len(size) - 1, 2, -1):
+        shape = list(x.shape)
+        shape[axis] = size[axis]
+        matrix = resize_matrix(x, axis, size[axis], align_corners)
+        x = torch.matmul(x, matrix.t()) if axis == len(size) - 1 else torch.matmul(matrix, x)
+        x = x.reshape(shape)
+    return x.flatten(3).flatten(0, 1)
 
 
 def resize_matrix(x: Tensor, axis: int, size: int, align_corners: bool) -> Tensor:

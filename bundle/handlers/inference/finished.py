@@ -12,8 +12,8 @@ from bundle.networks.ensemble import Ensemble
 from bundle.results import identity, outputs
 from bundle.results.records import Entry, own_files
 
-# what an inferer asks a network for; results do not depend on it
-NOT_THE_RESULT = ("training", "bytes_per_voxel", "multiple")
+# what an inferer asks a network for, and how it goes about it; results do not depend on it
+NOT_THE_RESULT = ("training", "bytes_per_voxel", "multiple", "own_finest_level", "plain_blocks")
 
 
 class Wanted:

@@ -7,7 +7,7 @@ the cache. Planes are those of the first spatial axis; convolutions are 3x3x3 wi
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 
 import torch
 import torch.nn.functional as F
@@ -42,6 +42,53 @@ def conv_planes(x: Tensor, start: int, stop: int, weight: Tensor, bias: Tensor |
     return convolve(slab, weight, bias, [0, 1, 1], relu=relu)
 
 
+def plane_ranges(depth: int, planes: int, ahead: int = 0) -> Iterator[tuple[int, int]]:
+    """Start and stop of one slab after the other; the first has `ahead` planes more, what convolutions after it fall behind by."""
+    start = 0
+    while start < depth:
+        stop = min(start + planes + (0 if start else ahead), depth)
+        yield start, stop
+        start = stop
+
+
+def convolved(slabs: Iterable[Tensor], convolution: Callable[[Tensor], Tensor], depth: int) -> Iterator[Tensor]:
+    """A convolution of features that come a slab at a time, as they come.
+
+    What comes out falls one plane behind what went in: the first slab gives a plane less, the last one a plane more.
+
+    Args:
+        slabs: consecutive planes, (B, C, n, H, W), `depth` in all.
+        convolution: without padding along the planes, so that n + 2 planes give n.
+        depth: how many planes there are.
+    """
+    kept, seen = torch.empty(0), 0
+    for new in slabs:
+        zeros = torch.zeros_like(new[:, :, :1])
+        before, seen = kept if seen else zeros, seen + new.shape[2]
+        slab = torch.cat([before, new, *([zeros] if seen == depth else [])], dim=2)
+        kept = slab[:, :, -2:].clone(memory_format=torch.channels_last_3d)
+        # nothing is held here while others work on what came out: slabs that live side by side scatter memory
+        done = [convolution(slab)]
+        del new, before, slab
+        yield done.pop()
+
+
+def gathered(
+    slabs: Iterable[Tensor], depth: int, out: Tensor | None = None, layout: torch.memory_format = torch.channels_last_3d
+) -> Tensor:
+    """Slabs put together: consecutive planes, (B, C, n, H, W), `depth` in all; in `out`, or a new tensor in this memory layout."""
+    start = 0
+    for slab in slabs:
+        if out is None:
+            size = (slab.shape[0], slab.shape[1], depth, *slab.shape[3:])
+            out = torch.empty(size, dtype=slab.dtype, device=slab.device, memory_format=layout)
+        out.narrow(2, start, slab.shape[2]).copy_(slab)
+        start += slab.shape[2]
+        del slab
+    assert out is not None and start == depth
+    return out
+
+
 def by_slabs(
     first: Callable[[int, int], Tensor], second: Callable[[Tensor], Tensor], depth: int, planes: int, out: Tensor | None = None
 ) -> Tensor:
@@ -55,17 +102,5 @@ def by_slabs(
         out: where the result goes, (B, channels, depth, H, W); it may be what `first` computes from, since
             planes are written when `first` was asked for all up to the one after. A new tensor by default.
     """
-    kept = torch.empty(0)
-    for start in range(0, depth, planes):
-        stop = min(start + planes, depth)
-        new = first(start, stop)
-        zeros = torch.zeros_like(new[:, :, :1])
-        slab = torch.cat([kept if start else zeros, new, *([zeros] if stop == depth else [])], dim=2)
-        kept = new[:, :, -2:].clone(memory_format=torch.channels_last_3d)
-        done = second(slab)
-        if out is None:
-            size = (done.shape[0], done.shape[1], depth, *done.shape[3:])
-            out = torch.empty(size, dtype=done.dtype, device=done.device, memory_format=torch.channels_last_3d)
-        out.narrow(2, max(start - 1, 0), done.shape[2]).copy_(done)
-    assert out is not None
-    return out
+    slabs = (first(start, stop) for start, stop in plane_ranges(depth, planes))
+    return gathered(convolved(slabs, second, depth), depth, out)

@@ -10,7 +10,7 @@ from trained_norms import as_if_trained
 from bundle.networks import AttentionUnet, fold_batch_norm
 from bundle.networks.blocks import TwoConvs, UpBlock
 from bundle.networks.fast import slabs
-from bundle.networks.fast.slabs import by_slabs, conv_planes, slab_planes
+from bundle.networks.fast.slabs import by_slabs, conv_planes, convolved, gathered, plane_ranges, slab_planes
 
 GRID = (20, 18, 14)
 
@@ -38,6 +38,31 @@ def test_each_plane_once_and_in_order(planes):
     found = by_slabs(first, lambda slab: F.conv3d(slab, weight, padding=(0, 1, 1)), GRID[0], planes)
     assert torch.allclose(found, F.conv3d(x, weight, padding=1), atol=1e-5)
     assert asked == [(start, min(start + planes, GRID[0])) for start in range(0, GRID[0], planes)] and len(asked) > 1
+
+
+def test_ranges():
+    assert list(plane_ranges(10, 4)) == [(0, 4), (4, 8), (8, 10)]
+    assert list(plane_ranges(10, 4, 2)) == [(0, 6), (6, 10)]
+    assert list(plane_ranges(4, 4, 2)) == [(0, 4)] and list(plane_ranges(5, 4)) == [(0, 4), (4, 5)]
+
+
+@pytest.mark.parametrize(("planes", "ahead", "expected"), [(6, 0, [5, 6, 6, 3]), (6, 1, [6, 6, 6, 2]), (20, 0, [20]), (19, 0, [18, 2])])
+def test_a_convolution_as_slabs_come_falls_a_plane_behind(planes, ahead, expected):
+    x, weight = features(3), torch.randn(2, 3, 3, 3, 3)
+    slabs = [x[:, :, start:stop] for start, stop in plane_ranges(GRID[0], planes, ahead)]
+    found = list(convolved(slabs, lambda slab: F.conv3d(slab, weight, padding=(0, 1, 1)), GRID[0]))
+    assert [slab.shape[2] for slab in found] == expected
+    assert torch.allclose(torch.cat(found, 2), F.conv3d(x, weight, padding=1), atol=1e-5)
+
+
+def test_what_is_gathered_has_the_wanted_memory_order_and_may_have_a_place():
+    x = features(3)
+    slabs = [x[:, :, :4], x[:, :, 4:5], x[:, :, 5:]]
+    place = torch.zeros_like(x)
+    assert torch.equal(gathered(slabs, GRID[0]), x) and gathered(slabs, GRID[0]).is_contiguous(memory_format=torch.channels_last_3d)
+    assert gathered(slabs, GRID[0], place) is place and torch.equal(place, x)
+    plain = gathered(slabs, GRID[0], layout=torch.contiguous_format)
+    assert plain.is_contiguous() and torch.equal(plain, x)
 
 
 def test_planes_of_a_convolution():
@@ -83,10 +108,11 @@ def test_whole_network(monkeypatch, precision):
         expected, maps = network.attention(x)
         monkeypatch.setattr(slabs, "SLAB_BYTES", 100_000)
         calls = []
-        monkeypatch.setattr("bundle.networks.blocks.by_slabs", lambda *given: calls.append(given[2:4]) or by_slabs(*given))
+        monkeypatch.setattr("bundle.networks.fast.slabs.plane_ranges", lambda *given: calls.append(given) or plane_ranges(*given))
+        monkeypatch.setattr("bundle.networks.blocks.plane_ranges", lambda *given: calls.append(given) or plane_ranges(*given))
         found, others = network.attention(x)
-    # in two of the levels: twice in the encoder, twice in the decoder
-    assert calls and all(1 < planes < depth for depth, planes in calls)
+    # in the two finest levels; the encoder's finest for the coarser ones, and again for the decoder
+    assert sorted(depth for depth, *_ in calls) == [24, 24, 48, 48] and all(1 < planes < depth for depth, planes, *_ in calls)
     tolerance = 1e-5 if precision is torch.float32 else 2e-2
     assert (found.float() - expected.float()).abs().max() < tolerance * expected.float().abs().max()
     for level, both in maps.items():

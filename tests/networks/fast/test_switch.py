@@ -11,11 +11,14 @@ from bundle.networks.fast import plain_layers, slabs
 from bundle.networks.fast.folding import MergedSkip
 from bundle.networks.fast.switch import plain_wanted, switched_off
 
-# the finest level of a small network, so that each path runs: 64 coarse voxels per channel would not be split
-SIZE = (32, 48, 32)
+# the two finest levels of a small network, so that each path runs: 64 coarse voxels per channel would not be split
+SIZE = (64, 48, 64)
 FAST = [
     "bundle.networks.fast.convolve.torch.mkldnn_convolution",
     "bundle.networks.fast.convolve._with_relu",
+    "bundle.networks.attention_unet.halved_by_slabs",
+    "bundle.networks.attention_unet.classes_by_slabs",
+    "bundle.networks.blocks.gathered",
     "bundle.networks.blocks.by_slabs",
     "bundle.networks.blocks.conv_of_upsampled",
     "bundle.networks.blocks.PlanesOfUpsampled",
@@ -77,8 +80,9 @@ def test_same_output_and_no_fast_path(calls, monkeypatch, slab_bytes):
     assert any(isinstance(module, MergedSkip) for module in folded.modules())
     fast = run(folded, slab_bytes, monkeypatch)
     # all paths are taken outside, by one of the two sizes of slabs
-    large = {name for name in FAST if "slabs" in name or "PlanesOf" in name}
-    expected = set(FAST) - large if slab_bytes > 1 else set(FAST) - {"bundle.networks.blocks.conv_of_upsampled"}
+    large = {name for name in FAST if "slabs" in name or "gathered" in name or "PlanesOf" in name}
+    small = {"bundle.networks.blocks.conv_of_upsampled", "bundle.networks.heads.to_classes"}
+    expected = set(FAST) - (large if slab_bytes > 1 else small)
     assert set(calls) == expected
     calls.clear()
     with plain_layers():
