@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import network
 
-from benchmarks.performance_page import PAGE, Row, now, table, write
+from benchmarks.performance_page import PAGE, Row, now, sections, table, write
 
 SIZE, VOLUME, BATCH = [160, 160, 96], [192, 192, 180], 2
 PRECISIONS = ("bf16", "fp32")
@@ -151,6 +151,8 @@ def main() -> None:
     parser.add_argument("--machine", help="what it is called above the table")
     parser.add_argument("--write", metavar="HEADING", help="begin of the heading of a section of docs/performance.md")
     options = parser.parse_args()
+    if options.write:
+        sections(PAGE, options.write)  # minutes before it is needed
     if options.figures and options.figures.is_file():
         figures = json.loads(options.figures.read_text(encoding="utf-8"))
     elif torch.cuda.is_available():

@@ -27,7 +27,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "benchmarks"))
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.performance_page import PAGE, Row, now, table, write
+from benchmarks.performance_page import PAGE, Row, now, sections, table, write
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -292,6 +292,8 @@ def main() -> None:
     names = options.only.split(",")
     if unknown := [name for name in names if name not in TASKS]:
         parser.error(f"--only: there is no {', '.join(unknown)}; there are {', '.join(TASKS)}")
+    if options.write:
+        sections(PAGE, options.write)  # minutes before it is needed
     # before torch is imported, and for all processes: like a user's, they may keep compiled modules
     os.environ |= ISA.get(options.isa, {}) | {"OMP_NUM_THREADS": str(options.threads)}
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)

@@ -44,18 +44,24 @@ def table(rows: list[Row], when: str, earlier: str = "") -> str:
     return "\n".join([*lines, *(f"| {' | '.join(cells)} |" for cells in (kept | new).values())])
 
 
-def write(page: Path, heading: str, machine: str, command: str, rows: list[Row], when: str) -> None:
-    """Put the rows into the section of a page in Markdown whose heading begins so.
+def sections(page: Path, heading: str) -> tuple[list[str], int]:
+    """The sections of a page in Markdown, and which of them has a heading that begins so.
 
     Raises:
-        SystemExit: no section, or more than one, has such a heading.
+        SystemExit: none, or more than one, has such a heading.
     """
     parts = re.split(r"(?m)^(?=## )", page.read_text(encoding="utf-8"))
     places = [place for place, part in enumerate(parts) if part.startswith(f"## {heading}")]
     if len(places) != 1:
         raise SystemExit(f"--write {heading!r}: {len(places)} sections of {page} begin so; there are {', '.join(headings(parts))}")
-    title = parts[places[0]].splitlines()[0]
-    parts[places[0]] = f"{title}\n\n{machine}, last by\n`{command}`:\n\n{table(rows, when, parts[places[0]])}\n\n"
+    return parts, places[0]
+
+
+def write(page: Path, heading: str, machine: str, command: str, rows: list[Row], when: str) -> None:
+    """Put the rows into the section that `sections` finds."""
+    parts, place = sections(page, heading)
+    title = parts[place].splitlines()[0]
+    parts[place] = f"{title}\n\n{machine}, last by\n`{command}`:\n\n{table(rows, when, parts[place])}\n\n"
     page.write_text("".join(parts).rstrip("\n") + "\n", encoding="utf-8")
 
 

@@ -91,3 +91,10 @@ def test_the_start_is_compared_without_its_first_runs(tmp_path: Path, monkeypatc
     row, imports = performance.start(performance.argparse.Namespace(out=tmp_path, before="abc", rounds=2, threads=1))
     assert row == Row("one scan of 512x512x240 from cold", "6.0 s, 3.0 CPU s, 0.60 of it", "0.7 of the 10.0 s of `abc`", True)
     assert imports.kept is None
+
+
+def test_a_heading_that_is_not_there_is_said_before_anything_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(performance, "TASKS", {name: lambda _: pytest.fail("measured") for name in performance.TASKS})
+    monkeypatch.setattr("sys.argv", ["performance.py", "--write", "Nowhere"])
+    with pytest.raises(SystemExit, match=r"'Nowhere': 0 sections of .*performance\.md begin so"):
+        performance.main()
