@@ -82,7 +82,7 @@ test-container: $(VENV)/.ready
 	$(BUNDLE) phantom runs/container/data --cases 2 --unlabelled 2
 	$(VENV)/bin/python tests/run_container.py runs/container/root --scans runs/container/data/imagesTs --out runs/container/out $(CONTAINER)
 
-SYNTHESISE = $(BUNDLE) synthesise data/weights --validation 5 \
+SYNTHESISE = $(BUNDLE) synthesise data/weights --validation 5 --whole 0.2 \
 	$(if $(wildcard $(MAPS)),--maps $(MAPS)) $(if $(wildcard $(REAL)),--real $(REAL)) $(if $(wildcard $(PEOPLE)),--people $(PEOPLE))
 
 # first without the real CT, which then is a test of the carry-over; then with it. A few scans to begin with, the others are made

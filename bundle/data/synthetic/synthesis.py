@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 
@@ -11,42 +10,16 @@ import numpy as np
 
 from bundle.data.own_folder import claim
 from bundle.data.synthetic.phantom import LABELS, run_parallel
+from bundle.data.synthetic.sources import PERSON, SPACING, Sources, further_labels, label_maps, sources_of, whole_bodies
 from bundle.errors import UserError, counted
 from bundle.files import write_json
-from bundle.json_input import read_object
 
-VERSION = 7
-SPACING = (2.0, 2.0, 2.0)
+VERSION = 8
 # below, a body takes all memory; above, an organ is a few voxels
 EDGES_MM = 0.5, 20.0
 # folders of the data set
 PARTS = ("imagesTr", "labelsTr", "donors")
-# begins the names of whole bodies
-PERSON = "person_"
 KINDS = ("maps", "phantom", "real", "people")
-
-
-@dataclass(frozen=True)
-class Sources:
-    """Where anatomies come from; paths may be None: then the procedural anatomy alone is used.
-
-    Attributes:
-        donors: folder of prepared donors (`.npz`).
-        training, validation: names of the donors of each section.
-        real: folders of real CT.
-        people, people_held_out: names of the whole bodies of each section, prepared in the folder of the donors.
-        spacing: edge of a voxel in mm.
-        whole: share of the whole bodies that are scanned in all their length.
-    """
-
-    donors: str
-    training: tuple[str, ...]
-    validation: tuple[str, ...]
-    real: tuple[str, ...] = ()
-    people: tuple[str, ...] = ()
-    people_held_out: tuple[str, ...] = ()
-    spacing: float = SPACING[0]
-    whole: float = 0.0
 
 
 def synthesise(
@@ -89,10 +62,10 @@ def synthesise(
     Raises:
         UserError: a number makes no sense, a folder is missing or holds nothing usable, or `out` holds something else.
     """
-    _check_numbers(cases, validation, spacing)
+    _check_numbers(cases, validation, spacing, whole)
     folder = Path(out)
-    files = _label_maps(maps) | _whole_bodies(people)
-    sources = replace(_sources(folder, files, real), spacing=float(spacing), whole=float(whole))
+    files = label_maps(maps) | whole_bodies(people)
+    sources = replace(sources_of(folder, files, real), spacing=float(spacing), whole=float(whole))
     names = _names(cases, validation, seed, sources, shares)
     claim(folder, "synthesis", _own(seed, sources), parts=PARTS, overwrite=overwrite)
     todo = [name for name in names if overwrite or not _exists(folder, name)]
@@ -107,7 +80,7 @@ def synthesise(
     return folder
 
 
-def _check_numbers(cases: int, validation: int, spacing: float) -> None:
+def _check_numbers(cases: int, validation: int, spacing: float, whole: float) -> None:
     for key, value in (("cases", cases), ("validation", validation)):
         if isinstance(value, bool) or not isinstance(value, int) or value < 0:
             raise UserError(f"--{key}", f"{value!r} is not a whole number from 0", f"for example --{key} 12")
@@ -115,6 +88,8 @@ def _check_numbers(cases: int, validation: int, spacing: float) -> None:
         raise UserError(
             "--spacing", f"{spacing!r} is not a number of mm from {EDGES_MM[0]:g} to {EDGES_MM[1]:g}", "for example --spacing 2"
         )
+    if isinstance(whole, bool) or not isinstance(whole, (int, float)) or not 0 <= whole <= 1:
+        raise UserError("--whole", f"{whole!r} is not a share from 0 to 1", "for example --whole 0.2")
 
 
 def _names(cases: int, validation: int, seed: int, sources: Sources, shares: tuple[float, ...]) -> list[str]:
@@ -137,60 +112,6 @@ def _paths(folder: Path, name: str) -> list[Path]:
 
 def _exists(folder: Path, name: str) -> bool:
     return all(path.exists() for path in _paths(folder, name))
-
-
-def _label_maps(maps: str | None) -> dict[str, Path]:
-    """The label maps of a folder by the name of their donor."""
-    if maps is None:
-        return {}
-    files = sorted(p for p in Path(maps).glob("*") if p.name.lower().endswith((".nii", ".nii.gz")))
-    if len(files) < 2:
-        fix = "give a folder with two or more .nii.gz label maps, or leave --maps away"
-        raise UserError(maps, f"holds {counted(len(files), 'label map')}", fix)
-    return {path.name.split(".")[0]: path for path in files}
-
-
-def _whole_bodies(people: str | None) -> dict[str, Path]:
-    """The label maps of whole bodies by the name of their person."""
-    if people is None:
-        return {}
-    files = sorted(Path(people).glob("*/structures.nii.gz"))
-    if not files:
-        raise UserError(people, "holds no NAME/structures.nii.gz", "give a folder of whole bodies, or leave --people away")
-    return {f"{PERSON}{path.parent.name}": path for path in files}
-
-
-def _sources(folder: Path, files: Mapping[str, Path], real: str | None) -> Sources:
-    """Donors and people, split into training and validation by the order of their names, and the real CT."""
-    names, bodies = ([name for name in files if name.startswith(PERSON) == whole] for whole in (False, True))
-    kept_out, held = tuple(names[3::6] or names[-1:]), tuple(bodies[2::3])
-    training, seen = tuple(name for name in names if name not in kept_out), tuple(name for name in bodies if name not in held)
-    return Sources(str(folder / "donors"), training, kept_out, _real_scans(real), seen, held)
-
-
-def _real_scans(real: str | None) -> tuple[str, ...]:
-    """The folder itself where it holds a CT, else the folders in it that do."""
-    if real is None:
-        return ()
-    found = sorted(path.parent for path in [*Path(real).glob("ct.nii.gz"), *Path(real).glob("*/ct.nii.gz")])
-    if Path(real) in found:
-        found = [Path(real)]
-    if not found:
-        raise UserError(real, "holds no ct.nii.gz and no folders with one", "give the folder of a real CT, or leave --real away")
-    for folder in found:
-        if not (folder / "labels.nii.gz").is_file():
-            raise UserError(folder, "has a ct.nii.gz and no labels.nii.gz", "give it labels (1 pancreas, 2 spleen, 3 kidneys), or move it")
-    return tuple(str(folder.resolve()) for folder in found)
-
-
-def _further_labels(real: tuple[str, ...]) -> dict[str, str]:
-    """Value to name of the labels that real CT have beyond the three organs."""
-    found: dict[str, str] = {}
-    for folder in real:
-        path = Path(folder) / "labels.json"
-        names = read_object(path, '{"unsure": 255}: name of a label to its value') if path.is_file() else {}
-        found |= {str(value): name for name, value in names.items() if str(value) not in LABELS}
-    return found
 
 
 def _own(seed: int, sources: Sources) -> dict[str, object]:
@@ -238,7 +159,7 @@ def _describe(folder: Path, names: list[str], seed: int, sources: Sources) -> No
             "name": "synthetic CT from real anatomies",
             "tensorImageSize": "3D",
             "modality": {"0": "CT"},
-            "labels": {**LABELS, **_further_labels(sources.real)},
+            "labels": {**LABELS, **further_labels(sources.real)},
             "training": items(False, without),
             "validation": items(True, without),
             "test": real_pairs if without == "real" else [],

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import pairwise
 
 import numpy as np
 from scipy import ndimage
@@ -15,6 +14,7 @@ from bundle.data.synthetic.donors import Donor, Organ
 from bundle.data.synthetic.fields import tile_noise
 from bundle.data.synthetic.organs import SOFT, tissue_set
 from bundle.data.synthetic.physique import Physique
+from bundle.data.synthetic.portal_system import paint_along_pancreas
 from bundle.data.synthetic.tissues import Tissue
 
 _SOLID = {"liver": Tissue.LIVER, "gallbladder": Tissue.GALLBLADDER, "oesophagus": Tissue.OESOPHAGUS, "spleen": Tissue.SPLEEN}
@@ -82,6 +82,7 @@ def paint_transplant(canvas: Canvas, body: Physique, donor: Donor, origin: np.nd
     trunk.paint_spine(canvas, body)
     organs.paint_great_vessels(canvas, body)
     _paint_pancreas(canvas, shapes)
+    paint_along_pancreas(canvas)
 
 
 def _place_organs(canvas: Canvas, donor: Donor, origin: np.ndarray) -> dict[str, tuple]:
@@ -231,28 +232,12 @@ def _paint_sinus(canvas: Canvas, box: Box, distance: np.ndarray, side: float) ->
 
 
 def _paint_pancreas(canvas: Canvas, shapes: dict[str, tuple]) -> None:
-    """Paint the pancreas, and the splenic, mesenteric and portal veins that run along it."""
+    """Paint the pancreas, with a margin of fat."""
     rng = canvas.rng
     box, distance = shapes["pancreas"]
     if not distance.size:
         return
     over = _OVER | tissue_set(Tissue.CAVA, Tissue.AORTA, Tissue.RENAL_PELVIS)
-    inside = distance < 0
-    points = np.stack([field[box][inside] for field in (canvas.x, canvas.y, canvas.z)], axis=1)[::7]
-    if len(points) < 8:
-        return
-    edges = np.quantile(points[:, 0], np.linspace(0, 1, 8))
-    slabs = [points[(points[:, 0] >= a) & (points[:, 0] <= b)] for a, b in pairwise(edges)]
-    path = np.array([(*s.mean(0)[[0]], np.quantile(s[:, 1], 0.12) - 3, s[:, 2].mean() + 3) for s in slabs if len(s) > 3])
-    if len(path) >= 4:
-        path = path[: int(len(path) * 0.75) + 1]
-        neck = path[-1]
-        vein = [(*p, 3.8) for p in path]
-        portal = [(*neck, 6.0), (*(neck + [14, 3, 20]), 6.3), (*(neck + [30, 6, 38]), 6.0)]
-        mesenteric = [(*neck, 5.8), (*(neck + [4, 4, -25]), 5.2), (*(neck + [6, 12, -70]), 3.5)]
-        for tube_points in (vein, portal, mesenteric):
-            tube_box, tube = canvas.tube(tube_points)
-            canvas.paint(tube_box, tube < 0, Tissue.PORTAL_VEIN, over=SOFT)
     distance = distance - thickening(canvas, distance.shape)
     lobules = distance + rng.uniform(0.3, 1.0) * canvas.rough[box]
     canvas.paint(

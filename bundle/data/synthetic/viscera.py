@@ -11,6 +11,7 @@ from bundle.data.synthetic.canvas import Canvas, rotation_matrix
 from bundle.data.synthetic.donors import Donor
 from bundle.data.synthetic.organs import ROOM, SOFT, tissue_set
 from bundle.data.synthetic.people import Person
+from bundle.data.synthetic.portal_system import paint_along_pancreas
 from bundle.data.synthetic.tissues import Tissue
 from bundle.data.synthetic.transplant import PANCREAS_TURN, paint_liver_veins, placed, thickening
 
@@ -23,6 +24,9 @@ _ORGANS = (
     (Tissue.BOWEL_WALL, Tissue.BOWEL_WALL, 26.0, (1.6, 3.5)),
     (Tissue.FAECES, Tissue.COLON_WALL, 60.0, (1.5, 3.5)),
 )
+
+_LEAST_PORTAL = 20  # voxels of a portal vein that shows where it begins
+_LEFT_OF_CONFLUENCE_MM = 12.0  # farther left, a portal vein is the splenic vein
 
 
 def paint_bowel(canvas: Canvas) -> None:
@@ -92,8 +96,8 @@ def paint_vessels(canvas: Canvas, person: Person) -> None:
         paint_liver_veins(canvas, everywhere, -ndimage.distance_transform_edt(liver, sampling=canvas.spacing))
     portal, aorta, pancreas = (person.points(t) for t in (Tissue.PORTAL_VEIN, Tissue.AORTA, Tissue.PANCREAS))
     over = SOFT & ~tissue_set(Tissue.PORTAL_VEIN)
-    if len(portal) > 20:
-        start = portal[portal[:, 2] <= np.quantile(portal[:, 2], 0.06)].mean(0)
+    if len(portal) > _LEAST_PORTAL:
+        start = confluence_of(portal)
         bend = rng.normal(0, 4, (2, 3))
         vein = np.array([start + (0, 0, 6), start + (-2, 4, -25) + bend[0], start + (-4, 10, -75) + bend[1]])
         _tube(canvas, vein, (5.6, 5.2, 3.2), Tissue.PORTAL_VEIN, over)
@@ -112,6 +116,11 @@ def paint_vessels(canvas: Canvas, person: Person) -> None:
     _tube(canvas, np.array([front + (-4, 2, 24), front + (0, 4, 4), front + (2, 3, -18)]), (2.2, 2.0, 1.4), Tissue.AORTA, over)
 
 
+def confluence_of(portal: np.ndarray) -> np.ndarray:
+    """Where the portal vein begins, behind the neck of the pancreas: the middle of its lowest points, (N, 3) in body coordinates."""
+    return portal[portal[:, 2] <= np.quantile(portal[:, 2], 0.06)].mean(0)
+
+
 def _tube(canvas: Canvas, points: np.ndarray, radii: tuple[float, ...], tissue: int, over: np.ndarray) -> None:
     scaled = np.array(radii) * canvas.rng.uniform(0.75, 1.2)
     box, distance = canvas.tube(np.column_stack([points, scaled]))
@@ -119,7 +128,10 @@ def _tube(canvas: Canvas, points: np.ndarray, radii: tuple[float, ...], tissue: 
 
 
 def shape_pancreas(canvas: Canvas, person: Person, donor: Donor | None) -> None:
-    """Make the painted pancreas young and bulky, or thin and lobulated; with a donor, put that person's pancreas in its place."""
+    """Make the painted pancreas young and bulky, or thin and lobulated; with a donor, put that person's pancreas in its place.
+
+    The vessels along a donor's pancreas are painted with it; the person's own splenic vein goes.
+    """
     rng = canvas.rng
     there = canvas.tissues == Tissue.PANCREAS
     if donor is not None:
@@ -135,7 +147,14 @@ def shape_pancreas(canvas: Canvas, person: Person, donor: Donor | None) -> None:
         return
     grown = distance - thickening(canvas, distance.shape) + rng.uniform(0.2, 1.2) * canvas.rough[box]
     canvas.paint(box, distance < rng.uniform(0, 2), Tissue.VISCERAL_FAT, over=ROOM)
+    portal = person.points(Tissue.PORTAL_VEIN)
+    confluence = confluence_of(portal) if len(portal) > _LEAST_PORTAL else None
+    if donor is not None and confluence is not None:
+        splenic = (canvas.tissues == Tissue.PORTAL_VEIN) & (canvas.x < confluence[0] - _LEFT_OF_CONFLUENCE_MM)
+        canvas.tissues[splenic] = Tissue.VISCERAL_FAT
     canvas.paint(box, grown < 0, Tissue.PANCREAS, over=SOFT & ~tissue_set(Tissue.PORTAL_VEIN, Tissue.AORTA, Tissue.CAVA))
+    if donor is not None:
+        paint_along_pancreas(canvas, confluence)
 
 
 def _place(canvas: Canvas, at: np.ndarray, donor: Donor) -> tuple[tuple[slice, slice, slice], np.ndarray]:

@@ -7,6 +7,7 @@ import pytest
 
 from bundle.data.datalist import datalist
 from bundle.data.synthetic import synthesis
+from bundle.data.synthetic.sources import Sources
 from bundle.data.synthetic.synthesis import synthesise
 from bundle.errors import UserError
 
@@ -37,7 +38,7 @@ def test_coarse_scans_and_whole_bodies_are_asked_for_apart(monkeypatch):
 
     monkeypatch.setattr("bundle.data.synthetic.recipes.from_person", scan)
     monkeypatch.setattr(synthesis, "_person", lambda folder, name: name)
-    sources = synthesis.Sources("", (), (), people=("person_a",))
+    sources = Sources("", (), (), people=("person_a",))
     _, _, affine = synthesis.make_scan(replace(sources, spacing=4.0), "people_0", 3)
     synthesis.make_scan(replace(sources, whole=1.0), "people_0", 3)
     np.testing.assert_allclose(np.diag(affine), [4.0, 4.0, 4.0, 1.0])
@@ -151,7 +152,7 @@ def test_each_of_several_real_ct_is_drawn(monkeypatch):
 
     monkeypatch.setattr("bundle.data.synthetic.recipes.from_real", scan)
     for number in range(12):
-        synthesis.make_scan(synthesis.Sources("", (), (), ("one", "two")), f"real_{number}", 0)
+        synthesis.make_scan(Sources("", (), (), ("one", "two")), f"real_{number}", 0)
     assert set(drawn) == {"one", "two"}
 
 
@@ -196,9 +197,16 @@ def test_scans_of_real_organs_and_of_the_real_ct(shared_data, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("key", "value"), [("spacing", 0.0), ("spacing", float("nan")), ("spacing", 1e9), ("spacing", "2"), ("cases", -1), ("validation", 1.5)]
+    ("key", "values"),
+    [
+        ("spacing", (0.0, float("nan"), 1e9, "2")),
+        ("cases", (-1,)),
+        ("validation", (1.5,)),
+        ("whole", (1.5, -0.1, float("nan"), "all", True)),
+    ],
 )
-def test_numbers_that_make_no_sense_are_refused(tmp_path, key, value):
-    with pytest.raises(UserError, match=f"--{key}: .*Fix: for example --{key}"):
-        synthesise(tmp_path / "out", **{key: value})
+def test_numbers_that_make_no_sense_are_refused(tmp_path, key, values):
+    for value in values:
+        with pytest.raises(UserError, match=f"--{key}: .*Fix: for example --{key}"):
+            synthesise(tmp_path / "out", **{key: value})
     assert not (tmp_path / "out").exists()

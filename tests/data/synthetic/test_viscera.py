@@ -2,7 +2,7 @@ import numpy as np
 
 from bundle.data.synthetic.people import paint_person
 from bundle.data.synthetic.tissues import Tissue
-from bundle.data.synthetic.viscera import paint_bowel, paint_vessels, shape_pancreas
+from bundle.data.synthetic.viscera import confluence_of, paint_bowel, paint_vessels, shape_pancreas
 
 
 def test_bowel_has_walls_and_contents(person, around):
@@ -33,13 +33,18 @@ def test_pancreas_becomes_thinner_or_bulkier_and_only_there(person, around):
 def test_a_donors_pancreas_takes_the_place_of_the_persons(person, around, donor):
     canvas = around(person)
     paint_person(canvas, person)
-    own = canvas.tissues == Tissue.PANCREAS
+    own, painted = canvas.tissues == Tissue.PANCREAS, canvas.tissues == Tissue.PORTAL_VEIN
     shape_pancreas(canvas, person, donor)
     pancreas = canvas.tissues == Tissue.PANCREAS
     where = [field[pancreas].mean() for field in (canvas.x, canvas.y, canvas.z)]
     expected = [field[own].mean() for field in (canvas.x, canvas.y, canvas.z)]
     # three times the sd of its shift: 6, 6 and 10 mm
     assert (np.abs(np.subtract(where, expected)) < (18, 18, 30)).all()
+    # its own splenic vein is gone, and one along the new pancreas reaches where the portal vein begins
+    portal = person.points(Tissue.PORTAL_VEIN)
+    left = canvas.x < confluence_of(portal)[0] - 15
+    assert (painted & left).sum() > 30 and ((canvas.tissues == Tissue.PORTAL_VEIN) & painted & left).mean() < 0.5 * (painted & left).mean()
+    assert ((canvas.tissues == Tissue.PORTAL_VEIN) & ~painted).any()
     # a ball of 25 mm in place of a box of 72 x 24 x 18 mm: more, and rounder
     assert np.ptp(canvas.y[pancreas]) > 36 and np.ptp(canvas.x[pancreas]) < 60
 
