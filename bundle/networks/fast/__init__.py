@@ -14,8 +14,8 @@ While a network is traced, exported or compiled, all but `FusedHeads` are off by
 | 128 coarse voxels per channel or more | | with the skip | |
 | CPU, 3-D, no gradients, evaluation, | `slabs.by_slabs` | a fifth of the time; 120 bytes per voxel | `slabs.SLAB_BYTES = 2**62` |
 | features above 32 MB | | instead of 300 | |
-| the same, no gates but on skips, | `finest_level` | 60 bytes per voxel instead of 120 | `network.own_finest_level = False` |
-| corners not aligned | | | |
+| the same above 192 MB, no gates but | `finest_level` | 60 bytes per voxel instead of 120 | `network.own_finest_level = False` |
+| on skips, corners not aligned | | | |
 | always, also in exports | `heads.FusedHeads` | up-sampling of all channels | - |
 | always | `heads.sum_upsampled`, `to_classes` | a pass per level | - |
 | always | `blocks.halve` | float32 features under autocast | - |

@@ -1,7 +1,8 @@
 """The finest level of the network a slab at a time, from the image to the classes: its features are never there as a whole.
 
 They are more than half of what a pass holds. Those of the encoder are halved as they come, and computed again for the decoder, whose
-features become classes as they come: a tenth more arithmetic for half of the memory.
+features become classes as they come: a tenth more arithmetic for half of the memory. Where they are hundreds of megabytes that costs no
+time, since no memory for them comes from the system.
 """
 
 from __future__ import annotations
@@ -12,11 +13,15 @@ import torch
 from torch import Tensor, nn
 
 from bundle.networks.blocks import TwoConvs, UpBlock, halve, splitting_pays
+from bundle.networks.fast import slabs
 from bundle.networks.fast.convolve import convolve, feature_type
 from bundle.networks.fast.slabs import convolved, gathered, slab_planes
 from bundle.networks.fast.upsampling import PlanesOfUpsampled
 from bundle.networks.heads import to_classes
 from bundle.networks.skips import OpenSkip
+
+# up to so many slabs the features are there as a whole: 192 MB, more than those of a window of 160x160x96
+WHOLE_SLABS = 12
 
 
 def finest_planes(encode: nn.Module, skip: nn.Module, decode: nn.Module, x: Tensor) -> int:
@@ -32,9 +37,11 @@ def finest_planes(encode: nn.Module, skip: nn.Module, decode: nn.Module, x: Tens
     if any(module.training for block in (encode, decode) for module in block.modules()):
         return 0
     width, both = decode.first.conv.weight.shape[:2]
-    coarse = torch.empty(len(x), both - width, *(n // 2 for n in x.shape[2:]), device="meta")
     planes = slab_planes(x, width)
-    return planes if planes and splitting_pays(x, coarse) else 0
+    if not planes or x[:, :1].numel() * width * torch.finfo(feature_type(x)).bits // 8 <= WHOLE_SLABS * slabs.SLAB_BYTES:
+        return 0
+    coarse = torch.empty(len(x), both - width, *(n // 2 for n in x.shape[2:]), device="meta")
+    return planes if splitting_pays(x, coarse) else 0
 
 
 def halved_by_slabs(encode: TwoConvs, x: Tensor, planes: int) -> Tensor:

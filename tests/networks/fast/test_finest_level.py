@@ -104,8 +104,13 @@ def test_not_where_dropout_or_norms_learn(blocks, monkeypatch):
     assert finest_planes(encode.eval(), OpenSkip(), decode.eval(), x) == 0, "gradients"
     with torch.no_grad():
         assert finest_planes(encode, OpenSkip(), decode, x) == 2
-        assert finest_planes(encode, OpenSkip(), decode, image(4, 4, 4)) == 0, "as fast as a whole"
+        monkeypatch.setattr(slabs, "SLAB_BYTES", 64 * 64 * 48 * 4 * 4 // 12)
+        assert finest_planes(encode, OpenSkip(), decode, x) == 0, "up to twelve slabs"
+        monkeypatch.setattr(slabs, "SLAB_BYTES", 64 * 64 * 48 * 4 * 4 // 12 - 1)
+        assert finest_planes(encode, OpenSkip(), decode, x) == 4
+        monkeypatch.setattr(slabs, "SLAB_BYTES", 1)
         assert finest_planes(encode, nn.Identity(), decode, x) == 0
+        assert finest_planes(encode, OpenSkip(), decode, x.to("meta")) == 0
         assert finest_planes(encode.train(), OpenSkip(), decode, x) == 0
         network = AttentionUnet(3, 1, 3, CHANNELS, dropout=0.5).eval()
         assert network.bytes_per_voxel == 60.0 and network.train().bytes_per_voxel == 120.0
