@@ -117,24 +117,17 @@ def sum_upsampled(maps: list[Tensor], align_corners: bool) -> Tensor:
             total = total + resize(coarse, list(total.shape[2:]), align_corners)
         return total
     size = list(maps[0].shape)
-    parts: list[Tensor] = []
-    matrices: list[Tensor] = []
-    planes = 0
-    for x in maps[1:]:
-        matrices.append(resize_matrix(x, 2, size[2], align_corners))
-        planes += x.shape[2]
+    matrices = [resize_matrix(x, 2, size[2], align_corners) for x in maps[1:]]
     matrix = torch.cat(matrices, dim=1).expand([size[0] * size[1], -1, -1])
     finest = maps[0].flatten(3).flatten(0, 1)
     if torch.is_grad_enabled():
-        for x in maps[1:]:
-            parts.append(_in_plane(x, size, align_corners))
-        return torch.baddbmm(finest, matrix, torch.cat(parts, dim=1)).reshape(size)
-    others = torch.empty([size[0] * size[1], planes, finest.shape[2]], dtype=maps[1].dtype, device=finest.device)
-    planes = 0
+        return torch.baddbmm(finest, matrix, torch.cat([_in_plane(x, size, align_corners) for x in maps[1:]], dim=1)).reshape(size)
+    others = torch.empty([matrix.shape[0], matrix.shape[2], finest.shape[2]], dtype=maps[1].dtype, device=finest.device)
+    start = 0
     for x in maps[1:]:
         # into place one after the other: side by side they take as much as the logits
-        others.narrow(1, planes, x.shape[2]).copy_(_in_plane(x, size, align_corners))
-        planes += x.shape[2]
+        others.narrow(1, start, x.shape[2]).copy_(_in_plane(x, size, align_corners))
+        start += x.shape[2]
     if finest.dtype == others.dtype:
         # the largest tensor of all is written over, and not made a second time
         return torch.baddbmm(finest, matrix, others, out=finest).reshape(size)

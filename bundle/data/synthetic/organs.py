@@ -51,12 +51,12 @@ def paint_liver(canvas: Canvas, body: Physique, abdomen: np.ndarray) -> None:
     for target in portal_roots:
         end = body.place(target) + rng.normal(0, 6, 3)
         middle = (hilum + end) / 2 + rng.normal(0, 6, 3)
-        _paint_tube(canvas, [(*hilum, 5.5), (*middle, 4.0), (*end, 1.6)], Tissue.PORTAL_VEIN, over=over_liver)
+        paint_tube(canvas, [(*hilum, 5.5), (*middle, 4.0), (*end, 1.6)], Tissue.PORTAL_VEIN, over=over_liver)
     confluence = body.place([20, -6, 100])
     for target in ((95, 0, 70), (60, 45, 62), (25, 62, 60), (-10, 50, 80), (85, -40, 80)):
         end = body.place(target) + rng.normal(0, 6, 3)
         middle = (confluence + end) / 2 + [0, 0, 10] + rng.normal(0, 5, 3)
-        _paint_tube(canvas, [(*confluence, 5.5), (*middle, 4.0), (*end, 1.5)], Tissue.HEPATIC_VEIN, over=over_liver)
+        paint_tube(canvas, [(*confluence, 5.5), (*middle, 4.0), (*end, 1.5)], Tissue.HEPATIC_VEIN, over=over_liver)
     if rng.random() < 0.85:
         centre = body.place([44, 40, 14]) + rng.normal(0, 6, 3)
         semi = np.array([13, 15, 27]) * rng.uniform(0.6, 1.25)
@@ -83,7 +83,7 @@ def paint_spleen(canvas: Canvas, body: Physique, abdomen: np.ndarray) -> None:
     hilum = centre + np.array([22, 12, 0]) * size
     for _ in range(3):
         end = centre + rng.normal(0, 12, 3)
-        _paint_tube(canvas, [(*hilum, 3.4), (*((hilum + end) / 2 + rng.normal(0, 4, 3)), 2.6), (*end, 1.4)], Tissue.PORTAL_VEIN, over=ROOM)
+        paint_tube(canvas, [(*hilum, 3.4), (*((hilum + end) / 2 + rng.normal(0, 4, 3)), 2.6), (*end, 1.4)], Tissue.PORTAL_VEIN, over=ROOM)
 
 
 def paint_kidneys(canvas: Canvas, body: Physique) -> None:
@@ -112,13 +112,13 @@ def paint_kidneys(canvas: Canvas, body: Physique) -> None:
             canvas.paint(box, cyst < 0, Tissue.GALLBLADDER, over=SOFT | tissue_set(Tissue.KIDNEY_CORTEX, Tissue.KIDNEY_MEDULLA))
         top = centre + [-side * 14, 6, 52 * size]
         limb = [(*(top + [side * 6, -8, -14]), 2.2), (*top, 2.6), (*(top + [-side * 7, -14, -10]), 2.0)]
-        _paint_tube(canvas, limb, Tissue.ADRENAL, over=ROOM)
+        paint_tube(canvas, limb, Tissue.ADRENAL, over=ROOM)
         aorta = body.place([-4, -6, level + 6])
         vessel_end = hilum + [side * 6, 2, 0]
-        _paint_tube(canvas, [(*aorta, 3.0), (*((aorta + vessel_end) / 2 + [0, 5, 2]), 2.8), (*vessel_end, 2.4)], Tissue.AORTA, over=ROOM)
+        paint_tube(canvas, [(*aorta, 3.0), (*((aorta + vessel_end) / 2 + [0, 5, 2]), 2.8), (*vessel_end, 2.4)], Tissue.AORTA, over=ROOM)
         cava = body.place([18, -4, level - 2])
         middle = (cava + vessel_end) / 2 + [0, 12, 0]
-        _paint_tube(canvas, [(*cava, 4.5), (*middle, 4.0), (*vessel_end, 3.6)], Tissue.CAVA, over=ROOM)
+        paint_tube(canvas, [(*cava, 4.5), (*middle, 4.0), (*vessel_end, 3.6)], Tissue.CAVA, over=ROOM)
 
 
 def paint_pancreas(canvas: Canvas, body: Physique) -> None:
@@ -139,10 +139,10 @@ def paint_pancreas(canvas: Canvas, body: Physique) -> None:
     # The splenic vein runs along the back of body and tail into the portal vein behind the neck.
     vein = path[2:] + np.array([2, -11, 2.0]) * size
     portal = body.place([[22, 22, 16], [28, 20, 30], [32, 24, 44]])
-    _paint_tube(canvas, [(*p, 4.0) for p in vein[::-1]] + [(*portal[0], 5.5)], Tissue.PORTAL_VEIN, over=SOFT)
-    _paint_tube(canvas, [(*p, 6.3) for p in (vein[0], *portal)], Tissue.PORTAL_VEIN, over=SOFT)
+    paint_tube(canvas, [(*p, 4.0) for p in vein[::-1]] + [(*portal[0], 5.5)], Tissue.PORTAL_VEIN, over=SOFT)
+    paint_tube(canvas, [(*p, 6.3) for p in (vein[0], *portal)], Tissue.PORTAL_VEIN, over=SOFT)
     mesenteric = body.place([[12, 28, 4], [10, 30, -22], [14, 34, -60], [20, 40, -95]])
-    _paint_tube(
+    paint_tube(
         canvas, [(*vein[0], 6), *((*p, r) for p, r in zip(mesenteric, (5.6, 5, 4.2, 2.5), strict=True))], Tissue.PORTAL_VEIN, over=SOFT
     )
 
@@ -159,16 +159,16 @@ def paint_great_vessels(canvas: Canvas, body: Physique) -> None:
     cava_x, cava_y = x + np.array([24, 23, 22, 21, 20, 18]), y + 18 + np.array([24, 20, 10, 8, 8, 8])
     for shift in (-3.5, 3.5):
         cava = np.column_stack([cava_x + shift, cava_y, levels, rng.uniform(7, 10) * np.ones(6)])
-        _paint_tube(canvas, cava, Tissue.CAVA, over=NOT_BONE)
-    _paint_tube(canvas, aorta, Tissue.AORTA, over=NOT_BONE)
+        paint_tube(canvas, cava, Tissue.CAVA, over=NOT_BONE)
+    paint_tube(canvas, aorta, Tissue.AORTA, over=NOT_BONE)
     last = levels[-1]
     for side in (-1, 1):
         spread = [(side * 10, 4, -28), (side * 28, 2, -62), (side * 46, 14, -110)]
         for start, tissue, back in ((aorta[-1], Tissue.AORTA, 0), ((cava_x[-1], cava_y[-1], last), Tissue.CAVA, -7)):
             points = [(*start[:3], 7)] + [(start[0] + a, start[1] + b + back, last + c, 6) for a, b, c in spread]
-            _paint_tube(canvas, points, tissue, over=NOT_BONE)
+            paint_tube(canvas, points, tissue, over=NOT_BONE)
     front = aorta[3, :3] + [0, calibre, 0]
-    _paint_tube(canvas, [(*front, 4), (*(front + [0, 14, -12]), 3.8), (*(front + [4, 18, -60]), 3)], Tissue.AORTA, over=SOFT)
+    paint_tube(canvas, [(*front, 4), (*(front + [0, 14, -12]), 3.8), (*(front + [4, 18, -60]), 3)], Tissue.AORTA, over=SOFT)
     trunk = front + [0, 0, 18]
     for end in ((38, 12, 14), (-55, -12, 10)):  # hepatic and splenic artery
         points = [
@@ -177,7 +177,7 @@ def paint_great_vessels(canvas: Canvas, body: Physique) -> None:
             (*(trunk + np.array(end) * 0.6 + rng.normal(0, 3, 3)), 2.6),
             (*(trunk + end), 2.2),
         ]
-        _paint_tube(canvas, points, Tissue.AORTA, over=SOFT)
+        paint_tube(canvas, points, Tissue.AORTA, over=SOFT)
     for _ in range(rng.poisson(2.5)):
         place, turn = rng.integers(1, 6), rng.uniform(0, 2 * np.pi)
         at = aorta[place, :3] + [calibre * np.cos(turn), calibre * np.sin(turn), rng.uniform(-25, 25)]
@@ -185,6 +185,7 @@ def paint_great_vessels(canvas: Canvas, body: Physique) -> None:
         canvas.paint(box, distance < 0, Tissue.CALCIFICATION, over=NOT_BONE)
 
 
-def _paint_tube(canvas: Canvas, points: ArrayLike, tissue: int, *, over: np.ndarray) -> None:
+def paint_tube(canvas: Canvas, points: ArrayLike, tissue: int, *, over: np.ndarray) -> None:
+    """Paint a tube along a curve through points (x, y, z, radius) in body coordinates, mm."""
     box, distance = canvas.tube(np.array(points, float))
     canvas.paint(box, distance < 0, tissue, over=over)

@@ -13,7 +13,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from bundle.data.synthetic.canvas import Canvas
-from bundle.data.synthetic.organs import SOFT, tissue_set
+from bundle.data.synthetic.organs import SOFT, paint_tube, tissue_set
 from bundle.data.synthetic.tissues import Tissue
 
 _LEAST_VOXELS = 60  # of the pancreas; of fewer no course can be told
@@ -41,22 +41,31 @@ def paint_along_pancreas(canvas: Canvas, confluence: np.ndarray | None = None) -
     hilum, branches = _hilum(spleen, path[0], rng)
     vein = path + rng.normal(0, 1.5, path.shape)
     neck = vein[-1]
-    end = neck if confluence is None else confluence
-    splenic = np.vstack([hilum, vein, end[None]]) if confluence is not None else np.vstack([hilum, vein])
+    splenic = np.vstack([hilum, vein, *([] if confluence is None else [confluence])])
     radii = np.linspace(rng.uniform(2.8, 4.0), rng.uniform(3.6, 5.0), len(splenic)) * width
-    _tube(canvas, splenic, radii, Tissue.PORTAL_VEIN, _VEIN_OVER)
+    paint_tube(canvas, np.column_stack([splenic, radii]), Tissue.PORTAL_VEIN, over=_VEIN_OVER)
     if confluence is None:
         up = np.array([neck, neck + (14, 3, 20) + rng.normal(0, 3, 3), neck + (30, 6, 38) + rng.normal(0, 4, 3)])
         down = np.array([neck, neck + (3, 4, -25) + rng.normal(0, 3, 3), neck + (4, 12, -70) + rng.normal(0, 5, 3)])
-        _tube(canvas, up, np.array([6.0, 6.3, 6.0]) * width, Tissue.PORTAL_VEIN, _VEIN_OVER)
-        _tube(canvas, down, np.array([5.8, 5.2, 3.5]) * width, Tissue.PORTAL_VEIN, _VEIN_OVER)
+        paint_tube(canvas, np.column_stack([up, np.array([6.0, 6.3, 6.0]) * width]), Tissue.PORTAL_VEIN, over=_VEIN_OVER)
+        paint_tube(canvas, np.column_stack([down, np.array([5.8, 5.2, 3.5]) * width]), Tissue.PORTAL_VEIN, over=_VEIN_OVER)
     for target in branches:
         middle = (hilum[0] + target) / 2 + rng.normal(0, 3, 3)
-        _tube(canvas, np.array([hilum[0], middle, target]), np.array([2.6, 2.2, 1.6]) * width, Tissue.PORTAL_VEIN, _VEIN_OVER)
+        paint_tube(
+            canvas,
+            np.column_stack([np.array([hilum[0], middle, target]), np.array([2.6, 2.2, 1.6]) * width]),
+            Tissue.PORTAL_VEIN,
+            over=_VEIN_OVER,
+        )
     # the artery winds along the upper edge, in front of the vein
     wave = np.where(np.arange(len(path)) % 2, 1.0, -1.0)[:, None] * rng.uniform(1, 6) * np.array([0, 0.3, 1.0])
     artery = path + (0, 4, 8) + wave + rng.normal(0, 1.5, path.shape)
-    _tube(canvas, np.vstack([hilum + (0, 2, 4), artery]), np.linspace(1.8, 2.8, len(hilum) + len(path)) * width, Tissue.AORTA, _ARTERY_OVER)
+    paint_tube(
+        canvas,
+        np.column_stack([np.vstack([hilum + (0, 2, 4), artery]), np.linspace(1.8, 2.8, len(hilum) + len(path)) * width]),
+        Tissue.AORTA,
+        over=_ARTERY_OVER,
+    )
 
 
 def _course(canvas: Canvas) -> np.ndarray | None:
@@ -88,8 +97,3 @@ def _points(canvas: Canvas, tissue: int) -> np.ndarray:
     """(N, 3) body coordinates in mm of the voxels of a tissue."""
     there = canvas.tissues == tissue
     return np.stack([field[there] for field in (canvas.x, canvas.y, canvas.z)], axis=1).astype(float)
-
-
-def _tube(canvas: Canvas, points: np.ndarray, radii: np.ndarray, tissue: int, over: np.ndarray) -> None:
-    box, distance = canvas.tube(np.column_stack([points, radii]))
-    canvas.paint(box, distance < 0, tissue, over=over)

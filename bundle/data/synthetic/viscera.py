@@ -25,7 +25,7 @@ _ORGANS = (
     (Tissue.FAECES, Tissue.COLON_WALL, 60.0, (1.5, 3.5)),
 )
 
-_LEAST_PORTAL = 20  # voxels of a portal vein that shows where it begins
+_LEAST_PORTAL = 20  # voxels: a portal vein of no more does not show where it begins
 _LEFT_OF_CONFLUENCE_MM = 12.0  # farther left, a portal vein is the splenic vein
 
 
@@ -96,8 +96,8 @@ def paint_vessels(canvas: Canvas, person: Person) -> None:
         paint_liver_veins(canvas, everywhere, -ndimage.distance_transform_edt(liver, sampling=canvas.spacing))
     portal, aorta, pancreas = (person.points(t) for t in (Tissue.PORTAL_VEIN, Tissue.AORTA, Tissue.PANCREAS))
     over = SOFT & ~tissue_set(Tissue.PORTAL_VEIN)
-    if len(portal) > _LEAST_PORTAL:
-        start = confluence_of(portal)
+    start = confluence_of(portal)
+    if start is not None:
         bend = rng.normal(0, 4, (2, 3))
         vein = np.array([start + (0, 0, 6), start + (-2, 4, -25) + bend[0], start + (-4, 10, -75) + bend[1]])
         _tube(canvas, vein, (5.6, 5.2, 3.2), Tissue.PORTAL_VEIN, over)
@@ -116,8 +116,13 @@ def paint_vessels(canvas: Canvas, person: Person) -> None:
     _tube(canvas, np.array([front + (-4, 2, 24), front + (0, 4, 4), front + (2, 3, -18)]), (2.2, 2.0, 1.4), Tissue.AORTA, over)
 
 
-def confluence_of(portal: np.ndarray) -> np.ndarray:
-    """Where the portal vein begins, behind the neck of the pancreas: the middle of its lowest points, (N, 3) in body coordinates."""
+def confluence_of(portal: np.ndarray) -> np.ndarray | None:
+    """Where the portal vein, points (N, 3) in body coordinates, begins behind the neck of the pancreas: the middle of its lowest ones.
+
+    None where too little of it is there.
+    """
+    if len(portal) <= _LEAST_PORTAL:
+        return None
     return portal[portal[:, 2] <= np.quantile(portal[:, 2], 0.06)].mean(0)
 
 
@@ -147,9 +152,8 @@ def shape_pancreas(canvas: Canvas, person: Person, donor: Donor | None) -> None:
         return
     grown = distance - thickening(canvas, distance.shape) + rng.uniform(0.2, 1.2) * canvas.rough[box]
     canvas.paint(box, distance < rng.uniform(0, 2), Tissue.VISCERAL_FAT, over=ROOM)
-    portal = person.points(Tissue.PORTAL_VEIN)
-    confluence = confluence_of(portal) if len(portal) > _LEAST_PORTAL else None
-    if donor is not None and confluence is not None:
+    confluence = None if donor is None else confluence_of(person.points(Tissue.PORTAL_VEIN))
+    if confluence is not None:
         splenic = (canvas.tissues == Tissue.PORTAL_VEIN) & (canvas.x < confluence[0] - _LEFT_OF_CONFLUENCE_MM)
         canvas.tissues[splenic] = Tissue.VISCERAL_FAT
     canvas.paint(box, grown < 0, Tissue.PANCREAS, over=SOFT & ~tissue_set(Tissue.PORTAL_VEIN, Tissue.AORTA, Tissue.CAVA))

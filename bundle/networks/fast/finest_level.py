@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 
 from bundle.networks.blocks import TwoConvs, UpBlock, halve, splitting_pays
-from bundle.networks.fast import slabs
 from bundle.networks.fast.convolve import convolve, feature_type
 from bundle.networks.fast.slabs import convolved, gathered, slab_planes
 from bundle.networks.fast.upsampling import PlanesOfUpsampled
@@ -37,11 +36,9 @@ def finest_planes(encode: nn.Module, skip: nn.Module, decode: nn.Module, x: Tens
     if any(module.training for block in (encode, decode) for module in block.modules()):
         return 0
     width, both = decode.first.conv.weight.shape[:2]
-    planes = slab_planes(x, width)
-    if not planes or x[:, :1].numel() * width * torch.finfo(feature_type(x)).bits // 8 <= WHOLE_SLABS * slabs.SLAB_BYTES:
-        return 0
+    planes = slab_planes(x, width, WHOLE_SLABS)
     coarse = torch.empty(len(x), both - width, *(n // 2 for n in x.shape[2:]), device="meta")
-    return planes if splitting_pays(x, coarse) else 0
+    return planes if planes and splitting_pays(x, coarse) else 0
 
 
 def halved_by_slabs(encode: TwoConvs, x: Tensor, planes: int) -> Tensor:

@@ -20,15 +20,17 @@ from bundle.networks.fast.switch import plain_wanted
 SLAB_BYTES = 16 * 2**20
 
 
-def slab_planes(x: Tensor, channels: int) -> int:
+def slab_planes(x: Tensor, channels: int, whole: int = 2) -> int:
     """How many planes at a time for features of so many channels on the grid of x (B, C, *spatial); 0 where all at once is as well.
+
+    All at once is as well up to the bytes of so many slabs (`whole`).
 
     Slabs are for inference on a CPU: gradients need everything at once, and GPUs keep the memory of their tensors.
     """
     if x.device.type != "cpu" or x.dim() != 5 or torch.is_grad_enabled() or plain_wanted():
         return 0
     plane = x.shape[0] * channels * x.shape[3] * x.shape[4] * torch.finfo(feature_type(x)).bits // 8
-    if plane * x.shape[2] <= 2 * SLAB_BYTES:
+    if plane * x.shape[2] <= whole * SLAB_BYTES:
         return 0
     return max(2, SLAB_BYTES // plane // 2 * 2)
 
