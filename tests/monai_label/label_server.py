@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import email
+import http.client
 import json
 import os
 import signal
@@ -79,17 +80,24 @@ class Server:
         """Connections to other machines that were asked for (and refused)."""
         return self.traffic_file.read_text(encoding="utf-8") if self.traffic_file.exists() else ""
 
-    def wait_until_ready(self, seconds: float = 180) -> dict[str, Any]:
-        """`/info/`, as soon as the server answers; the tail of the log if it ends or does not answer in time."""
+    def wait_until_answering(self, seconds: float = 180) -> int:
+        """Status of the first answer to `/info/`, whatever it is; the tail of the log if the server ends or does not answer in time."""
         end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            if self.process.poll() is not None:
-                break
+        while time.monotonic() < end and self.process.poll() is None:
+            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
             try:
-                return self.json("GET", "/info/")
-            except (urllib.error.URLError, ConnectionError):
+                connection.request("GET", "/info/")
+                return connection.getresponse().status
+            except OSError:
                 time.sleep(0.5)
+            finally:
+                connection.close()
         raise AssertionError(f"no server after {seconds} s, exit code {self.process.poll()}:\n{self.log()[-4000:]}")
+
+    def wait_until_ready(self) -> dict[str, Any]:
+        """`/info/`, as soon as the server answers."""
+        self.wait_until_answering()
+        return self.json("GET", "/info/")
 
     def request(self, method: str, path: str, body: bytes = b"", content_type: str = "application/json") -> tuple[bytes, Message]:
         """Body and headers of one answer; the server's own words when it refuses."""

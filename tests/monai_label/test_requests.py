@@ -240,13 +240,7 @@ def test_a_new_scan_is_stored_and_segmented(guarded: Server, places: dict[str, P
 
 def test_password(work: Path, places: dict[str, Path]) -> None:
     with start(work, places, "with-password", host="0.0.0.0", password=PASSWORD) as server:
-        while server.process.poll() is None and b"401" not in server.log_file.read_bytes():
-            try:
-                status, _ = ask(server, "GET", "/info/")
-                break
-            except ConnectionError:
-                continue
-        assert status == 401
+        assert server.wait_until_answering() == 401
         form = urlencode({"username": "a", "password": PASSWORD, "grant_type": "password"}).encode()
         token = json.loads(ask(server, "POST", "/auth/token", form, FORM)[1])
         assert ask(server, "GET", "/info/", headers={"Authorization": f"bearer {token['access_token']}"})[0] == 200
