@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from bundle.errors import UserError
 from bundle.networks.blocks import ConvNormAct, TwoConvs, UpBlock, crop, halve, pad_to_multiple, resize
-from bundle.networks.checkpointing import Block
-from bundle.networks.fast.finest_level import classes_by_slabs, finest_planes, halved_by_slabs
+from bundle.networks.checkpointing import Checkpointable
+from bundle.networks.fast.finest_level import classes_by_slabs, finest_planes, halved_by_slabs, learnt_classes
 from bundle.networks.heads import FusedHeads, to_classes
 from bundle.networks.initialise import initialise
 from bundle.networks.residual_dense import BLOCKS, up_block
 from bundle.networks.skips import BareSkip, GatedSkip, OpenSkip
+from bundle.networks.unet_arguments import check_choice, check_classes, check_gates, check_sizes, widened
 from bundle.networks.variants import GATES
 
 
@@ -96,11 +95,14 @@ class AttentionUnet(nn.Module):
         classes: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
-        _check(spatial_dims, in_channels, out_channels, channels, num_gates, dropout)
-        channels = _widened(channels, width)
-        _check_choices(init=init, gate=gate, deep_supervision=deep_supervision, blocks=blocks)
-        _check_gates(num_gates, gate_width, encoder_gates, decoder_gates, attention_features, encoder_maps)
-        _check_classes(classes, out_channels)
+        check_sizes(spatial_dims, in_channels, out_channels, channels, num_gates, dropout)
+        channels = widened(channels, width)
+        check_choice("init", init, ("open", "authors"))
+        check_choice("gate", gate, GATES)
+        check_choice("deep_supervision", deep_supervision, ("fused", "auxiliary"))
+        check_choice("blocks", blocks, BLOCKS)
+        check_gates(num_gates, gate_width, encoder_gates, decoder_gates, attention_features, encoder_maps)
+        check_classes(classes, out_channels)
         *widths, centre = (int(width) for width in channels)
         self.spatial_dims, self.in_channels = spatial_dims, in_channels
         self.out_channels = out_channels if classes is None else len(classes)
@@ -119,7 +121,7 @@ class AttentionUnet(nn.Module):
         self.gating = ConvNormAct(spatial_dims, centre, centre, kernel_size=1, dropout=dropout) if has_gating else nn.Identity()
         self.attention_features, self.encoder_maps = attention_features, encoder_maps
         self.has_encoder_gates, self.has_decoder_gates = encoder_gates, decoder_gates
-        self.auxiliary = deep_supervision == "auxiliary"
+        self.auxiliary, self.checkpointing = deep_supervision == "auxiliary", checkpointing
 
         def skip_at(level: int, coarse: int, wanted: bool = True) -> OpenSkip | GatedSkip | BareSkip:
             own = {} if gate_width is None else {"inter_channels": gate_width * widths[level]}
@@ -146,7 +148,7 @@ class AttentionUnet(nn.Module):
         self.heads = FusedHeads(spatial_dims, widths, out_channels, align_corners=align_corners, classes=classes)
         if checkpointing:
             for module in self.modules():
-                if isinstance(module, Block):
+                if isinstance(module, Checkpointable):
                     module.checkpointing = True
         initialise(self, init)
 
@@ -168,8 +170,8 @@ class AttentionUnet(nn.Module):
         padded = pad_to_multiple(x, self.multiple)
         if not torch.jit.is_scripting():
             planes = self._finest_planes(padded)
-            if planes:
-                return crop(self._by_slabs(padded, planes)[0], list(x.shape[2:]))
+            if planes or self._learns_lean():
+                return crop(self._finest_apart(padded, planes)[0], list(x.shape[2:]))
         features, _ = self._features(padded, None)
         if not torch.jit.is_scripting():
             if self.auxiliary and self.training:
@@ -184,7 +186,7 @@ class AttentionUnet(nn.Module):
         padded = pad_to_multiple(x, self.multiple)
         grid, planes = list(padded.shape[2:]), self._finest_planes(padded)
         if planes:
-            logits, coefficients = self._by_slabs(padded, planes)
+            logits, coefficients = self._finest_apart(padded, planes)
         else:
             features, coefficients = self._features(padded, None)
             logits = self.heads(features)
@@ -203,13 +205,25 @@ class AttentionUnet(nn.Module):
         return finest_planes(self.encoder[0], self.skips[-1], self.decoder[-1], x) if self.own_finest_level else 0
 
     @torch.jit.ignore
-    def _by_slabs(self, x: Tensor, planes: int) -> tuple[Tensor, list[list[Tensor]]]:
-        """Logits and coefficients, with the finest level a slab at a time, so that its features are never there as a whole."""
+    def _learns_lean(self) -> bool:
+        """Whether this is a training that gives time for memory, and nothing but the fused classes is wanted of the finest level."""
+        return self.checkpointing and self.own_finest_level and self.training and not self.auxiliary and torch.is_grad_enabled()
+
+    @torch.jit.ignore
+    def _finest_apart(self, x: Tensor, planes: int) -> tuple[Tensor, list[list[Tensor]]]:
+        """Logits and coefficients; of the finest level's features as little is there as a whole as can be.
+
+        In evaluation that is nothing: they are made so many planes at a time; in training, with 0 planes, those before each norm.
+        """
         encode, decode = self.encoder[0], self.decoder[-1]
         assert isinstance(encode, TwoConvs) and isinstance(decode, UpBlock)
-        features, coefficients = self._features(x, halved_by_slabs(encode, x, planes))
+        skip = x if planes else encode(x)
+        features, coefficients = self._features(x, halved_by_slabs(encode, x, planes) if planes else halve(skip))
         weights, bias = self.heads.fused()
-        maps = [classes_by_slabs(encode, decode, x, features[0], weights[0], planes)]
+        if planes:
+            maps = [classes_by_slabs(encode, decode, x, features[0], weights[0], planes)]
+        else:
+            maps = [learnt_classes(decode, skip, features[0], weights[0])]
         maps += [to_classes(feature, weight) for feature, weight in zip(features, weights[1:], strict=True)]
         features.clear()
         return self.heads.total_of(maps, bias), coefficients
@@ -260,58 +274,3 @@ class AttentionUnet(nn.Module):
                 features.insert(0, x)
             coefficients.append(alphas)
         return features, coefficients
-
-
-def _check(spatial_dims: int, in_channels: int, out_channels: int, channels: Sequence[int], num_gates: int, dropout: float) -> None:
-    """Raise `UserError` that names the first argument that is wrong, its value, and what it may be."""
-    if spatial_dims not in (2, 3):
-        raise UserError("network_def", f"spatial_dims is {spatial_dims!r}, it must be 2 or 3")
-    for name, value in (("in_channels", in_channels), ("out_channels", out_channels), *((f"channels {channels!r}", c) for c in channels)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise UserError("network_def", f"{name} has the value {value!r}, it must be a whole number from 1 up")
-    if len(channels) < 2:
-        raise UserError("network_def", f"channels is {channels!r}, it must name at least two levels")
-    if isinstance(num_gates, bool) or not isinstance(num_gates, int) or num_gates < 0:
-        raise UserError("network_def", f"num_gates is {num_gates!r}, it must be 0 (plain U-Net), 1, 2 or more")
-    if not 0 <= dropout < 1:
-        raise UserError("network_def", f"dropout is {dropout!r}, it must be a probability, at least 0 and less than 1")
-
-
-def _widened(channels: Sequence[int], width: float) -> list[int]:
-    """All channels times a factor, rounded down, at least 1; `UserError` where the factor is none."""
-    if isinstance(width, bool) or not isinstance(width, (int, float)) or not 0 < width < math.inf:
-        raise UserError("network_def", f"width is {width!r}, it must be a number above 0")
-    # 100 times 0.29 is 28.999999999999996
-    return [max(1, math.floor(number * width + 1e-6)) for number in channels]
-
-
-def _check_choices(**chosen: str) -> None:
-    """Raise `UserError` where a choice is none of those there are."""
-    choices = {"init": ("open", "authors"), "gate": tuple(GATES), "deep_supervision": ("fused", "auxiliary"), "blocks": tuple(BLOCKS)}
-    for name, value in chosen.items():
-        if value not in choices[name]:
-            raise UserError("network_def", f"{name} is {value!r}, it must be one of {', '.join(choices[name])}")
-
-
-def _check_classes(classes: Sequence[int] | None, out_channels: int) -> None:
-    """Raise `UserError` where the chosen classes are not some of those there are, each once."""
-    if classes is None:
-        return
-    known = isinstance(classes, (list, tuple)) and all(isinstance(number, int) and not isinstance(number, bool) for number in classes)
-    if not known or not classes or len(set(classes)) != len(classes) or not all(0 <= number < out_channels for number in classes):
-        fix = f"it must be a list of different numbers from 0 to {out_channels - 1}, the background's first"
-        raise UserError("network_def", f"classes is {classes!r}, {fix}")
-
-
-def _check_gates(
-    num_gates: int, gate_width: int | None, encoder_gates: bool, decoder_gates: bool, attention_features: bool, encoder_maps: bool
-) -> None:
-    """Raise `UserError` where something needs gates that are not wanted, or their width is not one."""
-    wanted = {"encoder_gates": encoder_gates, "decoder_gates": decoder_gates, "attention_features": attention_features}
-    for name, needs in wanted.items():
-        if needs and not num_gates:
-            raise UserError("network_def", f"{name} needs gates, but num_gates is 0")
-    if encoder_maps and not encoder_gates:
-        raise UserError("network_def", "encoder_maps needs encoder_gates, which are off")
-    if gate_width is not None and (isinstance(gate_width, bool) or not isinstance(gate_width, int) or gate_width < 1):
-        raise UserError("network_def", f"gate_width is {gate_width!r}, it must be a whole number from 1 up")

@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bundle.networks.checkpointing import Block, checkpointed
+from bundle.networks.checkpointing import Block, Checkpointable, checkpointed
+from bundle.networks.fast.after_norm import after_norm, is_for
 from bundle.networks.fast.convolve import conv_same, convolve, feature_type
 from bundle.networks.fast.slabs import by_slabs, conv_planes, convolved, gathered, plane_ranges, slab_planes
 from bundle.networks.fast.switch import plain_wanted
@@ -81,7 +82,7 @@ def crop(x: Tensor, size: list[int]) -> Tensor:
     return x
 
 
-class ConvNormAct(nn.Module):
+class ConvNormAct(Checkpointable):
     """Convolution, batch norm, ReLU, dropout, in this order as in the authors' code (MONAI's blocks norm before or after both).
 
     Args:
@@ -119,10 +120,34 @@ class ConvNormAct(nn.Module):
         """Whether there is a ReLU, and nothing between it and the convolution, as when the batch norm is folded."""
         return self.relu and isinstance(self.norm, nn.Identity)
 
+    @torch.jit.unused
+    def dropping(self) -> bool:
+        """Whether there is dropout."""
+        return not isinstance(self.dropout, nn.Identity)
+
+    @torch.jit.unused
+    def by_slabs(self, x: Tensor) -> bool:
+        """Whether norm and ReLU of what the convolution has given are made a slab at a time."""
+        return self.relu and is_for(self.norm, x)
+
     def finish(self, x: Tensor) -> Tensor:
         """What follows the convolution."""
+        if not torch.jit.is_scripting():
+            if self.by_slabs(x):
+                return self.dropout(after_norm(x, self.norm))
         x = self.norm(x)
         return self.dropout(torch.relu_(x) if self.relu else x)
+
+
+def before_second_norm(first: ConvNormAct, second: ConvNormAct, x: Tensor) -> Tensor:
+    """What the convolution of the second of two blocks in a row gives, 3x3x3, from what that of the first has given."""
+    if first.by_slabs(x) and not first.dropping():
+        return after_norm(x, first.norm, _within_planes, [second.conv.weight, not_none(second.conv.bias)], halo=1)
+    return conv_same(first.finish(x), second.conv.weight, second.conv.bias)
+
+
+def _within_planes(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    return convolve(x, weight, bias, [0, 1, 1])
 
 
 class TwoConvs(Block, nn.Sequential):
@@ -140,12 +165,14 @@ class TwoConvs(Block, nn.Sequential):
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, *spatial) to (B, out_channels, *spatial)."""
         if not torch.jit.is_scripting():
-            if self.checkpointing and torch.is_grad_enabled():
+            if self.saves_memory():
                 return checkpointed(self, x)
-            first = _both(self)[0]
+            first, second = _both(self)
             planes = slab_planes(x, first.conv.weight.shape[0])
             if planes and not first.norm.training:
                 return self._by_slabs(x, planes)
+            if first.saves_memory():
+                return second.finish(before_second_norm(first, second, conv_same(x, first.conv.weight, first.conv.bias)))
         return self[1](self[0](x))
 
     @torch.jit.unused
@@ -213,21 +240,36 @@ class UpBlock(Block):
         In evaluation without gradients, the result may take the place of the skip in memory.
         """
         if not torch.jit.is_scripting():
-            if self.checkpointing and torch.is_grad_enabled():
+            if self.saves_memory():
                 return checkpointed(self, skip, coarse)
+            if self.first.saves_memory():
+                return self.second.finish(before_second_norm(self.first, self.second, self.convolved(skip, coarse)))
         if not self.align_corners and splitting_pays(skip, coarse):
-            of_skip, of_coarse = self.first.conv.weight.split([skip.shape[1], coarse.shape[1]], dim=1)
             if not torch.jit.is_scripting():
                 planes = slab_planes(skip, self.first.conv.weight.shape[0])
                 if planes and not self.first.norm.training:
-                    return self._by_slabs(skip, coarse, of_skip, of_coarse, planes)
-            x = conv_same(skip, of_skip, self.first.conv.bias).add_(conv_of_upsampled(coarse, of_coarse))
-            return self.second(self.first.finish(x))
-        return self.second(self.first(torch.cat([skip, resize(coarse, list(skip.shape[2:]), self.align_corners)], dim=1)))
+                    return self._by_slabs(skip, coarse, planes)
+            return self.second(self.first.finish(self._in_two(skip, coarse)))
+        return self.second(self.first(self._together(skip, coarse)))
 
     @torch.jit.unused
-    def _by_slabs(self, skip: Tensor, coarse: Tensor, of_skip: Tensor, of_coarse: Tensor, planes: int) -> Tensor:
+    def convolved(self, skip: Tensor, coarse: Tensor) -> Tensor:
+        """What the first convolution makes of both."""
+        if not self.align_corners and splitting_pays(skip, coarse):
+            return self._in_two(skip, coarse)
+        return conv_same(self._together(skip, coarse), self.first.conv.weight, self.first.conv.bias)
+
+    def _in_two(self, skip: Tensor, coarse: Tensor) -> Tensor:
+        of_skip, of_coarse = self.first.conv.weight.split([skip.shape[1], coarse.shape[1]], dim=1)
+        return conv_same(skip, of_skip, self.first.conv.bias).add_(conv_of_upsampled(coarse, of_coarse))
+
+    def _together(self, skip: Tensor, coarse: Tensor) -> Tensor:
+        return torch.cat([skip, resize(coarse, list(skip.shape[2:]), self.align_corners)], dim=1)
+
+    @torch.jit.unused
+    def _by_slabs(self, skip: Tensor, coarse: Tensor, planes: int) -> Tensor:
         dtype = feature_type(skip)
+        of_skip, of_coarse = self.first.conv.weight.split([skip.shape[1], coarse.shape[1]], dim=1)
         of_skip, upsampled = of_skip.to(dtype), PlanesOfUpsampled(coarse, of_coarse.to(dtype))
 
         def first(start: int, stop: int) -> Tensor:

@@ -4,26 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from bundle.networks.small_convolutions import as_now
 
 
-class Block(nn.Module):
-    """Convolutions of one level of a network, whose features may be computed again for the gradients instead of kept."""
+class Checkpointable(nn.Module):
+    """A part of a network whose features may be computed again for the gradients instead of kept, where `checkpointing` is set."""
 
     def __init__(self, *layers: nn.Module) -> None:
         super().__init__(*layers)
         self.checkpointing = False
+
+    @torch.jit.unused
+    def saves_memory(self) -> bool:
+        """Whether it is on and gradients will be asked for."""
+        return self.checkpointing and torch.is_grad_enabled()
+
+
+class Block(Checkpointable):
+    """Convolutions of one level of a network."""
 
     def norms_before_relu(self) -> list[nn.Module]:
         """The batch norms whose outputs are added before the last ReLU."""
         raise NotImplementedError
 
 
-def checkpointed(block: Block, *inputs: Tensor) -> Tensor:
+def checkpointed(block: Checkpointable, *inputs: Tensor) -> Any:
     """The block's output; what it computes on the way is not kept, and computed a second time for the gradients.
 
     Batch norms learn their running statistics from the first pass alone, as without checkpointing.
@@ -33,7 +44,7 @@ def checkpointed(block: Block, *inputs: Tensor) -> Tensor:
         inputs: of the block.
     """
 
-    def run(*inputs: Tensor) -> Tensor:
+    def run(*inputs: Tensor) -> Any:
         block.checkpointing = False
         try:
             return block(*inputs)

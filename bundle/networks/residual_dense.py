@@ -39,7 +39,7 @@ class ResidualConvs(Block):
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, *spatial) to (B, out_channels, *spatial)."""
         if not torch.jit.is_scripting():
-            if self.checkpointing and torch.is_grad_enabled():
+            if self.saves_memory():
                 return checkpointed(self, x)
         return torch.relu_(self.second(self.first(x)) + self.shortcut(x))
 
@@ -65,7 +65,7 @@ class DenseConvs(Block):
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, *spatial) to (B, out_channels, *spatial)."""
         if not torch.jit.is_scripting():
-            if self.checkpointing and torch.is_grad_enabled():
+            if self.saves_memory():
                 return checkpointed(self, x)
         return self.second(torch.cat([x, self.first(x)], dim=1))
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 
 from bundle.networks.blocks import ConvNormAct
+from bundle.networks.checkpointing import Checkpointable, checkpointed
 from bundle.networks.fast.convolve import conv_same
 from bundle.networks.grid_gate import GridAttentionGate
 
@@ -22,7 +24,7 @@ class OpenSkip(nn.Module):
         return x, coefficients
 
 
-class GatedSkip(nn.Module):
+class GatedSkip(Checkpointable):
     """A skip connection through gates side by side, brought back to the skip's channels by a 1x1x1 convolution.
 
     Args:
@@ -44,6 +46,9 @@ class GatedSkip(nn.Module):
         Returns:
             The gated skip (B, channels, *spatial), and alpha (B, 1, *spatial) of each gate.
         """
+        if not torch.jit.is_scripting():
+            if self.saves_memory():
+                return checkpointed(self, x, g)
         coefficients: list[Tensor] = []
         weights = self.combine.conv.weight.split(x.shape[1], dim=1)
         total = x

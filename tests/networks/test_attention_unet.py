@@ -109,36 +109,6 @@ def test_dropout_reaches_every_block():
     assert torch.equal(network.eval()(x), network(x))
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"spatial_dims": 4}, "spatial_dims is 4"),
-        ({"in_channels": 0}, "in_channels has the value 0"),
-        ({"out_channels": 2.0}, "out_channels has the value 2.0"),
-        ({"channels": (8,)}, "at least two levels"),
-        ({"channels": (8, -1)}, "has the value -1"),
-        ({"num_gates": -1}, "num_gates is -1"),
-        ({"dropout": 1.0}, "dropout is 1.0"),
-        ({"init": "zeros"}, "init is 'zeros', it must be one of open, authors"),
-        ({"gate": "soft"}, "gate is 'soft'"),
-        ({"deep_supervision": True}, "deep_supervision is True"),
-        ({"encoder_gates": True, "num_gates": 0}, "encoder_gates needs gates"),
-        ({"attention_features": True, "num_gates": 0}, "attention_features needs gates"),
-        ({"decoder_gates": True, "num_gates": 0}, "decoder_gates needs gates"),
-        ({"encoder_maps": True}, "encoder_maps needs encoder_gates"),
-        ({"gate_width": 0}, "gate_width is 0"),
-        ({"classes": [0, 3]}, r"classes is \[0, 3\], it must be a list of different numbers from 0 to 2"),
-        ({"classes": [1, 1]}, r"classes is \[1, 1\]"),
-        ({"classes": []}, r"classes is \[\]"),
-        ({"classes": 2}, "classes is 2"),
-        ({"blocks": "recurrent"}, "blocks is 'recurrent', it must be one of plain, residual, dense"),
-    ],
-)
-def test_wrong_arguments_are_named(arguments, message):
-    with pytest.raises(ValueError, match=message):
-        small(**arguments)
-
-
 def test_attention_gives_logits_and_all_coefficients():
     network = small(init="authors").eval()
     x = torch.randn(1, 1, 33, 50, 17)

@@ -7,6 +7,7 @@ from typing import Any
 import psutil
 import torch
 from ignite.engine import Engine, Events
+from torch import nn
 
 from bundle.distributed import local_size
 from bundle.kept_memory import keep_memory, stop_keeping
@@ -23,14 +24,16 @@ class FreedMemory:
         device: of the training; on a GPU nothing is kept, since its memory is not the C library's.
         share: of the memory that this machine or container has, and of several processes of torchrun each its part: a process that
             holds more than this after a step gives back what is free, and keeps nothing any more.
+        network: what is trained; nothing is kept for one with `checkpointing`, which gives time for memory already.
     """
 
-    def __init__(self, device: str | torch.device, share: float = 0.5) -> None:
-        self.device, self.share = torch.device(device), share
+    def __init__(self, device: str | torch.device, share: float = 0.5, network: nn.Module | None = None) -> None:
+        self.share = share
+        self.keeps = torch.device(device).type == "cpu" and not getattr(network, "checkpointing", False)
 
     def attach(self, engine: Engine) -> None:
         """Attach to a trainer, before its run."""
-        if self.device.type == "cpu":
+        if self.keeps:
             engine.add_event_handler(Events.STARTED, self.started)
             engine.add_event_handler(Events.ITERATION_COMPLETED, self.stepped)
             engine.add_event_handler(Events.COMPLETED, self.completed)

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from bundle.networks.blocks import TwoConvs, UpBlock, halve, splitting_pays
+from bundle.networks.blocks import TwoConvs, UpBlock, before_second_norm, halve, splitting_pays
+from bundle.networks.fast.after_norm import after_norm
 from bundle.networks.fast.convolve import convolve, feature_type
 from bundle.networks.fast.slabs import convolved, gathered, slab_planes
 from bundle.networks.fast.upsampling import PlanesOfUpsampled
@@ -39,6 +40,23 @@ def finest_planes(encode: nn.Module, skip: nn.Module, decode: nn.Module, x: Tens
     planes = slab_planes(x, width, WHOLE_SLABS)
     coarse = torch.empty(len(x), both - width, *(n // 2 for n in x.shape[2:]), device="meta")
     return planes if planes and splitting_pays(x, coarse) else 0
+
+
+def learnt_classes(decode: UpBlock, skip: Tensor, coarse: Tensor, weight: Tensor) -> Tensor:
+    """Classes of the decoder's features of the level, in training; of the features only those before each norm are there as a whole.
+
+    Args:
+        decode: of the level.
+        skip: (B, channels, *spatial).
+        coarse: features of the next coarser level (B, coarse_channels, *spatial / 2).
+        weight: of the convolution from features to classes (classes, channels, 1, 1, 1).
+    """
+    first, second = decode.first, decode.second
+    # the features have the size of the skip
+    if not first.by_slabs(skip) or not second.by_slabs(skip) or second.dropping():
+        return to_classes(decode(skip, coarse), weight)
+    x = before_second_norm(first, second, decode.convolved(skip, coarse))
+    return after_norm(x, second.norm, to_classes, [weight], layout=torch.contiguous_format)
 
 
 def halved_by_slabs(encode: TwoConvs, x: Tensor, planes: int) -> Tensor:

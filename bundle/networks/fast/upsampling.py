@@ -104,9 +104,11 @@ def phase_weights(weight: Tensor) -> Tensor:
 def interleave(phases: Tensor) -> Tensor:
     """(B, phases * channels, *spatial) to (B, *2 spatial, channels)."""
     apart = _phases_apart(phases)
-    if apart.dim() == 6:
-        return apart.flatten(1, 2).flatten(2, 3)
-    return apart.flatten(1, 2).flatten(2, 3).flatten(3, 4)
+    size = [len(phases)]
+    for axis in range(2, phases.dim()):
+        size.append(2 * phases.shape[axis])
+    # in one step: what is changed in place after this is then no view, whose gradients are copied as a whole
+    return apart.reshape(size + [-1])  # noqa: RUF005  TorchScript knows no list with a star
 
 
 def _phases_apart(phases: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ from ignite.engine import Engine
 
 from bundle.handlers import FreedMemory
 from bundle.handlers.training import freed_memory
+from bundle.networks import AttentionUnet
 
 
 @pytest.fixture
@@ -47,6 +48,12 @@ def test_it_keeps_to_the_end_where_there_is_room(said):
 def test_processes_of_torchrun_share_the_memory(said, monkeypatch):
     monkeypatch.setattr(freed_memory, "local_size", lambda: 2)
     assert steps(FreedMemory("cpu", share=0.7), said)[1] == ["keep", "stop"], "40 bytes are more than half of 70"
+
+
+@pytest.mark.parametrize("saves", [True, False])
+def test_nothing_for_a_network_that_saves_memory(said, saves):
+    network = AttentionUnet(3, 1, 2, (4, 6), checkpointing=saves)
+    assert steps(FreedMemory("cpu", share=0.7, network=network), said)[-1] == ([] if saves else ["keep", "stop"])
 
 
 def test_nothing_on_a_gpu(said):
