@@ -278,7 +278,7 @@ def test_an_ensemble_is_the_mean_of_the_logits(infer, weights, data, tmp_path) -
         networks[-1].load_state_dict(torch.load(path))
     one = labels_in(tmp_path / "out")
     assert [part["class"] for part in _network_of(tmp_path / "out")["networks"]] == ["AttentionUnet", "AttentionUnet"]
-    no_result = {"bytes_per_voxel", "multiple", "own_finest_level", "plain_blocks", "training"}
+    no_result = {"bytes_per_voxel", "checkpointing", "multiple", "own_finest_level", "plain_blocks", "training"}
     assert not no_result & set(_network_of(tmp_path / "out"))
     record = json.loads((tmp_path / "out" / "run.json").read_text())
     assert record["settings"]["ckpt_path"] == weights

@@ -13,7 +13,7 @@ from bundle.results import identity, outputs
 from bundle.results.records import Entry, own_files
 
 # what an inferer asks a network for, and how it goes about it; results do not depend on it
-NOT_THE_RESULT = ("training", "bytes_per_voxel", "multiple", "own_finest_level", "plain_blocks")
+NOT_THE_RESULT = ("training", "bytes_per_voxel", "checkpointing", "multiple", "own_finest_level", "plain_blocks")
 
 
 class Wanted:

@@ -84,6 +84,11 @@ def test_a_network_is_its_class_and_the_values_it_was_made_with():
     found = architecture(one)
     assert found["class"] == "AttentionUnet" and found["num_gates"] == 1 and architecture(other)["num_gates"] == 2
     assert architecture(one.train()) == architecture(one.eval()), "the mode is no part of it"
+    saving = AttentionUnet(3, 1, 2, channels=(2, 4), num_gates=1, checkpointing=True)
+    assert architecture(saving) == found, "nor is how it learns"
+    kept = {"align_corners", "attention_features", "auxiliary", "class", "encoder_maps", "has_decoder_gates", "has_encoder_gates"}
+    kept |= {"in_channels", "num_gates", "out_channels", "spatial_dims"}
+    assert set(found) == kept, "a value more, and all results that there are would be made again"
     parts = architecture(Ensemble([one, other]))
     assert parts["class"] == "Ensemble" and parts["networks"] == [architecture(one), architecture(other)]
     assert architecture(lambda x: x) == {"class": "function"}
