@@ -127,8 +127,8 @@ class ConvNormAct(Checkpointable):
 
     @torch.jit.unused
     def by_slabs(self, x: Tensor) -> bool:
-        """Whether norm and ReLU of what the convolution has given are made a slab at a time."""
-        return self.relu and is_for(self.norm, x)
+        """Whether norm and ReLU of what the convolution has given are made a slab at a time, for the sake of memory."""
+        return self.saves_memory() and self.relu and is_for(self.norm, x)
 
     def finish(self, x: Tensor) -> Tensor:
         """What follows the convolution."""

@@ -16,8 +16,8 @@ While a network is traced, exported or compiled, all but `FusedHeads` are off by
 | features above 32 MB | | instead of 300 | |
 | the same above 192 MB, no gates but | `finest_level` | 60 bytes per voxel instead of 120 | `network.own_finest_level = False` |
 | on skips, corners not aligned | | | |
-| training on a CPU, 3-D, batch norms, | `after_norm` | passes over features: up to a tenth of a step; | `after_norm.SLAB_BYTES = 2**62` |
-| features above 32 MB | | with `checkpointing` 2.6 GB, not 4.4 | |
+| training on a CPU, `checkpointing`, | `after_norm` | memory: 2.6 GB instead of 4.4 for two patches | `after_norm.SLAB_BYTES = 2**62` |
+| 3-D, features above 32 MB, batch norms | | of 160x160x96; no time | |
 | always, also in exports | `heads.FusedHeads` | up-sampling of all channels | - |
 | always | `heads.sum_upsampled`, `to_classes` | a pass per level | - |
 | always | `blocks.halve` | float32 features under autocast | - |
