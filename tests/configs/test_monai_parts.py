@@ -19,6 +19,7 @@ from bundle.engines import segment
 from bundle.networks import AttentionUnet
 from bundle.networks.ensemble import Ensemble
 from bundle.networks.weights import file_digest
+from bundle.networks.zoomed import Zoomed
 
 CHANNELS = [4, 4, 8, 8, 8]
 
@@ -268,6 +269,22 @@ def test_dicom_collates_as_well(infer, tmp_path) -> None:
 
 def _network_of(out: Path) -> dict[str, Any]:
     return json.loads((out / "run.json").read_text())["settings"]["network"]
+
+
+def test_several_sizes_by_their_overlay(infer, repository, tmp_path) -> None:
+    overlay = json.loads((repository / "configs" / "overlays" / "inference" / "zooms.json").read_text())
+    workflow = infer(overlay)
+    network, volume = (
+        workflow.parser.get_parsed_content("network"),
+        torch.randn(1, 1, 32, 32, 16, generator=torch.Generator().manual_seed(0)),
+    )
+    with torch.no_grad():
+        plain = network.network(volume)
+        assert isinstance(network, Zoomed) and not torch.allclose(network(volume), plain, atol=1e-3)
+    assert _network_of(tmp_path / "out")["zooms"] == [0.9, 1.1] and _network_of(tmp_path / "out")["network"]["class"] == "AttentionUnet"
+    assert len(labels_in(tmp_path / "out")) == 2 and infer(overlay).evaluator.cases == []
+    again = infer({**overlay, "network#zooms": [0.8]})
+    assert len(again.evaluator.cases) == 2, "with other sizes all is done again"
 
 
 def test_an_ensemble_is_the_mean_of_the_logits(infer, weights, data, tmp_path) -> None:

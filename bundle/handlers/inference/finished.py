@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bundle.networks.ensemble import Ensemble
+from bundle.networks.zoomed import Zoomed
 from bundle.results import identity, outputs
 from bundle.results.records import Entry, own_files
 
@@ -59,13 +60,15 @@ class Wanted:
 
 
 def architecture(network: Any) -> dict[str, Any]:
-    """What a network is besides its weights: its class, and the plain values that it was made with; of an ensemble also its parts."""
+    """What a network is besides its weights: its class, and the plain values that it was made with; of one made of others also these."""
     attributes = vars(network) if hasattr(network, "state_dict") else {}
     kinds = (bool, int, float, str, tuple, list)
-    found = {name: value for name, value in sorted(attributes.items()) if name[0] != "_" and isinstance(value, kinds)}
+    found: dict[str, Any] = {name: value for name, value in sorted(attributes.items()) if name[0] != "_" and isinstance(value, kinds)}
     found = {name: value for name, value in found.items() if name not in NOT_THE_RESULT}
     if isinstance(network, Ensemble):
         found["networks"] = [architecture(one) for one in network.networks]
+    if isinstance(network, Zoomed):
+        found["network"] = architecture(network.network)
     return plain({"class": type(network).__name__, **found})
 
 

@@ -9,6 +9,7 @@ import pytest
 from bundle.handlers.inference.finished import Wanted, architecture, plain
 from bundle.networks import AttentionUnet
 from bundle.networks.ensemble import Ensemble
+from bundle.networks.zoomed import Zoomed
 from bundle.results import identity
 
 
@@ -91,4 +92,6 @@ def test_a_network_is_its_class_and_the_values_it_was_made_with():
     assert set(found) == kept, "a value more, and all results that there are would be made again"
     parts = architecture(Ensemble([one, other]))
     assert parts["class"] == "Ensemble" and parts["networks"] == [architecture(one), architecture(other)]
+    zoomed = architecture(Zoomed(one, [0.9]))
+    assert zoomed["class"] == "Zoomed" and zoomed["zooms"] == [0.9] and zoomed["network"] == architecture(one)
     assert architecture(lambda x: x) == {"class": "function"}
