@@ -26,10 +26,7 @@ class Ensemble(nn.Module):
         if len(self.networks) < 2:
             raise ValueError("an ensemble has two networks or more.")
         first = self.networks[0]
-        # what inferers ask a network for, where it says it
-        for name in ("multiple", "window", "out_channels"):
-            if hasattr(first, name):
-                setattr(self, name, getattr(first, name))
+        take_over(self, first)
         own = getattr(first, "bytes_per_voxel", None)
         if own is not None:
             # the logits of those before wait in float32
@@ -37,9 +34,25 @@ class Ensemble(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits (B, K, *spatial), float32, of x (B, C, *spatial)."""
-        total: Tensor = self.networks[0](x).float()
-        for network in self.networks[1:]:
-            logits = network(x).float()
+        return mean_of_logits(network(x) for network in self.networks)
+
+
+def take_over(made: nn.Module, network: nn.Module) -> None:
+    """Give a network that is made of another what inferers ask that one for, where it says it."""
+    for name in ("multiple", "window", "out_channels"):
+        if hasattr(network, name):
+            setattr(made, name, getattr(network, name))
+
+
+def mean_of_logits(parts: Iterable[Tensor]) -> Tensor:
+    """The mean in float32 of logits of one shape, which come one after the other: without gradients at most two of them exist at once."""
+    total, count = torch.empty(0), 0
+    for logits in parts:
+        logits = logits.float()
+        if count == 0:
+            total = logits
+        else:
             total = total + logits if torch.is_grad_enabled() else total.add_(logits)
-            del logits
-        return total / len(self.networks) if torch.is_grad_enabled() else total.div_(len(self.networks))
+        count += 1
+        del logits
+    return total / count if torch.is_grad_enabled() else total.div_(count)

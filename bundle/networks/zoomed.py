@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from bundle.errors import UserError
 from bundle.networks.blocks import resize
+from bundle.networks.ensemble import mean_of_logits, take_over
 
 # further away from the size that a network was trained at, organs are not what it knows
 SMALLEST, LARGEST = 0.5, 2.0
@@ -34,26 +35,22 @@ class Zoomed(nn.Module):
             fix = f"give a list of numbers from {SMALLEST:g} to {LARGEST:g} other than 1, such as [0.9, 1.1]"
             raise UserError("network#zooms", f"is {zooms!r}", fix)
         self.network, self.zooms = network, [float(zoom) for zoom in zooms]
-        for name in ("multiple", "window", "out_channels"):
-            if hasattr(network, name):
-                setattr(self, name, getattr(network, name))
-
-    @property
-    def bytes_per_voxel(self) -> float:
-        """Peak memory of a pass, for each voxel of the volume as it is: that of the largest one, and the logits that wait."""
-        own = float(getattr(self.network, "bytes_per_voxel", 400.0))
-        waiting = 4.0 * int(getattr(self, "out_channels", 4))
-        return max(1.0, *self.zooms) ** 3 * (own + waiting) + waiting
+        take_over(self, network)
+        own = getattr(network, "bytes_per_voxel", None)
+        if own is not None:
+            # the largest pass, and the logits that wait, in float32
+            waiting = 4.0 * int(getattr(network, "out_channels", 4))
+            self.bytes_per_voxel = max(1.0, *self.zooms) ** 3 * (own + waiting) + waiting
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits (B, K, *spatial), float32, of x (B, C, *spatial)."""
+        return mean_of_logits(self._seen(x, zoom) for zoom in (1.0, *self.zooms))
+
+    def _seen(self, x: Tensor, zoom: float) -> Tensor:
         size = list(x.shape[2:])
         layout = torch.channels_last_3d if len(size) == 3 else torch.channels_last
-        total: Tensor = self.network(x).float()
-        for zoom in self.zooms:
-            zoomed = resize(x, [max(1, round(zoom * length)) for length in size], False)
-            total = total + resize(self.network(zoomed.contiguous(memory_format=layout)).float(), size, False)
-        return total / (1 + len(self.zooms))
+        zoomed = resize(x, [max(1, round(zoom * length)) for length in size], False)
+        return resize(self.network(zoomed.contiguous(memory_format=layout)).float(), size, False)
 
 
 def _is_factor(zoom: object) -> bool:

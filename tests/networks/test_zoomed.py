@@ -40,6 +40,7 @@ def test_what_inferers_ask_for():
     assert (zoomed.multiple, zoomed.out_channels) == (16, 2) and not hasattr(zoomed, "window")
     assert zoomed.bytes_per_voxel == 8 * (10 + 8) + 8
     assert Zoomed(Sizes(), [0.9]).bytes_per_voxel == 10 + 8 + 8
+    assert not hasattr(Zoomed(nn.Identity(), [0.9]), "bytes_per_voxel"), "inferers have a figure of their own for such networks"
 
 
 def test_a_network_inside_is_folded():
