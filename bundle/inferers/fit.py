@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -14,6 +14,9 @@ from bundle.networks.blocks import pad_to_multiple as repeat_last
 
 # what the networks of MONAI halve a grid by, in all; and what leaves their norms more than one voxel at the bottom
 STEP, LEAST = 32, 64
+# voxels: axes below SHORT are those of slabs, whose organs lie by an end of the scan, where convolutions see zeros, which are soft
+# tissue here; MARGIN voxels beyond each end keep them from it (docs/measurements/inference.md)
+SHORT, MARGIN = 64, 6
 
 
 def fitted(network: Callable[..., Any], x: Tensor, *args: Any, **kwargs: Any) -> Any:
@@ -34,6 +37,32 @@ def fitted(network: Callable[..., Any], x: Tensor, *args: Any, **kwargs: Any) ->
     memory = {4: torch.channels_last, 5: torch.channels_last_3d}.get(x.dim(), torch.contiguous_format)
     out = network(repeat_last(padded, STEP).contiguous(memory_format=memory), *args, **kwargs)
     return [crop(item, size) for item in out] if isinstance(out, (list, tuple)) else crop(out, size)
+
+
+def sides(network: Callable[..., Any], size: Sequence[int], least: int) -> list[tuple[int, int]]:
+    """How many voxels to repeat before and behind a volume along each axis, for a network to find what lies by its ends.
+
+    Axes below `SHORT` get `MARGIN` or more on both sides, up to the multiple that the network takes anyway; longer ones get none, and
+    neither do networks that never halve the grid, but for `least`, nor those of one size, whose windows are larger than the volume.
+
+    Args:
+        network: as for `fitted`.
+        size: spatial sizes of the volume.
+        least: voxels that every axis is to have.
+    """
+    if window_of(network) is not None:
+        return [_both(n, least) for n in size]
+    step = getattr(_module(network), "multiple", STEP if halves(network) else None)
+    floor = LEAST if _needs_steps(network) else least
+    if step is None:
+        return [_both(n, least) for n in size]
+    return [_both(n, max(floor, -(-(n + 2 * MARGIN) // step) * step) if n < SHORT else n) for n in size]
+
+
+def _both(size: int, wanted: int) -> tuple[int, int]:
+    """The voxels from a size to a larger one, half of them before; none for a smaller one."""
+    more = max(0, wanted - size)
+    return more // 2, more - more // 2
 
 
 def window_of(network: Callable[..., Any]) -> tuple[int, ...] | None:

@@ -48,6 +48,8 @@ class OpenVinoNetwork:
         except ImportError as error:
             raise UserError("openvino", "this package is not installed", "pip install -e '.[openvino]'") from error
         self.network, self.cache_dir, self.precision, self.threads = network.eval(), Path(cache_dir), precision, threads
+        # as a module of this bundle says that it takes any size
+        self.multiple = STEP
         self._compiled: Callable[[Any], Any] | None = None
 
     def __call__(self, x: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from monai.inferers import Inferer, sliding_window_inference
 from torch.nn import functional as F
 
 from bundle.errors import UserError
-from bundle.inferers.fit import fitted, halves, window_of
+from bundle.inferers.fit import fitted, halves, sides, window_of
 from bundle.inferers.memory import choose_window, free_bytes
 from bundle.inferers.precision import choose_precision
 from bundle.kept_memory import give_back
@@ -106,13 +106,13 @@ class VolumeInferer(Inferer):
         return logits
 
     def _padded(self, image: torch.Tensor, network: Callable[..., torch.Tensor], *args: Any, **kwargs: Any) -> torch.Tensor:
-        """Logits of a volume of any size: of small ones the outermost voxels are repeated."""
-        short = [max(0, self.LEAST - n) for n in image.shape[2:]]
-        if not any(short):
+        """Logits of a volume of any size: of one that is short along an axis the outermost voxels are repeated on both sides of it."""
+        added = sides(network, image.shape[2:], self.LEAST)
+        if not any(map(any, added)):
             return self._whole_or_windows(image, network, *args, **kwargs)
-        pads = [side for s in reversed(short) for side in (s // 2, s - s // 2)]
+        pads = [side for pair in reversed(added) for side in pair]
         logits = self._whole_or_windows(F.pad(image, pads, mode="replicate"), network, *args, **kwargs)
-        inner = [slice(s // 2, s // 2 + n) for s, n in zip(short, image.shape[2:], strict=True)]
+        inner = [slice(before, before + n) for (before, _), n in zip(added, image.shape[2:], strict=True)]
         return logits[(slice(None), slice(None), *inner)]
 
     def _whole_or_windows(self, image: torch.Tensor, network: Callable[..., torch.Tensor], *args: Any, **kwargs: Any) -> torch.Tensor:

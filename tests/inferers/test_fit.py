@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from bundle.inferers import AutocastInferer, VolumeInferer
-from bundle.inferers.fit import fitted, halves, window_of
+from bundle.inferers.fit import fitted, halves, sides, window_of
 from bundle.networks import AttentionUnet, fold_batch_norm
 
 
@@ -25,7 +25,7 @@ class Halving(nn.Module):
 
 
 def test_sizes_are_multiples_and_the_output_is_cut_back() -> None:
-    network, x = Halving(), torch.rand(1, 1, 40, 70, 18)
+    network, x = Halving(), torch.rand(1, 1, 40, 70, 20)
     expected = nn.functional.interpolate(nn.functional.max_pool3d(x, 2), scale_factor=2.0)
     for out in (fitted(network, x), VolumeInferer(precision="fp32")(x, network), AutocastInferer(amp=False)(x, network)):
         assert torch.equal(out, expected)
@@ -37,6 +37,32 @@ def test_the_last_voxels_are_repeated() -> None:
     x = -1 - torch.rand(1, 1, 3, 2, 2)
     out = fitted(Halving(), x)
     assert torch.allclose(out[:, :, 2], x[:, :, 2].amax((2, 3), keepdim=True).expand(1, 1, 2, 2))
+
+
+def test_what_short_axes_get_on_both_sides() -> None:
+    ours, others, same = AttentionUnet(3, 1, 2, (2, 2, 2, 2, 2)), Halving(), nn.Conv3d(1, 1, 3)
+    # 6 or more on each side, in all a multiple of 16; nothing from 64 up
+    assert sides(ours, (1, 20, 21), 16) == [(7, 8), (6, 6), (13, 14)]
+    assert sides(ours, (63, 64, 300), 16) == [(8, 9), (0, 0), (0, 0)]
+    # two poolings take multiples of 4
+    assert sides(AttentionUnet(3, 1, 2, (2, 2, 2)), (12, 13), 16) == [(6, 6), (7, 8)]
+    # networks of others: 64 at least, then multiples of 32
+    assert sides(others, (20, 60), 16) == [(22, 22), (18, 18)]
+    # no grid is halved, or there is one size only: 16 at least
+    assert sides(same, (3, 16, 20), 16) == sides(len, (3, 16, 20), 16) == [(6, 7), (0, 0), (0, 0)]
+    others.window = [32, 32, 32]
+    assert sides(others, (3, 20), 16) == [(6, 7), (0, 0)]
+
+
+def test_a_slab_is_seen_with_its_end_slices_repeated() -> None:
+    torch.manual_seed(0)
+    network, x = AttentionUnet(3, 1, 2, (2, 2, 2, 2, 2)).eval(), torch.randn(1, 1, 70, 64, 10)
+    with torch.no_grad():
+        padded = torch.cat([x[..., :1]] * 11 + [x] + [x[..., -1:]] * 11, -1)
+        expected = network(padded)[..., 11:21]
+        # the network alone repeats the last slices only
+        assert not torch.allclose(network(x), expected, atol=1e-3)
+    assert torch.allclose(VolumeInferer(precision="fp32")(x, network), expected, atol=1e-5)
 
 
 def test_windows_are_fitted_as_well() -> None:
