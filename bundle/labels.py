@@ -134,6 +134,11 @@ def output_values(labels: Labels) -> list[int]:
     return [channel[0] for channel in values(labels)]
 
 
+def for_each(labels: Labels, usual: float, **others: float) -> dict[str, float]:
+    """A number for each structure: `usual`, or what `others` gives by name; names that are no structure here are left out."""
+    return {name: others.get(name, usual) for name in names(labels)[1:]}
+
+
 def channel_def(labels: Labels) -> dict[str, str]:
     """`channel_def` as the bundle's metadata states it: channel index as a string, to name."""
     return {str(channel): name for channel, name in enumerate(names(labels))}

@@ -16,6 +16,7 @@ def test_names_values_and_output_values_follow_the_order_of_the_block():
     assert labels.names(MERGED) == ["background", "pancreas", "kidney"]
     assert labels.values(MERGED) == [[0, 7], [4], [2, 3]]
     assert labels.output_values(MERGED) == [0, 4, 2]
+    assert labels.for_each(MERGED, 0.1, kidney=2, liver=3) == {"pancreas": 0.1, "kidney": 2}
     assert labels.channel_def(MERGED) == {"0": "background", "1": "pancreas", "2": "kidney"}
 
 
