@@ -320,7 +320,7 @@ def test_a_caller_may_load_weights_into_the_network(repository: Path, weights: l
     workflow.initialize()
     network = workflow.parser.get_parsed_content("network")
     network.load_state_dict(torch.load(weights[1], weights_only=True), strict=True)
-    inferer, volume = workflow.inferer, torch.randn(1, 1, 32, 32, 16)
+    inferer, volume = workflow.inferer, torch.randn(1, 1, 64, 64, 64)
     expected = AttentionUnet(channels=CHANNELS)
     expected.load_state_dict(torch.load(weights[1], weights_only=True))
     with torch.no_grad():
