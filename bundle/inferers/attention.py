@@ -36,19 +36,30 @@ def with_attention(volume: Tensor, network: Callable[[Tensor], Tensor], inferer:
     if not getattr(network, "num_gates", 0) or not hasattr(network, "attention"):
         raise UserError("attention", "this network has no gates to show", FIX)
     gated = cast("AttentionUnet", network)
-    counts: dict[int, int] = {}
-
-    def both(x: Tensor) -> Tensor:
-        logits, maps = gated.attention(x)
-        counts.update({level: maps[level].resampled.shape[1] for level in sorted(maps)})
-        return torch.cat([logits.float(), *(maps[level].resampled.float() for level in counts)], 1)
-
+    both = _LogitsAndMaps(gated)
     # the inferer lays out modules, not functions
     channels_last(gated)
-    channels = inferer(volume, both)[0]
+    channels, counts = inferer(volume, both)[0], both.counts
     start = len(channels) - sum(counts.values())
     logits, found = channels[:start].clone(), {}
     for level, count in counts.items():
         found[level] = channels[start : start + count]
         start += count
     return logits, found
+
+
+class _LogitsAndMaps:
+    """Logits and coefficients of a network as channels of one volume; of any size, in the steps that the network itself takes.
+
+    Attributes:
+        counts: channels of the coefficients by level, once it was called.
+    """
+
+    def __init__(self, network: AttentionUnet) -> None:
+        self.network, self.multiple = network, network.multiple
+        self.counts: dict[int, int] = {}
+
+    def __call__(self, x: Tensor) -> Tensor:
+        logits, maps = self.network.attention(x)
+        self.counts = {level: maps[level].resampled.shape[1] for level in sorted(maps)}
+        return torch.cat([logits.float(), *(maps[level].resampled.float() for level in self.counts)], 1)

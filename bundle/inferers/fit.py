@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import ceil
 from typing import Any
 
 import torch
@@ -50,13 +51,11 @@ def sides(network: Callable[..., Any], size: Sequence[int], least: int) -> list[
         size: spatial sizes of the volume.
         least: voxels that every axis is to have.
     """
-    if window_of(network) is not None:
-        return [_both(n, least) for n in size]
     step = getattr(_module(network), "multiple", STEP if halves(network) else None)
-    floor = LEAST if _needs_steps(network) else least
-    if step is None:
+    if step is None or window_of(network) is not None:
         return [_both(n, least) for n in size]
-    return [_both(n, max(floor, -(-(n + 2 * MARGIN) // step) * step) if n < SHORT else n) for n in size]
+    floor = LEAST if _needs_steps(network) else least
+    return [_both(n, max(floor, ceil((n + 2 * MARGIN) / step) * step) if n < SHORT else n) for n in size]
 
 
 def _both(size: int, wanted: int) -> tuple[int, int]:

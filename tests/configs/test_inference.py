@@ -215,6 +215,19 @@ def test_options_write_what_they_promise(tmp_path: Path, infer) -> None:
     assert np.allclose(np.linalg.norm(probabilities.affine[:3, :3], axis=0), 2.0)
 
 
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        ({"background": 0, "pancreas": 1, "spleen": 2, "kidney": 3}, {"pancreas": 0.1, "spleen": 0.5, "kidney": 0.1}),
+        ({"background": 0, "tumour": 4, "node": 2, "bone": 1}, {"tumour": 0.1, "node": 0.1, "bone": 0.1}),
+    ],
+)
+def test_the_pieces_that_stay_follow_the_labels(tmp_path: Path, infer, labels: dict, expected: dict) -> None:
+    nifti(tmp_path / "data" / "a.nii.gz")
+    record, good = infer(tmp_path / "data", tmp_path / "out", labels=labels)
+    assert good and record["cases"][0]["settings"]["keep_pieces"] == expected
+
+
 def test_evaluate_predicts_the_held_out_cases_and_scores_them(tmp_path: Path, infer) -> None:
     data, out = tmp_path / "data", tmp_path / "out"
     for number in range(5):

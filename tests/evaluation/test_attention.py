@@ -13,6 +13,7 @@ import torch
 
 from bundle.errors import UserError
 from bundle.evaluation.attention import attention, markdown, measure, summarise
+from bundle.inferers.fit import sides
 from bundle.networks import AttentionUnet
 
 CHANNELS = (2, 4, 8)
@@ -109,8 +110,13 @@ def test_tables_of_two_scans(arguments: dict[str, str], tmp_path: Path) -> None:
     image = torch.from_numpy((clipped - clipped[body].mean()) / clipped[body].std())[None, None]
     network = AttentionUnet(3, 1, 4, channels=CHANNELS).eval()
     network.load_state_dict(torch.load(arguments["ckpt_path"], weights_only=True))
+    # axes below 64 voxels are seen with their ends repeated
+    added = sides(network, scan.shape, 16)
+    assert all(map(any, added))
+    repeated = torch.nn.functional.pad(image, [side for pair in reversed(added) for side in pair], mode="replicate")
     with torch.no_grad():
-        alpha = network.attention(image)[1][2].resampled[0, 0].numpy()
+        alpha = network.attention(repeated)[1][2].resampled[0, 0].numpy()
+    alpha = alpha[tuple(slice(before, before + n) for (before, _), n in zip(added, scan.shape, strict=True))]
     pancreas = np.asarray(nibabel.load(tmp_path / "labels" / "case_0.nii.gz").dataobj) == 1
     assert float(cases[0]["inside"]) == pytest.approx(alpha[pancreas].mean(), rel=1e-3)
     assert float(cases[0]["outside"]) == pytest.approx(alpha[body & ~pancreas].mean(), rel=1e-3)

@@ -36,6 +36,15 @@ def test_windows_are_blended_for_both_alike() -> None:
     assert 0 <= found[2].min() and found[2].max() <= 1 and found[2].std() > 0
 
 
+def test_a_slab_has_the_same_logits_with_and_without_coefficients() -> None:
+    torch.manual_seed(0)
+    network = AttentionUnet(3, 1, 3, channels=(2, 4, 8, 8), init="authors").eval()
+    volume, inferer = torch.randn(1, 1, 64, 70, 11), VolumeInferer(precision="fp32")
+    logits, found = with_attention(volume, network, inferer)
+    torch.testing.assert_close(logits, inferer(volume, network)[0], rtol=1e-4, atol=1e-5)
+    assert found[2].shape == (2, 64, 70, 11)
+
+
 @pytest.mark.parametrize("network", [AttentionUnet(3, 1, 3, channels=(2, 4), num_gates=0), torch.nn.Identity()])
 def test_a_network_without_gates(network: torch.nn.Module) -> None:
     with pytest.raises(UserError, match="no gates to show"):
