@@ -70,7 +70,7 @@ def measured(case: RealCase, data: Path, labels: np.ndarray) -> dict[str, dict[s
             raise SystemExit(f"{case.reference}: its voxels are not those of {case.scan}")
         there = reorder(there, axes)
         for name, value in case.values:
-            result[name]["dice"] = _dice(labels == STRUCTURES[name], there == value)
+            result[name]["dice"] = dice(labels == STRUCTURES[name], there == value)
     return result
 
 
@@ -81,7 +81,8 @@ def _affine(scan: Path) -> np.ndarray:
     return np.asarray(LoadScand("image")(find_scans(scan)[0])["image"].affine)
 
 
-def _dice(one: np.ndarray, other: np.ndarray) -> float:
+def dice(one: np.ndarray, other: np.ndarray) -> float:
+    """Of two masks of one shape."""
     return float(2 * (one & other).sum() / (one.sum() + other.sum()))
 
 

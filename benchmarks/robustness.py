@@ -11,18 +11,18 @@ import argparse
 import sys
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import nibabel
 import numpy as np
+from real_scans import STRUCTURES, dice
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from bundle.engines import segment
 
-STRUCTURES = {"pancreas": 1, "spleen": 2, "kidney": 3}
 FEWEST = 50
 # voxels of 2 mm around the middle of the organs, from left to right and from front to back
 NARROW = (120, 100)
@@ -30,85 +30,80 @@ NARROW = (120, 100)
 
 @dataclass(frozen=True)
 class Scan:
-    """Voxels in HU (X, Y, Z), their affine, and the label map on the same grid."""
+    """A CT, the label map on its grid, the key `spacing`, and how many slices of the label map each of its slices stands for."""
 
-    voxels: np.ndarray
-    affine: np.ndarray
+    ct: nibabel.Nifti1Image
     reference: np.ndarray
+    spacing: float = 2.0
+    together: int = 1
 
-    def cut(self, first: tuple[int, int, int], size: tuple[int, int, int]) -> Scan:
+    def scores(self) -> list[float]:
+        """Dice of each structure; NaN where the reference has next to nothing."""
+        labels = np.repeat(segment(self.ct, spacing=[self.spacing] * 3), self.together, axis=2)
+        # slices at the end that are too few for one of the thick ones do not count
+        reference = self.reference[..., : labels.shape[2]]
+        masks = ((labels == value, reference == value) for value in STRUCTURES.values())
+        return [dice(one, other) if other.sum() >= FEWEST else float("nan") for one, other in masks]
+
+    def cut(self, *box: slice) -> Scan:
         """A box of it, in its place."""
-        affine = self.affine.copy()
-        affine[:3, 3] += affine[:3, :3] @ first
-        box = tuple(slice(start, start + length) for start, length in zip(first, size, strict=True))
-        return Scan(np.ascontiguousarray(self.voxels[box]), affine, self.reference[box])
+        return replace(self, ct=self.ct.slicer[box], reference=self.reference[box])
+
+    def changed(self, voxels: np.ndarray) -> Scan:
+        """Other HU on the same grid."""
+        return replace(self, ct=nibabel.Nifti1Image(voxels, self.ct.affine))
+
+    def scaled(self, factor: float, spacing: float = 2.0) -> Scan:
+        """The same body, so many times as large."""
+        affine = self.ct.affine @ np.diag([factor, factor, factor, 1])
+        return replace(self, ct=nibabel.Nifti1Image(self.ct.get_fdata(dtype=np.float32), affine), spacing=spacing)
+
+    def thick(self, together: int) -> Scan:
+        """Slices that are the means of so many."""
+        x, y, z = self.ct.shape
+        means = self.ct.get_fdata(dtype=np.float32)[..., : z // together * together].reshape(x, y, -1, together).mean(-1)
+        affine = self.ct.affine.copy()
+        affine[:3, 3] += affine[:3, 2] * (together - 1) / 2
+        affine[:3, 2] *= together
+        return replace(self, ct=nibabel.Nifti1Image(means, affine), together=together)
+
+
+def around(middle: int, length: int, whole: int) -> slice:
+    """So many voxels around one, inside the scan."""
+    first = min(max(0, middle - length // 2), whole - length)
+    return slice(first, first + length)
 
 
 def slabs(scan: Scan, lengths: list[int], chance: np.random.Generator) -> Iterator[tuple[str, Scan]]:
     """One slab of each length that the scan has."""
     slices = np.flatnonzero((scan.reference == STRUCTURES["pancreas"]).any((0, 1)))
-    depth = scan.voxels.shape[2]
     for length in lengths:
         middle = int(chance.integers(slices[0], slices[-1] + 1))
-        if length <= depth:
-            first = min(max(0, middle - length // 2), depth - length)
-            yield f"slab of {length} slices", scan.cut((0, 0, first), (*scan.voxels.shape[:2], length))
+        if length <= scan.ct.shape[2]:
+            yield f"slab of {length} slices", scan.cut(slice(None), slice(None), around(middle, length, scan.ct.shape[2]))
 
 
 def narrow(scan: Scan) -> Scan:
     """The field of view of 240x200 mm around the organs."""
     middle = [int(np.flatnonzero((scan.reference > 0).any(others)).mean()) for others in ((1, 2), (0, 2))]
-    sizes = [min(n, most) for n, most in zip(scan.voxels.shape, NARROW, strict=False)]
-    x, y = (min(max(0, m - size // 2), n - size) for m, size, n in zip(middle, sizes, scan.voxels.shape, strict=False))
-    return scan.cut((x, y, 0), (sizes[0], sizes[1], scan.voxels.shape[2]))
+    return scan.cut(*(around(m, min(n, most), n) for m, most, n in zip(middle, NARROW, scan.ct.shape[:2], strict=True)), slice(None))
 
 
-def scaled(scan: Scan, factor: float) -> Scan:
-    """The same body, so many times as large."""
-    affine = scan.affine.copy()
-    affine[:3, :3] *= factor
-    return Scan(scan.voxels, affine, scan.reference)
-
-
-def thick(scan: Scan, together: int) -> np.ndarray:
-    """What is found with slices that are the means of so many, on the scan's own grid; slices at the end that are too few are left out."""
-    count = scan.voxels.shape[2] // together
-    means = scan.voxels[..., : count * together].reshape(*scan.voxels.shape[:2], count, together).mean(-1)
-    affine = scan.affine.copy()
-    affine[:3, 3] += affine[:3, 2] * (together - 1) / 2
-    affine[:3, 2] *= together
-    return np.repeat(segment(means, affine=affine), together, axis=2)
-
-
-def scores(labels: np.ndarray, reference: np.ndarray) -> list[float]:
-    """Dice of each structure; NaN where the reference has next to nothing."""
-    found = []
-    for value in STRUCTURES.values():
-        one, other = labels == value, reference == value
-        found.append(float(2 * (one & other).sum() / (one.sum() + other.sum())) if other.sum() >= FEWEST else float("nan"))
-    return found
-
-
-def of_one(scan: Scan, lengths: list[int], number: int) -> Iterator[tuple[str, list[float]]]:
-    """Name and Dice of everything that is made of a scan."""
+def harder(scan: Scan, lengths: list[int], number: int) -> Iterator[tuple[str, Scan]]:
+    """Everything that is made of a scan, by name."""
     chance = np.random.default_rng(number)
-    for name, slab in slabs(scan, lengths, chance):
-        yield name, scores(segment(slab.voxels, affine=slab.affine), slab.reference)
-    yield "as it is", scores(segment(scan.voxels, affine=scan.affine), scan.reference)
-    view = narrow(scan)
-    yield "field of view of 240x200 mm", scores(segment(view.voxels, affine=view.affine), view.reference)
+    yield from slabs(scan, lengths, chance)
+    yield "as it is", scan
+    yield "field of view of 240x200 mm", narrow(scan)
     for together in (4, 5):
-        labels = thick(scan, together)
-        yield f"slices of {2 * together} mm", scores(labels, scan.reference[..., : labels.shape[2]])
-    noise = chance.normal(0, 30, scan.voxels.shape).astype(np.float32)
-    yield "noise of 30 HU", scores(segment(scan.voxels + noise, affine=scan.affine), scan.reference)
+        yield f"slices of {2 * together} mm", scan.thick(together)
+    voxels = scan.ct.get_fdata(dtype=np.float32)
+    yield "noise of 30 HU", scan.changed(voxels + chance.normal(0, 30, voxels.shape).astype(np.float32))
     for shift in (15, -15):
-        yield f"{shift:+d} HU", scores(segment(scan.voxels + shift, affine=scan.affine), scan.reference)
+        yield f"{shift:+d} HU", scan.changed(voxels + shift)
     for factor in (0.75, 0.6, 0.5):
-        small = scaled(scan, factor)
-        yield f"body of {factor} times the size", scores(segment(small.voxels, affine=small.affine), scan.reference)
-    finer = [2 * factor] * 3
-    yield f"the last with `--spacing {finer}`", scores(segment(small.voxels, affine=small.affine, spacing=finer), scan.reference)
+        yield f"body of {factor} times the size", scan.scaled(factor)
+    yield "the last with `--spacing [1,1,1]`", scan.scaled(0.5, spacing=1.0)
 
 
 def main() -> None:
@@ -119,11 +114,10 @@ def main() -> None:
     found = defaultdict(list)
     for folder in options.folders:
         for number, path in enumerate(tqdm(sorted((folder / "imagesTr").glob("*.nii.gz")), str(folder), unit="scan")):
-            image, reference = nibabel.load(path), nibabel.load(folder / "labelsTr" / path.name)
-            scan = Scan(np.asarray(image.dataobj, dtype=np.float32), image.affine, np.asarray(reference.dataobj))
-            for name, dice in of_one(scan, options.slices, number):
-                found[name].append(dice)
-    every = [dice for name, rows in found.items() if name.startswith("slab") for dice in rows]
+            scan = Scan(nibabel.load(path), np.asarray(nibabel.load(folder / "labelsTr" / path.name).dataobj))
+            for name, one in harder(scan, options.slices, number):
+                found[name].append(one.scores())
+    every = [row for name, rows in found.items() if name.startswith("slab") for row in rows]
     found |= {"all slabs": every} if every else {}
     print("| scan | number | " + " | ".join(STRUCTURES) + " |", "| --- | ---: |" + " ---: |" * len(STRUCTURES), sep="\n")
     for name, rows in found.items():

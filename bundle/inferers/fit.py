@@ -51,10 +51,10 @@ def sides(network: Callable[..., Any], size: Sequence[int], least: int) -> list[
         size: spatial sizes of the volume.
         least: voxels that every axis is to have.
     """
-    step = getattr(_module(network), "multiple", STEP if halves(network) else None)
-    if step is None or window_of(network) is not None:
+    own = getattr(_module(network), "multiple", None)
+    if window_of(network) is not None or not (own or halves(network)):
         return [_both(n, least) for n in size]
-    floor = LEAST if _needs_steps(network) else least
+    step, floor = (own, least) if own else (STEP, LEAST)
     return [_both(n, max(floor, ceil((n + 2 * MARGIN) / step) * step) if n < SHORT else n) for n in size]
 
 

@@ -30,9 +30,9 @@ class VolumeInferer(Inferer):
     MONAI's `SlidingWindowInferer` always cuts windows, whose overlaps multiply the work (2.4 times at 0.25 in 3-D), and its
     window is fixed, whatever memory there is. This one decides from the budget, takes the window that costs least work, lays
     tensors out channels-last (about 6 times faster convolutions on CPUs), and computes in bfloat16 where the hardware does.
-    Volumes smaller than the network's least size are padded, and so is every volume for networks that take multiples of some number
-    only; a network that takes one size (attribute `window`) always gets windows of this size. Keeps no state between calls. A network in
-    training mode keeps its dropout (samples for uncertainty), but its batch norms are put into evaluation mode.
+    Volumes of few slices are padded on both sides (`bundle.inferers.fit.sides`), and every volume for networks that take multiples of
+    some number only; a network that takes one size (attribute `window`) always gets windows of this size. Keeps no state between calls.
+    A network in training mode keeps its dropout (samples for uncertainty), but its batch norms are put into evaluation mode.
 
     Args:
         roi_size: what a window holds at least where the volume does not fit; less only where the budget has no room for it.
