@@ -24,10 +24,12 @@ def source_of(item: Mapping[str, Any]) -> str:
 def files_of(item: Mapping[str, Any]) -> list[str]:
     """Every file that a scan's voxels and geometry come from: slices, or a header with the files that it names; and those of its
     further channels."""
-    found = _files_of(item["image"])
-    for channel in (item.get("channels") or {}).values():
-        found += _files_of(channel)
-    return found
+    return [file for files in _by_channel(item).values() for file in files]
+
+
+def _by_channel(item: Mapping[str, Any]) -> dict[str, list[str]]:
+    """The files of each channel by its name; the first has none."""
+    return {name: _files_of(channel) for name, channel in {"": item["image"], **(item.get("channels") or {})}.items()}
 
 
 def _files_of(image: str | os.PathLike | Sequence[str | os.PathLike]) -> list[str]:
@@ -58,8 +60,21 @@ def size(files: Sequence[str]) -> int:
         return -1
 
 
+def scan_digest(item: Mapping[str, Any]) -> str:
+    """SHA-256 of a scan's bytes: `content_digest` of its files; of several channels, the SHA-256 of lines with the name and the digest of
+    each, since the same files as other channels are another scan.
+
+    Raises:
+        OSError: a file cannot be read.
+    """
+    digests = {name: content_digest(files) for name, files in _by_channel(item).items()}
+    if len(digests) == 1:
+        return digests[""]
+    return hashlib.sha256("".join(f"{name} {digest}\n" for name, digest in digests.items()).encode()).hexdigest()
+
+
 def content_digest(files: Sequence[str]) -> str:
-    """SHA-256 of a scan's bytes, wherever its files are and whatever their names: `sha256sum` of a single file; of several, the
+    """SHA-256 of the bytes of one channel, wherever its files are and whatever their names: `sha256sum` of a single file; of several, the
     SHA-256 of their sorted digests, each on a line.
 
     Raises:

@@ -6,7 +6,7 @@ import hashlib
 import os
 from pathlib import Path
 
-from bundle.results.identity import content_digest, files_of, size, stamp
+from bundle.results.identity import content_digest, files_of, scan_digest, size, stamp
 
 
 def a_file(path: Path, content: bytes = b"voxels") -> str:
@@ -28,6 +28,18 @@ def test_slices_have_one_digest_whatever_their_names_and_order(tmp_path: Path) -
     assert content_digest([first, second]) == content_digest([second, first]) == content_digest(moved) == expected
     assert content_digest([first, a_file(tmp_path / "3.dcm", b"twO")]) != expected
     assert size([first, second]) == 6 and size([first, str(tmp_path / "gone")]) == -1
+
+
+def test_the_same_files_as_other_channels_are_another_scan(tmp_path: Path) -> None:
+    ct, pet = a_file(tmp_path / "a.nii", b"one"), a_file(tmp_path / "b.nii", b"two")
+    right, swapped = {"image": ct, "channels": {"pet": pet}}, {"image": pet, "channels": {"pet": ct}}
+    lines = f" {hashlib.sha256(b'one').hexdigest()}\npet {hashlib.sha256(b'two').hexdigest()}\n"
+    assert scan_digest(right) == hashlib.sha256(lines.encode()).hexdigest() != scan_digest(swapped)
+    assert scan_digest({"image": ct}) == content_digest([ct]), "one channel: as sha256sum prints it"
+    second, third = a_file(tmp_path / "c.dcm", b"3"), a_file(tmp_path / "d.dcm", b"4")
+    assert scan_digest({"image": ct, "channels": {"pet": [second, third]}}) == scan_digest(
+        {"image": ct, "channels": {"pet": [third, second]}}
+    ), "slices have no order"
 
 
 def test_a_stamp_sees_bytes_put_in_place_with_the_old_time(tmp_path: Path) -> None:

@@ -65,11 +65,10 @@ def is_of(entry: Mapping[str, Any], item: Mapping[str, Any]) -> bool:
     if os.path.lexists(entry["source"]):
         return False
     made = entry.get("kept") or entry
-    files = identity.files_of(item)
-    if not made.get("digest") or made.get("bytes") != identity.size(files):
+    if not made.get("digest") or made.get("bytes") != identity.size(identity.files_of(item)):
         return False
     try:
-        return made["digest"] == identity.content_digest(files)
+        return made["digest"] == identity.scan_digest(item)
     except OSError:
         return False
 

@@ -51,7 +51,7 @@ class Wanted:
             return f"format {self.format} asked for"
         if not all(_has_bytes(self.folder / name) for name in listed):
             return "files are missing"
-        return "" if _same_content(identity.files_of(item), made) else "the scan changed"
+        return "" if _same_content(item, made) else "the scan changed"
 
     def changed(self, made: Mapping[str, Any]) -> list[str]:
         """Names of the settings that a result was made with and that are others now; the order of labels counts."""
@@ -88,12 +88,13 @@ def plain(value: Any) -> Any:
     return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)
 
 
-def _same_content(found: list[str], made: Mapping[str, Any]) -> bool:
-    """Whether files hold the bytes that a result was made of; they are read only where size or times changed."""
+def _same_content(item: Mapping[str, Any], made: Mapping[str, Any]) -> bool:
+    """Whether a scan has the bytes that a result was made of; its files are read only where size or times changed."""
+    found = identity.files_of(item)
     if made.get("stamp") == identity.stamp(found):
         return True
     try:
-        return made.get("bytes") == identity.size(found) and made["digest"] == identity.content_digest(found)
+        return made.get("bytes") == identity.size(found) and made["digest"] == identity.scan_digest(item)
     except OSError:
         return False
 

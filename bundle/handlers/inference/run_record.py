@@ -181,7 +181,7 @@ class RunRecord(CaseHandler):
         """Take the digest of the bytes that were just read, which the system still has in memory."""
         with suppress(OSError):
             found = identity.files_of(case.item)
-            case.identity = {"stamp": identity.stamp(found), "digest": identity.content_digest(found), "bytes": identity.size(found)}
+            case.identity = {"stamp": identity.stamp(found), "digest": identity.scan_digest(case.item), "bytes": identity.size(found)}
 
     def replacing(self, case: Case) -> None:
         """Note that new files are about to take the place of those that the record lists."""
