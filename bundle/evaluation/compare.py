@@ -91,12 +91,13 @@ def compare_columns(
 
     if pairs and len(columns) % 2:
         raise UserError("pairs", f"{len(columns)} runs are not pairs", "give two runs for each comparison: base, other, base, other")
-    groups = [columns[i : i + 2] for i in range(0, len(columns), 2)] if pairs else _groups(columns) if side_by_side else [columns]
-    for group in groups if side_by_side else [columns]:
-        _check_cases(group)
+    together = list(range(len(columns)))
+    groups = [[i, i + 1] for i in together[::2]] if pairs else _groups(columns) if side_by_side else [together]
+    for group in groups if side_by_side else [together]:
+        _check_cases([columns[i] for i in group])
     tested = [(group[0], other) for group in groups for other in group[1:]]
     effects = [
-        _effect(base, other, structure, key, resamples, seed)
+        _effect(columns, base, other, structure, key, resamples, seed)
         for key in metrics_of(columns)
         for base, other in tested
         for structure in structures
@@ -124,11 +125,11 @@ def _check_output(folder: Path) -> None:
         raise UserError(others[0], "this file is not of an earlier comparison", "name another folder with --output_dir")
 
 
-def _groups(runs: Sequence[Run]) -> list[list[Run]]:
-    """The runs by the cases that they scored, in the order in which they were given."""
-    groups: dict[frozenset[str], list[Run]] = {}
-    for run in runs:
-        groups.setdefault(frozenset(case for case, _ in run.rows), []).append(run)
+def _groups(runs: Sequence[Run]) -> list[list[int]]:
+    """The columns of the runs by the cases that they scored, in the order in which they were given."""
+    groups: dict[frozenset[str], list[int]] = {}
+    for column, run in enumerate(runs):
+        groups.setdefault(frozenset(case for case, _ in run.rows), []).append(column)
     return list(groups.values())
 
 
@@ -183,16 +184,17 @@ def _structures(runs: Sequence[Run], wanted: Sequence[str]) -> list[str]:
     return [name for name in common if not wanted or name in wanted]
 
 
-def _effect(base: Run, other: Run, structure: str, metric: str, resamples: int, seed: int) -> Effect:
-    """Pairs are the cases in which both runs have a value."""
+def _effect(columns: Sequence[Run], first: int, second: int, structure: str, metric: str, resamples: int, seed: int) -> Effect:
+    """Of the runs in two columns. Pairs are the cases in which both have a value."""
+    base, other = columns[first], columns[second]
     pairs: dict[str, tuple[float, float]] = {}
     for case in (case for case, name in base.rows if name == structure):
-        first, second = (run.rows[case, structure][metric] for run in (base, other))
-        if first is not None and second is not None:
-            pairs[case] = first, second
+        one, two = (run.rows[case, structure][metric] for run in (base, other))
+        if one is not None and two is not None:
+            pairs[case] = one, two
     ours, theirs = [[pair[index] for pair in pairs.values()] for index in (0, 1)]
     statistics = paired(ours, theirs, lower_is_better=metric in LOWER_IS_BETTER, resamples=resamples, seed=seed)
-    return Effect(structure, metric, base.name, other.name, statistics, {case: b - a for case, (a, b) in pairs.items()})
+    return Effect(structure, metric, base.name, other.name, statistics, {case: b - a for case, (a, b) in pairs.items()}, second)
 
 
 def _adjust(effects: list[Effect]) -> list[Effect]:

@@ -27,14 +27,14 @@ def draw_effects(effects: Sequence[Effect], title: str, path: Path) -> None:
         path: the PNG to write.
     """
     structures = list(dict.fromkeys(effect.structure for effect in effects))
-    others = list(dict.fromkeys(effect.other for effect in effects))
+    others = list(dict.fromkeys(effect.column for effect in effects))
     columns = min(COLUMNS, len(structures))
     rows = -(-len(structures) // columns)  # of each run
     figure = new_figure(max(5.2, 3.4 * columns + 0.8), 3.0 * rows * len(others) + 0.4)
     panels = figure.subplots(rows * len(others), columns, squeeze=False, sharey="row")
     for effect in effects:
         row, column = divmod(structures.index(effect.structure), columns)
-        panel = panels[others.index(effect.other) * rows + row, column]
+        panel = panels[others.index(effect.column) * rows + row, column]
         _panel(panel, effect)
         if column == 0:
             panel.set_ylabel(f"{title}\n{effect.other} - {effect.base}", fontsize=9)

@@ -14,20 +14,21 @@ MEAN_AND_SD = "Mean ± standard deviation"  # in every page
 def markdown(runs: Sequence[Run], structures: Sequence[str], effects: Sequence[Effect], metric: str = "dice") -> str:
     """Table 1 (mean ± sd per run, p beside those that are tested, what is significant marked), and the tests of one metric."""
     counts = [len({case for case, _ in run.rows}) for run in runs]
-    tested = {(effect.structure, effect.metric, effect.other): effect.wilcoxon_holm_p for effect in effects}
-    others = {effect.other for effect in effects}
+    # by column: with pairs a run may be tested in one and be the base in another
+    tested = {(effect.structure, effect.metric, effect.column): effect.wilcoxon_holm_p for effect in effects}
+    others = {effect.column for effect in effects}
 
-    def line(title: str, cells: Sequence[str], ps: Mapping[str, str] | None = None) -> str:
-        filled = [[cell, (ps or {}).get(run.name, "")] if run.name in others else [cell] for cell, run in zip(cells, runs, strict=True)]
+    def line(title: str, cells: Sequence[str], ps: Mapping[int, str] | None = None) -> str:
+        filled = [[cell, (ps or {}).get(column, "")] if column in others else [cell] for column, cell in enumerate(cells)]
         return f"| {title} | " + " | ".join(cell for pair in filled for cell in pair) + " |"
 
     lines = [line("", [run.name for run in runs], dict.fromkeys(others, "p")).replace("|  |", "| |", 1)]
     lines.append("| --- |" + " ---: |" * (len(runs) + len(others)))
     for structure, key, cells in _scores(runs, structures, counts):
-        ps = {run.name: tested.get((structure, key, run.name)) for run in runs}
-        marked = {name for name, p in ps.items() if p is not None and p < SIGNIFICANT}
-        cells = [f"**{cell}**" if run.name in marked else cell for cell, run in zip(cells, runs, strict=True)]
-        lines.append(line(f"{structure} {METRICS[key]}", cells, {name: _p(p) for name, p in ps.items()}))
+        ps = {column: tested.get((structure, key, column)) for column in others}
+        marked = {column for column, p in ps.items() if p is not None and p < SIGNIFICANT}
+        cells = [f"**{cell}**" if column in marked else cell for column, cell in enumerate(cells)]
+        lines.append(line(f"{structure} {METRICS[key]}", cells, {column: _p(p) for column, p in ps.items()}))
         lines += _published(runs, f"{structure} {key}", line)
     for title, cells in _networks(runs):
         lines += [line(title, cells)] if any(cells) else []
@@ -68,9 +69,8 @@ def _published(runs: Sequence[Run], key: str, line: Callable[..., str]) -> list[
     """What a paper has for a line of the table, as the line below it; nothing where it has none."""
     if not any(key in run.published for run in runs):
         return []
-    return [
-        line("*the paper*", [run.published.get(key, "") for run in runs], {run.name: run.published.get(f"{key} p", "") for run in runs})
-    ]
+    ps = {column: run.published.get(f"{key} p", "") for column, run in enumerate(runs)}
+    return [line("*the paper*", [run.published.get(key, "") for run in runs], ps)]
 
 
 def _tests(effects: Sequence[Effect]) -> list[str]:

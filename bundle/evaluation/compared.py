@@ -38,7 +38,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Effect:
-    """One paired comparison: structure, metric, the two runs, the statistics, the differences by case."""
+    """One paired comparison: structure, metric, the two runs, the statistics, the differences by case, and the column of the other run."""
 
     structure: str
     metric: str
@@ -46,6 +46,7 @@ class Effect:
     other: str
     statistics: Paired
     differences: dict[str, float]
+    column: int
     wilcoxon_holm_p: float | None = None
 
 

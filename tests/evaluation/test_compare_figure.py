@@ -12,9 +12,10 @@ from bundle.evaluation.compare_figure import BETTER, GREY, WORSE, draw_effects
 from bundle.evaluation.paired import paired
 
 
-def effect(structure: str, metric: str, *differences: float, other: str = "after") -> Effect:
+def effect(structure: str, metric: str, *differences: float, other: str = "after", column: int = 1) -> Effect:
     statistics = paired([0.0] * len(differences), differences, resamples=20)
-    return Effect(structure, metric, "before", other, statistics, {f"case_{n}": value for n, value in enumerate(differences)})
+    by_case = {f"case_{n}": value for n, value in enumerate(differences)}
+    return Effect(structure, metric, "before", other, statistics, by_case, column)
 
 
 @pytest.fixture
@@ -37,11 +38,18 @@ def test_bars_are_sorted_and_coloured_by_what_the_metric_means(figures, tmp_path
 
 def test_four_structures_a_row_and_rows_of_their_own_for_each_run(figures, tmp_path):
     names = ["a", "b", "c", "d", "e"]
-    draw_effects([effect(name, "dice", 0.1, 0.2, other=other) for other in ("x", "y") for name in names], "Dice", tmp_path / "e.png")
+    columns = ("x", 1), ("y", 3)
+    effects = [effect(name, "dice", 0.1, 0.2, other=other, column=column) for other, column in columns for name in names]
+    draw_effects(effects, "Dice", tmp_path / "e.png")
     panels = figures[0].axes
     titles = [panel.get_title()[:1] if panel.get_visible() else "" for panel in panels]
     assert titles == ["a", "b", "c", "d", "e", "", "", ""] * 2
     assert [panels[n].get_ylabel() for n in (0, 4, 8)] == ["Dice\nx - before", "Dice\nx - before", "Dice\ny - before"]
+
+
+def test_a_run_that_is_tested_in_two_columns_has_a_panel_for_each(figures, tmp_path):
+    draw_effects([effect("a", "dice", 0.1, 0.2, column=1), effect("a", "dice", -0.3, column=3)], "Dice", tmp_path / "e.png")
+    assert [panel.get_title().split("\n")[0][:9] for panel in figures[0].axes] == ["a: +0.150", "a: -0.300"]
 
 
 def test_the_picture_is_written(tmp_path):

@@ -16,9 +16,9 @@ def _run(name: str, dice: tuple[float, float], **known: object) -> Run:
     return Run(name, rows, **known)
 
 
-def _effect(base: Run, other: Run, p: float) -> Effect:
+def _effect(base: Run, other: Run, p: float, column: int = 1) -> Effect:
     values = [[row["dice"] for row in run.rows.values()] for run in (base, other)]
-    return Effect("pancreas", "dice", base.name, other.name, paired(*values, resamples=10), {}, wilcoxon_holm_p=p)
+    return Effect("pancreas", "dice", base.name, other.name, paired(*values, resamples=10), {}, column, wilcoxon_holm_p=p)
 
 
 def test_p_stands_beside_the_run_that_is_tested_and_marks_it() -> None:
@@ -26,6 +26,16 @@ def test_p_stands_beside_the_run_that_is_tested_and_marks_it() -> None:
     for p, cell in ((0.0499, "**0.850 ± 0.071** | 0.050"), (0.0501, "0.850 ± 0.071 | 0.050"), (0.0004, "**0.850 ± 0.071** | 4.0e-04")):
         lines = markdown([base, other], ["pancreas"], [_effect(base, other, p)]).splitlines()
         assert lines[:3] == ["| | U-Net | gates | p |", "| --- | ---: | ---: | ---: |", f"| pancreas Dice | 0.750 ± 0.071 | {cell} |"]
+
+
+def test_a_run_in_two_pairs_has_the_p_of_each_pair_in_its_own_column() -> None:
+    """As with `compare A B C B --pairs` and `compare A B B C --pairs`: B against A, then B against C, or C against B."""
+    a, b, c = _run("A", (0.6, 0.7)), _run("B", (0.7, 0.8)), _run("C", (0.8, 0.9))
+    lines = markdown([a, b, c, b], ["pancreas"], [_effect(a, b, 0.01), _effect(c, b, 0.6, 3)]).splitlines()
+    assert lines[0] == "| | A | B | p | C | B | p |"
+    assert lines[2].split(" | ")[2:4] == ["**0.750 ± 0.071**", "0.010"] and lines[2].endswith("| 0.750 ± 0.071 | 0.600 |")
+    lines = markdown([a, b, b, c], ["pancreas"], [_effect(a, b, 0.01), _effect(b, c, 0.6, 3)]).splitlines()
+    assert lines[0] == "| | A | B | p | B | C | p |" and lines[2].endswith("| 0.010 | 0.750 ± 0.071 | 0.850 ± 0.071 | 0.600 |")
 
 
 def test_what_is_known_of_the_networks() -> None:
