@@ -63,7 +63,7 @@ def learn_ranges(cases: Iterable[Measured], structures: Sequence[str]) -> dict[s
         entry: dict[str, Any] = {"cases": len(seen)}
         if len(whole) >= MIN_CASES:
             logs = np.log([structure.volume_ml for structure in whole])
-            entry["volume_ml"] = [round(float(np.exp(limit)), 2) for limit in _interval(logs, OUTSIDE_VOLUME, 0.1)]
+            entry["volume_ml"] = [float(f"{np.exp(limit):.4g}") for limit in _interval(logs, OUTSIDE_VOLUME, 0.1)]
             entry["pieces"] = _pieces(whole)
         hu = [structure.mean_hu for structure in seen if structure.mean_hu is not None]
         if len(hu) >= MIN_CASES:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
+import math
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from bundle.errors import UserError
+from bundle.json_input import kind, read_object
 
 Range = tuple[float, float]
 
@@ -42,6 +42,7 @@ ADULT_OFFSET_MM: dict[tuple[str, str], tuple[tuple[int, float, float], ...]] = {
 }
 # organs of the abdomen in CT, from no contrast (about 20 to 70 HU, a fatty pancreas below) to a kidney in the portal phase
 SOFT_TISSUE_HU: Range = (-40.0, 300.0)
+FIX = "write it with `python -m bundle ranges DATASET OUT`"
 IN_ADULTS, IN_TRAINING = "usual in adults", "usual in the training set"
 
 
@@ -75,20 +76,46 @@ def load_ranges(path: str | os.PathLike | None) -> dict[str, Any] | None:
     """Read a file that the verb `ranges` wrote; None or "" gives None, which means the literature's ranges.
 
     Raises:
-        UserError: there is no such file, or it is no ranges file.
+        UserError: there is no such file, it is no ranges file, or a value in it is not what it must be.
     """
     if path is None or str(path) == "":
         return None
-    fix = "write it with `python -m bundle ranges DATASET OUT`"
-    try:
-        ranges = json.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(path, "there is no such file", fix) from None
-    except (OSError, ValueError) as error:
-        raise UserError(path, f"is not a readable JSON file ({error})", fix) from error
-    if not isinstance(ranges, dict) or not isinstance(ranges.get("structures"), dict):
-        raise UserError(path, "has no 'structures' block", fix)
+    ranges = read_object(path, '{"structures": {"spleen": {"volume_ml": [50, 600]}}}')
+    if not isinstance(ranges.get("structures"), dict):
+        raise UserError(path, "has no 'structures' block", FIX)
+    for name, entry in ranges["structures"].items():
+        if isinstance(entry, list):
+            _check_limits(path, name, entry)
+            continue
+        if not isinstance(entry, dict):
+            raise UserError(path, f"{name} is {kind(entry)}", f'write {{"{name}": {{"volume_ml": [low, high]}}}}')
+        for key in entry.keys() & {"volume_ml", "mean_hu"}:
+            _check_limits(path, f"{name}, {key}", entry[key])
+        pieces = entry.get("pieces", 1)
+        if not isinstance(pieces, int) or isinstance(pieces, bool) or pieces < 1:
+            raise UserError(path, f"{name}, pieces is {kind(pieces)}", "write a whole number from 1 up")
+    _check_offsets(path, ranges.get("offsets_mm", {}))
     return ranges
+
+
+def _check_limits(path: str | os.PathLike, where: str, limits: Any) -> None:
+    numbers = isinstance(limits, list) and all(isinstance(n, (int, float)) and not isinstance(n, bool) and math.isfinite(n) for n in limits)
+    if not numbers or len(limits) != 2 or not limits[0] < limits[1]:
+        raise UserError(path, f"{where} is {limits if isinstance(limits, list) else kind(limits)}", "write two numbers, [low, high]")
+
+
+def _check_offsets(path: str | os.PathLike, offsets: Any) -> None:
+    example = 'write {"spleen": {"liver": [[low, high], [low, high], [low, high]]}} in mm, towards the right, front and head'
+    if not isinstance(offsets, dict):
+        raise UserError(path, f"offsets_mm is {kind(offsets)}", example)
+    for name, others in offsets.items():
+        if not isinstance(others, dict):
+            raise UserError(path, f"offsets_mm of {name} is {kind(others)}", example)
+        for other, axes in others.items():
+            if not isinstance(axes, list) or len(axes) != 3:
+                raise UserError(path, f"offsets_mm of {name} and {other} is {kind(axes)}", example)
+            for limits in axes:
+                _check_limits(path, f"offsets_mm of {name} and {other}", limits)
 
 
 def _words(name: str) -> str:

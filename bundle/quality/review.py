@@ -125,9 +125,10 @@ def _structure(structure: Structure, normal: Mapping[str, Any], left_out_ml: flo
     if "volume_ml" in normal:
         low, high = normal["volume_ml"]
         if not low <= structure.volume_ml <= high:
-            weight = max(0.1, min(structure.volume_ml / low, high / structure.volume_ml))
+            weight = max(0.1, structure.volume_ml / low if structure.volume_ml < low else high / structure.volume_ml)
             size = f"{amount(structure.volume_ml)} ml"
-            found.append(Reason(weight, f"{name}: {size} ({source['volume_ml']}: {low:.0f} to {high:.0f} ml)", name))
+            limits = f"{_limit(low)} to {_limit(high)} ml"
+            found.append(Reason(weight, f"{name}: {size} ({source['volume_ml']}: {limits})", name))
     low, high = normal["mean_hu"]
     if structure.mean_hu is not None and not low <= structure.mean_hu <= high:
         found.append(Reason(0.5, f"{name}: mean {structure.mean_hu:.0f} HU ({source['mean_hu']}: {low:.0f} to {high:.0f} HU)", name))
@@ -139,6 +140,11 @@ def _structure(structure: Structure, normal: Mapping[str, Any], left_out_ml: flo
     if structure.touches_border:
         found.append(Reason(0.95, f"{name}: reaches the border of the scan, may be cut off", name))
     return found
+
+
+def _limit(ml: float) -> str:
+    """A limit as it is read: whole ml, or two digits of what is less than 1."""
+    return f"{ml:.0f}" if ml >= 1 or ml == 0 else f"{ml:.2g}"
 
 
 def _positions(measured: Mapping[str, Structure], ranges: Mapping[str, Any] | None) -> list[Reason]:
