@@ -19,10 +19,10 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from benchmarks.real_scans import STRUCTURES, dice
 from bundle.files import write_json
 
 ROOT = Path(__file__).resolve().parent.parent
-STRUCTURES = {"pancreas": 1, "spleen": 2, "kidney": 3}
 OVERLAYS = "configs/overlays/inference"
 
 
@@ -51,13 +51,8 @@ def measure(scan: Path, reference: Path, words: list[str], out: Path, threads: i
         raise SystemExit(f"{scan}: {words} ended with {status}")
     there = np.asarray(nibabel.load(reference).dataobj)
     found = np.asarray(nibabel.load(next(out.glob("*_seg.nii.gz"))).dataobj)
-    dice = {name: _dice(found == value, there == value) for name, value in STRUCTURES.items()}
-    return {**dice, "cpu_seconds": usage.ru_utime + usage.ru_stime, "peak_gb": usage.ru_maxrss * 1024 / 1e9}
-
-
-def _dice(one: np.ndarray, other: np.ndarray) -> float:
-    total = one.sum() + other.sum()
-    return float(2 * (one & other).sum() / total) if total else 1.0
+    scores = {name: dice(found == value, there == value) for name, value in STRUCTURES.items()}
+    return {**scores, "cpu_seconds": usage.ru_utime + usage.ru_stime, "peak_gb": usage.ru_maxrss * 1024 / 1e9}
 
 
 def table(results: dict[str, dict[str, dict[str, float]]]) -> str:
@@ -65,8 +60,8 @@ def table(results: dict[str, dict[str, dict[str, float]]]) -> str:
     lines = ["| scan | variant | Dice pancreas, spleen, kidneys | CPU s | peak GB |", "| --- | --- | --- | ---: | ---: |"]
     for scan, rows in results.items():
         for name, one in rows.items():
-            dice = ", ".join(f"{one[structure]:.3f}" for structure in STRUCTURES)
-            lines.append(f"| {scan} | {name} | {dice} | {one['cpu_seconds']:.1f} | {one['peak_gb']:.2f} |")
+            scores = ", ".join(f"{one[structure]:.3f}" for structure in STRUCTURES)
+            lines.append(f"| {scan} | {name} | {scores} | {one['cpu_seconds']:.1f} | {one['peak_gb']:.2f} |")
     return "\n".join(lines)
 
 

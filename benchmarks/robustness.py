@@ -16,11 +16,11 @@ from pathlib import Path
 
 import nibabel
 import numpy as np
-from real_scans import STRUCTURES, dice
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from benchmarks.real_scans import STRUCTURES, dice
 from bundle.engines import segment
 
 FEWEST = 50

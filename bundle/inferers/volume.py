@@ -53,7 +53,7 @@ class VolumeInferer(Inferer):
     """
 
     # the network pools four times by 2, so that 16 is the least size with a voxel left at the bottom
-    LEAST = 16
+    MIN_SIZE = 16
 
     def __init__(
         self,
@@ -107,7 +107,7 @@ class VolumeInferer(Inferer):
 
     def _padded(self, image: torch.Tensor, network: Callable[..., torch.Tensor], *args: Any, **kwargs: Any) -> torch.Tensor:
         """Logits of a volume of any size: of one that is short along an axis the outermost voxels are repeated on both sides of it."""
-        added = sides(network, image.shape[2:], self.LEAST)
+        added = sides(network, image.shape[2:], self.MIN_SIZE)
         if not any(map(any, added)):
             return self._whole_or_windows(image, network, *args, **kwargs)
         pads = [side for pair in reversed(added) for side in pair]
