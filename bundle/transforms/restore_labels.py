@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -104,19 +105,35 @@ def restore_labels(logits: torch.Tensor, image: MetaTensor, values: Sequence[int
     return labels
 
 
+# while a thread sets a number of its own, which is that of all threads for a moment
+_setting = threading.Lock()
+
+
 def _share_out(work: Callable[[int], None], starts: Sequence[int]) -> None:
     """Do pieces of work in as many threads as PyTorch has, each of them with single-threaded operations.
 
     The operations are small: with PyTorch's own threads most of the time goes into their waiting for each other (seconds
     of spinning for each scan on a busy machine).
     """
-    threads = torch.get_num_threads()
-    with ThreadPoolExecutor(threads, "restore", initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        try:
-            list(pool.map(work, starts))
-        finally:
-            # threads that start later take the number that was set last, wherever that was
-            torch.set_num_threads(threads)
+    with _setting:
+        threads = torch.get_num_threads()
+    with ThreadPoolExecutor(threads, "restore", initializer=_alone, initargs=(threads,)) as pool:
+        list(pool.map(work, starts))
+
+
+def _alone(threads: int) -> None:
+    """Single-threaded operations in the thread that calls; in those that start later so many as before.
+
+    PyTorch gives a thread, when it first asks, the number that was set last, wherever that was.
+    """
+    with _setting:
+        # asks first: later it would get another number than its own
+        torch.get_num_threads()
+        torch.set_num_threads(1)
+        # by a thread that does nothing else, as it would be this one's number as well
+        back = threading.Thread(target=torch.set_num_threads, args=(threads,))
+        back.start()
+        back.join()
 
 
 def restore_bytes(values: torch.Tensor, image: MetaTensor) -> np.ndarray:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
 import torch
 from monai.data import MetaTensor
 from monai.transforms import Compose, EnsureChannelFirstd, Invertd, Orientationd
 
-from bundle.transforms import CropBodyd, ResampleSpacingd, RestoreLabelsd
+from bundle.transforms import CropBodyd, ResampleSpacingd, RestoreLabelsd, restore_labels
 
 SHEARED = np.array([[1.5, 0, 0, 10], [0, 1.2, 0.6, -20], [0, 0, 2.5, 5], [0, 0, 0, 1.0]])
 OBLIQUE = np.array([[1.2, -0.5, 0, 3], [0.5, 1.2, 0, 7], [0, 0, 2.5, 11], [0, 0, 0, 1.0]])
@@ -113,3 +115,34 @@ def test_values_of_the_labels_and_memory_order() -> None:
 def test_needs_to_know_the_source() -> None:
     with pytest.raises(ValueError, match="grid it came from"):
         RestoreLabelsd("pred")({"pred": torch.zeros(2, 4, 4, 4), "image": torch.zeros(1, 4, 4, 4)})
+
+
+def test_two_at_a_time_leave_the_number_of_threads_as_it_was():
+    """The second begins while the first restores, and ends after it; what threads get that start later is what was set last."""
+    before, given = torch.get_num_threads(), []
+    first_within, second_within, first_over = (threading.Event() for _ in range(3))
+
+    def first():
+        restore_labels._share_out(lambda _: (first_within.set(), second_within.wait(20)), [0])
+        first_over.set()
+
+    def second():
+        assert first_within.wait(20)
+        given.append(torch.get_num_threads())
+        restore_labels._share_out(lambda _: (second_within.set(), first_over.wait(20), seen.append(torch.get_num_threads())), [0])
+
+    try:
+        torch.set_num_threads(3)
+        seen: list[int] = []
+        pair = [threading.Thread(target=one) for one in (first, second)]
+        for one in pair:
+            one.start()
+        for one in pair:
+            one.join()
+        assert first_over.is_set() and seen == [1]
+        later = threading.Thread(target=lambda: seen.append(torch.get_num_threads()))
+        later.start()
+        later.join()
+        assert given == [3] and seen == [1, 3]
+    finally:
+        torch.set_num_threads(before)
