@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import os
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any, Literal, overload
+from typing import Any, Literal, NamedTuple, overload
 
 import numpy as np
 import torch
@@ -25,12 +27,31 @@ from bundle.engines.segmentation import Segmentation, case_result
 from bundle.engines.segmentation import details as details_of
 from bundle.errors import UserError, counted
 from bundle.quality.ranges import load_ranges
+from bundle.results.identity import stamp
 
 # networks with their options, the oldest first
 KEPT = 4
 # the network as the engine runs it
 FOLDED = "_folded"
-_parsers: dict[str, ConfigParser] = {}
+# keys of the configs that name files by an expression, or files that may come later
+OF_FILES = ("ckpt_path", "coarse_ckpt_path", "calibration", "shape_prior", "reference_ranges")
+
+
+class _Kept(NamedTuple):
+    """A parsed config, with the network and all else that was made of it.
+
+    Attributes:
+        parser: makes each item once.
+        named: the files that the configs name, whether they are there or not.
+        stamps: of the configs and of these files, before they were read.
+    """
+
+    parser: ConfigParser
+    named: list[str]
+    stamps: tuple[str, str]
+
+
+_kept: dict[str, _Kept] = {}
 
 
 @overload
@@ -56,7 +77,7 @@ def segment(image: Any, affine: Any = None, *, details: bool = False, overlays: 
     """The label map of a CT: a path, a nibabel image, or voxels in HU with their affine; or a list of them.
 
     Runs the network, transforms and weights of `configs/inference.json`, so the result is that of the command line. The
-    network is loaded once per set of options.
+    network is loaded once per set of options, and again when its file or another one that the configs name has changed.
 
         from bundle.engines import segment
         labels = segment("scan.nii.gz")                     # or a DICOM folder, NRRD, MHA
@@ -119,27 +140,52 @@ def _segment_one(image: Any, affine: Any, details: bool, files: tuple[str, ...],
 
 
 def _parser(files: tuple[str, ...], options: Mapping[str, Any]) -> ConfigParser:
-    """The parsed inference config, overlays and options over it; the network in it is made once."""
-    key = repr((files, sorted(options.items())))
-    if key not in _parsers:
-        combined.check_order(files)
-        parser = ConfigParser(ConfigParser.load_config_files(list(files)))
-        line = CommandLine({"config_file": json.dumps(files), **{name: str(value) for name, value in options.items()}})
-        combined.check(parser, line)
-        assert isinstance(parser.config, dict)
-        unknown = [name for name in options if name.split("#")[0] not in parser.config]
-        if unknown:
-            named = "configs/inference.json" + (" and its overlays" if len(files) > 1 else "")
-            raise UserError(unknown[0], f"this is not a key of {named}", "see docs/inference.md")
-        if "classifier_network" in parser.config:
-            raise UserError("overlays", "a classifier gives no label map", "classify by the command line (docs/classification.md)")
-        parser.update(pairs={**options, FOLDED: "$bundle.networks.fold_batch_norm(@network)"})
-        parser.parse(reset=True)
-        values.check(parser, line)
-        while len(_parsers) >= KEPT:
-            _parsers.pop(next(iter(_parsers)))
-        _parsers[key] = parser
-    return _parsers[key]
+    """The parsed inference config, overlays and options over it. The network in it is made once, until a file changes that it is of."""
+    key, configs = repr((files, sorted(options.items()))), stamp(files)
+    kept = _kept.get(key)
+    if kept is not None and kept.stamps == (configs, stamp(kept.named)):
+        return kept.parser
+    del kept
+    # let go before a new one is made, as memory may have room for one only; cycles of references hold the networks of a parser
+    if _kept.pop(key, None) is not None:
+        gc.collect()
+    parser = _parsed(files, options)
+    named = _named_files(parser)
+    while len(_kept) >= KEPT:
+        _kept.pop(next(iter(_kept)))
+    _kept[key] = _Kept(parser, named, (configs, stamp(named)))
+    return parser
+
+
+def _parsed(files: Sequence[str], options: Mapping[str, Any]) -> ConfigParser:
+    """The configs one over the other, and the options over them, checked."""
+    combined.check_order(files)
+    parser = ConfigParser(ConfigParser.load_config_files(list(files)))
+    line = CommandLine({"config_file": json.dumps(files), **{name: str(value) for name, value in options.items()}})
+    combined.check(parser, line)
+    assert isinstance(parser.config, dict)
+    unknown = [name for name in options if name.split("#")[0] not in parser.config]
+    if unknown:
+        named = "configs/inference.json" + (" and its overlays" if len(files) > 1 else "")
+        raise UserError(unknown[0], f"this is not a key of {named}", "see docs/inference.md")
+    if "classifier_network" in parser.config:
+        raise UserError("overlays", "a classifier gives no label map", "classify by the command line (docs/classification.md)")
+    parser.update(pairs={**options, FOLDED: "$bundle.networks.fold_batch_norm(@network)"})
+    parser.parse(reset=True)
+    values.check(parser, line)
+    return parser
+
+
+def _named_files(parser: ConfigParser) -> list[str]:
+    """The files that keys at the top of a config name: those of `OF_FILES` also where there is no file, others where there is one."""
+    assert isinstance(parser.config, dict)
+    found = []
+    for key, value in parser.config.items():
+        paths = _get(parser, key) if key in OF_FILES else value
+        for path in paths if isinstance(paths, (list, tuple)) else [paths]:
+            if isinstance(path, (str, os.PathLike)) and (key in OF_FILES or os.path.isfile(path)):
+                found.append(os.fspath(path))
+    return found
 
 
 def _get(parser: ConfigParser, name: str) -> Any:

@@ -12,6 +12,7 @@ from typing import Any
 from bundle import labels as label_block
 from bundle.errors import UserError
 from bundle.inferers.confidence import Confidence
+from bundle.results.identity import stamp
 
 NAME = "calibration.json"
 # expected Dice that the logarithm of the odds still takes
@@ -51,33 +52,44 @@ class Calibration:
         labels: the `labels` block, whose order is that of the channels.
 
     Raises:
-        UserError: no such file, or no calibration in it.
+        UserError: no such file, or no calibration in it; also when called, where it has become one.
     """
 
     def __init__(self, path: str | os.PathLike | None, weights: Any, labels: label_block.Labels) -> None:
-        self.weights, self.names = weights, label_block.names(labels)
-        is_missing = path is not None and str(path) == beside(weights) and not os.path.exists(path)
-        self.content = {} if path is None or is_missing else _read(path)
-        self._lines: dict[str, Line] | None = None
+        self.path, self.weights, self.names = path, weights, label_block.names(labels)
+        several = weights if isinstance(weights, (list, tuple)) else [weights]
+        self._files = [os.fspath(file) for file in (path, *several) if isinstance(file, (str, os.PathLike))]
+        self._stamp: str | None = None
+        self.content = self._read()
+        self._lines: dict[str, Line] = {}
+
+    def _read(self) -> Mapping[str, Any]:
+        is_missing = self.path is not None and str(self.path) == beside(self.weights) and not os.path.exists(self.path)
+        return {} if self.path is None or is_missing else _read(self.path)
 
     @property
     def lines(self) -> dict[str, Line]:
-        """Slope and intercept by structure; empty where the file is of other weights."""
-        if self._lines is None:
+        """Slope and intercept by structure; empty where the file is of other weights. Read again when one of the files has changed."""
+        # taken before they are read: what changes meanwhile is read the next time
+        now = stamp(self._files)
+        if now != self._stamp:
             from bundle.networks.weights import weights_digest
 
+            if self._stamp is not None:
+                self.content = self._read()
             fits = bool(self.content) and self.content["weights"] == weights_digest(self.weights)
             structures = self.content["structures"].items() if fits else ()
             self._lines = {name: (one["slope"], one["intercept"]) for name, one in structures}
+            self._stamp = now
         return self._lines
 
     def __call__(self, found: Sequence[Confidence | None]) -> list[Confidence | None]:
         """The same confidences, by channel, with another expected Dice."""
-        named = zip(self.names, found, strict=False)
+        named, lines = zip(self.names, found, strict=False), self.lines
         changed = [
             one
-            if one is None or name not in self.lines
-            else one._replace(expected_dice=calibrated(one.expected_dice, self.lines[name]), calibrated=True)
+            if one is None or name not in lines
+            else one._replace(expected_dice=calibrated(one.expected_dice, lines[name]), calibrated=True)
             for name, one in named
         ]
         return [*changed, *found[len(changed) :]]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
+import weakref
 from pathlib import Path
 
 import nibabel
@@ -10,9 +13,13 @@ import pytest
 import torch
 from small_scans import AFFINE, SHAPE, body, dicom_series, nifti, reoriented
 
+from bundle.arguments.config_files import config_path
 from bundle.engines import Segmentation, segment
 from bundle.errors import UserError
 from bundle.networks import AttentionUnet
+
+# its name in the package is that of the function
+segment_module = sys.modules["bundle.engines.segment"]
 
 
 @pytest.fixture(scope="module")
@@ -37,23 +44,64 @@ def test_dicom_folder(tmp_path: Path, options: dict) -> None:
     assert segment(dicom_series(tmp_path / "series"), **options).shape == SHAPE
 
 
-def test_network_and_weights_stay_for_the_next_call(tmp_path: Path, options: dict, monkeypatch: pytest.MonkeyPatch) -> None:
-    weights = tmp_path / "model.pt"
-    weights.write_bytes(Path(options["ckpt_path"]).read_bytes())
-    ran: list[int] = []
+def noted_networks(monkeypatch: pytest.MonkeyPatch) -> list[weakref.ref]:
+    """The networks that run from now on, each once."""
+    ran: list[weakref.ref] = []
 
     def noting(self: AttentionUnet, x: torch.Tensor) -> torch.Tensor:
-        ran.append(id(self))
+        if all(self is not one() for one in ran):
+            ran.append(weakref.ref(self))
         return plain(self, x)
 
     plain = AttentionUnet.forward
     monkeypatch.setattr(AttentionUnet, "forward", noting)
-    first = segment(body(), AFFINE, **{**options, "ckpt_path": str(weights)})
-    weights.unlink()
-    again = segment(body(), AFFINE, **{**options, "ckpt_path": str(weights)})
-    assert np.array_equal(again, first) and len(set(ran)) == 1 and len(ran) == 2
+    return ran
+
+
+def own_weights(folder: Path, options: dict) -> dict:
+    """The same options with a copy of the weights in a folder."""
+    return {**options, "ckpt_path": shutil.copy(options["ckpt_path"], folder / "model.pt")}
+
+
+def test_network_and_weights_stay_for_the_next_call(tmp_path: Path, options: dict, monkeypatch: pytest.MonkeyPatch) -> None:
+    own, ran = own_weights(tmp_path, options), noted_networks(monkeypatch)
+    first = segment(body(), AFFINE, **own)
+    # nothing is parsed again either
+    monkeypatch.delattr(segment_module, "_parsed")
+    assert np.array_equal(segment(body(), AFFINE, **own), first) and len(ran) == 1
+
+
+def test_weights_that_were_trained_on_are_taken_and_the_old_ones_let_go(
+    tmp_path: Path, options: dict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own, ran = own_weights(tmp_path, options), noted_networks(monkeypatch)
+    first, kept = segment(body(), AFFINE, **own), len(segment_module._kept)
+    torch.manual_seed(5)
+    torch.save(AttentionUnet(channels=(4, 4, 8, 8, 8)).state_dict(), tmp_path / "model.pt")
+    second = segment(body(), AFFINE, **own)
+    assert np.array_equal(second, segment(body(), AFFINE, **{**own, "ckpt_path": shutil.copy(tmp_path / "model.pt", tmp_path / "b.pt")}))
+    assert not np.array_equal(second, first)
+    assert [one() is None for one in ran] == [True, False, False] and kept <= len(segment_module._kept) <= segment_module.KEPT
+    Path(own["ckpt_path"]).unlink()
     with pytest.raises(UserError, match="there is no such file"):
-        segment(body(), AFFINE, **{**options, "ckpt_path": str(weights)}, flips=True)
+        segment(body(), AFFINE, **own)
+
+
+@pytest.mark.parametrize("changed", ["second.pt", "calibration.json", "ranges.json", "mine.json"])
+def test_every_file_that_the_configs_name_counts(tmp_path: Path, options: dict, changed: str) -> None:
+    """One of an ensemble; a calibration that was not there before; what is usual; an overlay."""
+    own = own_weights(tmp_path, options)
+    shutil.copy(own["ckpt_path"], tmp_path / "second.pt")
+    own["ckpt_path"] = [own["ckpt_path"], str(tmp_path / "second.pt")]
+    for name in ("ranges.json", "mine.json"):
+        (tmp_path / name).write_text('{"structures": {}}' if name == "ranges.json" else "{}")
+    files = (config_path("configs/inference.json"), str(tmp_path / "mine.json"))
+    given = {**own, "reference_ranges": tmp_path / "ranges.json"}
+    first = segment_module._parser(files, given)
+    assert segment_module._parser(files, given) is first
+    with (tmp_path / changed).open("a") as file:
+        file.write("\n")
+    assert segment_module._parser(files, given) is not first
 
 
 def test_options_are_those_of_the_config(options: dict) -> None:

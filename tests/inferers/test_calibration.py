@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 
 import pytest
+import torch
 
 from bundle.errors import UserError
 from bundle.inferers import calibration
@@ -30,6 +32,31 @@ def test_one_structure_of_the_weights_that_it_was_fitted_to(tmp_path, monkeypatc
     assert changed[1].expected_dice == pytest.approx(0.5, abs=1e-6) and changed[1].mean == 0.9
     assert Calibration(file, "other.pt", LABELS)(found) == found
     assert Calibration(None, "mine.pt", LABELS)(found) == found
+
+
+def test_files_that_change_count_from_the_next_call_on(tmp_path):
+    """As in a server, which lives on while weights are trained; even odds of odds of 9."""
+    from bundle.networks.weights import weights_digest
+
+    weights, file = tmp_path / "model.pt", tmp_path / "calibration.json"
+    found = [None, Confidence(0.9, 0.5, 0.9), None]
+    torch.save({"a": torch.zeros(1)}, weights)
+    calibrate = Calibration(str(file), str(weights), LABELS)
+    assert calibrate(found) == found, "there is none yet"
+    content = {"weights": weights_digest(weights), "structures": {"pancreas": {"slope": 1.0, "intercept": -math.log(9)}}}
+    file.write_text(json.dumps(content))
+    assert calibrate(found)[1].expected_dice == pytest.approx(0.5)
+    lines = calibrate.lines
+    assert calibrate.lines is lines, "and nothing is read as long as nothing changes"
+    torch.save({"a": torch.ones(1)}, weights)
+    assert calibrate(found) == found
+    file.write_text(json.dumps(content | {"weights": weights_digest(weights)}))
+    assert calibrate(found)[1].expected_dice == pytest.approx(0.5)
+    file.write_text("{}")
+    with pytest.raises(UserError, match="this is no calibration"):
+        calibrate(found)
+    file.unlink()
+    assert calibrate(found) == found
 
 
 def test_the_file_beside_the_weights_may_be_missing(tmp_path):
