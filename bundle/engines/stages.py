@@ -67,7 +67,7 @@ class Stages:
             behind: Future[None] | None = None
             for index, item in enumerate(items):
                 case = ahead.result() if ahead else self._load(item)
-                overlap = room_to_overlap(case.scan, self.engine.memory_gb)
+                overlap = room_to_overlap(case.scan, self.engine.memory_gb, self._least(case))
                 following = items[index + 1] if index + 1 < len(items) else None
                 ahead = loader.submit(self._load, following) if overlap and following else None
                 if case.skipped:
@@ -92,6 +92,13 @@ class Stages:
                 del case
             if behind:
                 behind.result()
+
+    def _least(self, case: Case) -> float:
+        """Memory in bytes that the network needs at least for a case, where it runs on the CPU and the inferer knows."""
+        least, image = getattr(self.engine.inferer, "least_bytes", None), case.data.get("image")
+        if least is None or self.engine.state.device.type != "cpu" or image is None or image.ndim != 4:
+            return 0.0
+        return least(image[None], self.engine.network)
 
     def _take_back(self, case: Case) -> None:
         """After the iteration: what handlers left as output is what is written; nothing else may hold on to the volumes."""

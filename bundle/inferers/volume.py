@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from math import prod
 from typing import Any
 
 import torch
@@ -12,16 +13,19 @@ from torch.nn import functional as F
 
 from bundle.errors import UserError
 from bundle.inferers.fit import fitted, halves, sides, window_of
-from bundle.inferers.memory import choose_window, free_bytes
+from bundle.inferers.memory import choose_window, free_bytes, least_window, require
 from bundle.inferers.precision import choose_precision
 from bundle.kept_memory import give_back
 from bundle.networks.fast.convolve import channels_last
 
-# bytes per voxel that blending windows takes, for about four classes
-BLENDING = 40.0
+# bytes per voxel of the volume that windows take for four classes: 20 while they are blended (a sum for each class, and the weights), and
+# 28 when confidence is read off the logits
+BLENDING = 28.0
 # peak memory of one pass for each voxel of its input, in float32: of `AttentionUnet` on a CPU, where large volumes go through it a
 # slab at a time, and on a GPU; and what is taken for networks that say nothing (attribute `bytes_per_voxel`), as MONAI's
 OURS, OURS_ON_GPU, OTHERS = 60.0, 300.0, 1000.0
+# the same for each voxel of a window on a CPU, which is too small for slabs
+OURS_IN_WINDOWS = 120.0
 
 
 class VolumeInferer(Inferer):
@@ -35,7 +39,8 @@ class VolumeInferer(Inferer):
     A network in training mode keeps its dropout (samples for uncertainty), but its batch norms are put into evaluation mode.
 
     Args:
-        roi_size: what a window holds at least where the volume does not fit; less only where the budget has no room for it.
+        roi_size: what a window holds at least where the volume does not fit; less, down to 96 voxels along an axis, only where the budget
+            has no room for it.
         overlap: share of a window that it has in common with its neighbour.
         memory_gb: memory in GB (10^9 bytes) that the whole process may take on the CPU, or the network on a GPU; None takes
             half of what the machine has free at the time of the call.
@@ -49,7 +54,8 @@ class VolumeInferer(Inferer):
             `bundle.networks.fold_batch_norm`; for those who hand over the network as it was trained, as MONAI Label does.
 
     Raises:
-        UserError: overlap outside [0, 1), or an unknown precision.
+        UserError: overlap outside [0, 1), or an unknown precision. When called: `memory_gb` has no room for windows in which the network
+            sees enough, or its output is not finite.
     """
 
     # the network pools four times by 2, so that 16 is the least size with a voxel left at the bottom
@@ -161,19 +167,51 @@ class VolumeInferer(Inferer):
             return OTHERS
         return OURS_ON_GPU if on_gpu else getattr(network, "bytes_per_voxel", OURS)
 
+    def least_bytes(self, image: torch.Tensor, network: Callable[..., torch.Tensor]) -> float:
+        """Memory in bytes that a volume (B, C, X, Y, Z) takes at least on its device; 0 where the budget does not choose the window."""
+        if not self.whole or window_of(network) is not None:
+            return 0.0
+        added = sides(network, image.shape[2:], self.MIN_SIZE)
+        shape = [n + before + behind for n, (before, behind) in zip(image.shape[2:], added, strict=True)]
+        dtype, per_voxel = choose_precision(self.precision, image.device), self._bytes(network, image.is_cuda)
+        return image.shape[0] * self._least(shape, _in(dtype, per_voxel), _in(dtype, self._bytes_in_windows(per_voxel, image.is_cuda)))[1]
+
+    def _bytes_in_windows(self, float32: float, on_gpu: bool) -> float:
+        """Memory in bytes for each voxel of a window, from that for each voxel of the volume in one pass."""
+        return float32 if on_gpu or self.bytes_per_voxel is not None else max(float32, OURS_IN_WINDOWS)
+
     def _window(self, image: torch.Tensor, dtype: torch.dtype, float32: float, share: float = 1.0) -> tuple[int, ...]:
         """How much of the image (B, C, X, Y, Z) the network sees at once, with a share of the memory that is free."""
         if not self.whole:
             return self.roi_size
-        # in half precision some tensors stay float32: 0.6 was measured
-        per_voxel = float32 * (1.0 if dtype == torch.float32 else 0.6)
-        room = share * free_bytes(self.memory_gb, image.device) / image.shape[0]
-        shape = image.shape[2:]
-        window = choose_window(shape, self.roi_size, int(room / per_voxel), self.overlap)
-        if window == tuple(shape):
+        per_voxel, in_window = _in(dtype, float32), _in(dtype, self._bytes_in_windows(float32, image.is_cuda))
+        shape, room = image.shape[2:], share * free_bytes(self.memory_gb, image.device) / image.shape[0]
+        if prod(shape) * per_voxel <= room:
+            return tuple(shape)
+        window = choose_window(shape, self.roi_size, int((room - BLENDING * prod(shape)) / in_window), self.overlap)
+        if window is not None:
             return window
-        # windows are blended in float32: a sum for each class, and their weights
-        return choose_window(shape, self.roi_size, int((room - BLENDING * shape.numel()) / per_voxel), self.overlap)
+        window, needed = self._least(shape, per_voxel, in_window)
+        # where memory gave out in spite of the budget (a share of it) the least is tried, and says itself that it does not fit
+        if share == 1:
+            what = f"a volume of {_by(shape)} voxels" + (f" in windows of {_by(window)}" if window != tuple(shape) else "")
+            require(needed * image.shape[0], self.memory_gb, image.device, f"{what}, the least in which it sees enough")
+        return window
+
+    def _least(self, shape: Sequence[int], per_voxel: float, in_window: float) -> tuple[tuple[int, ...], float]:
+        """The window that takes least memory of those in which the network sees enough, and the bytes it takes."""
+        window, whole = least_window(shape, self.roi_size), per_voxel * prod(shape)
+        cut = in_window * prod(window) + BLENDING * prod(shape)
+        return (tuple(shape), whole) if whole <= cut else (window, cut)
+
+
+def _in(dtype: torch.dtype, float32: float) -> float:
+    """Bytes per voxel of a pass with this type, from those in float32: in half precision some tensors stay float32, 0.6 was measured."""
+    return float32 * (1.0 if dtype == torch.float32 else 0.6)
+
+
+def _by(shape: Sequence[int]) -> str:
+    return "x".join(map(str, shape))
 
 
 def _refuse_not_finite(logits: torch.Tensor) -> None:

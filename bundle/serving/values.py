@@ -30,6 +30,8 @@ LABEL_NAME = re.compile(r"[\w .,()+-]{0,200}")
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 # of these the choice of the next scan is made; another kind of value there would end each later choice
 SERVERS_OWN = {"strategy", "doubt", "doubt_ts", "reasons", "epistemic_entropy", "epistemic_ts", "ts", "name", "path"}
+# options of which 0 means nothing
+ABOVE_ZERO = {"memory_gb"}
 DTYPES = ("uint8", "uint16", "int16", "int32", "float32")
 
 
@@ -128,16 +130,17 @@ def switch(name: str, value: Any) -> bool:
     raise Refused(f"{name}: {str(value)[:80]!r} is not true or false.")
 
 
-def number(low: float, high: float, *, whole: bool = False) -> Check:
-    """A check that takes a number in a range, also as text."""
+def number(low: float, high: float, *, whole: bool = False, above: bool = False) -> Check:
+    """A check that takes a number in a range, also as text; with `above` the lower end itself is not taken."""
 
     def check(name: str, value: Any) -> float | int:
         try:
             found = float(value) if not isinstance(value, bool) else math.nan
         except (TypeError, ValueError, OverflowError):
             found = math.nan
-        if not low <= found <= high or (whole and found != int(found)):
-            raise Refused(f"{name}: {str(value)[:80]!r} is not a {'whole ' if whole else ''}number from {low:g} to {high:g}.")
+        if not low <= found <= high or (above and found == low) or (whole and found != int(found)):
+            kind = f"{'whole ' if whole else ''}number {'above' if above else 'from'} {low:g}"
+            raise Refused(f"{name}: {str(value)[:80]!r} is not a {kind}{' up' if above else ''} to {high:g}.")
         return int(found) if whole else found
 
     return check
@@ -200,16 +203,16 @@ SAMPLE: dict[str, Check] = {"client_id": RUNNING["client_id"], "label_tag": tag}
 
 
 def options(defaults: Mapping[str, Any]) -> dict[str, Check]:
-    """Checks of `displayable_configs`, each of the kind of its default: a switch, one of a list, a word, or a number."""
+    """Checks of `displayable_configs`, each of the kind of its default: a switch, one of a list, a word, or a number (`ABOVE_ZERO`)."""
 
-    def check(value: Any) -> Check:
+    def check(key: str, value: Any) -> Check:
         if isinstance(value, bool):
             return switch
         if isinstance(value, (list, tuple)):
             return one_of(*map(str, value))
-        return matching(LABEL_NAME, "a plain word") if isinstance(value, str) else optional(number(0, 1e6))
+        return matching(LABEL_NAME, "a plain word") if isinstance(value, str) else optional(number(0, 1e6, above=key in ABOVE_ZERO))
 
-    return {key: check(value) for key, value in defaults.items()}
+    return {key: check(key, value) for key, value in defaults.items()}
 
 
 def known(given: Any, checks: Mapping[str, Check], devices: Iterable[str] = ()) -> dict[str, Any]:

@@ -6,10 +6,11 @@ import threading
 from pathlib import Path
 
 import pytest
-from light_evaluator import evaluator, scans
+from light_evaluator import evaluator, logits, scans
 
 from bundle.data.scans import find_scans
 from bundle.engines import CaseHandler
+from bundle.inferers import VolumeInferer, memory
 from bundle.tables import read_csv
 
 NAMES = ("a", "b", "c", "d")
@@ -61,6 +62,44 @@ def test_without_room_one_stage_follows_the_other(tmp_path: Path, data: Path) ->
     seen = Order(overlapping=False)
     evaluator(data, tmp_path / "out", seen, memory_gb=0.001).run()
     assert seen.order == [f"{what} {name}" for name in NAMES for what in ("loaded", "predicted", "ended")]
+
+
+@pytest.mark.parametrize(("least", "overlap"), [(0.5e9, True), (50e9, False)])
+def test_what_the_network_needs_at_least_is_room_that_loading_does_not_take(tmp_path: Path, least: float, overlap: bool) -> None:
+    class Knowing(VolumeInferer):
+        def least_bytes(self, image, network) -> float:
+            assert image.shape == (1, 1, 10, 9, 8)
+            return least
+
+        def __call__(self, inputs, network):
+            return logits(inputs, network)
+
+    reserved = []
+
+    class Looks(CaseHandler):
+        def predicted(self, case) -> None:
+            reserved.append(memory._reserved.get())
+
+    evaluator(scans(tmp_path / "data", NAMES), tmp_path / "out", Looks(), inferer=Knowing(), memory_gb=50.0).run()
+    # six times 720 voxels of two bytes for the scan that is loaded meanwhile
+    assert reserved == [6 * 1440.0 if overlap else 0.0] * 4
+
+
+def test_a_scan_that_memory_has_no_room_for_is_one_case(tmp_path: Path, data: Path) -> None:
+    """Of scans of 10x9x8 voxels: one that is as large as 20 GB, by the bytes that the network is said to take for each voxel."""
+    out = tmp_path / "out"
+
+    def inferer(volume, network):
+        large = int((volume > 100).sum()) == 4
+        VolumeInferer(precision="fp32", memory_gb=4.0, bytes_per_voxel=20e9 / 16**3 if large else 1.0)(volume, network)
+        return logits(volume, network)
+
+    engine = evaluator(data, out, inferer=inferer)
+    engine.run()
+    ((name, error),) = [(case.name, str(case.error)) for case in engine.failed]
+    assert name == "b" and "memory_gb: 4 is too little: the process holds" in error and "16x16x16 voxels" in error
+    assert {row["case"]: row["status"] for row in read_csv(out / "cases.csv")} == {"a": "ok", "b": "failed", "c": "ok", "d": "ok"}
+    assert not (out / "b_seg.nii.gz").exists()
 
 
 class Notes(CaseHandler):

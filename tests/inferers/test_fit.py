@@ -67,7 +67,7 @@ def test_a_slab_is_seen_with_its_end_slices_repeated() -> None:
 
 def test_windows_are_fitted_as_well() -> None:
     network, x = Halving(), torch.rand(1, 1, 100, 90, 80)
-    VolumeInferer((48, 48, 48), precision="fp32", memory_gb=0.001)(x, network)
+    VolumeInferer((48, 48, 48), precision="fp32", whole=False)(x, network)
     assert set(network.seen) == {(64, 64, 64)}
 
 

@@ -92,6 +92,8 @@ def test_no_option_takes_an_expression(key: str, expression: str) -> None:
         (values.options(KINDS), "memory_gb", "three"),
         (values.options(KINDS), "memory_gb", math.nan),
         (values.options(KINDS), "memory_gb", -1),
+        (values.options(KINDS), "memory_gb", 0),
+        (values.options(KINDS), "memory_gb", "0.0"),
         (values.options(KINDS), "memory_gb", True),
         (values.options(KINDS), "memory_gb", [3]),
         (values.options(KINDS), "quality_record", 1),
