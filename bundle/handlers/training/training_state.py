@@ -14,6 +14,7 @@ from ignite.engine import Engine, Events
 
 from bundle.distributed import unwrapped
 from bundle.errors import UserError
+from bundle.handlers.training.schedule import ScheduleStart, plain
 from bundle.networks.weights import read_checkpoint, refuse_not_finite, state_dict_of, write_checkpoint
 
 
@@ -25,8 +26,9 @@ class TrainingState:
     numbers and strings only (`weights_only=True`), and is replaced only by a whole one. It also is the "last checkpoint".
 
     MONAI's `CheckpointLoader` with a `CheckpointSaver` lacks the evaluator's best metric, the loss scale, and safety
-    from being killed; it also puts back the schedule's settings of the old run, where here those of the config apply: a longer
-    `max_epochs` or another step continues with the new values. Attach it last, after schedule and validation.
+    from being killed; it also puts back the old run's settings of schedule and optimizer, where here those of the config apply: a longer
+    `max_epochs`, another step or weight decay continues with the new values (`bundle.handlers.training.schedule`). Make it before the
+    first step, and attach it last, after schedule and validation.
 
     Args:
         path: the file.
@@ -39,7 +41,8 @@ class TrainingState:
         interval: epochs between saves; the last epoch is always saved.
 
     Raises:
-        UserError: the file cannot be read, is of another network or other settings, or its weights are not finite.
+        UserError: the file cannot be read, is of another network or other settings, or its weights are not finite; a schedule that
+            follows scores has other settings than before.
     """
 
     def __init__(
@@ -58,6 +61,7 @@ class TrainingState:
         self.path, self.resume, self.interval = Path(path), resume, max(int(interval), 1)
         self.network = unwrapped(network)
         self.optimizer, self.lr_scheduler, self.evaluator, self.saver = optimizer, lr_scheduler, evaluator, saver
+        self.start = ScheduleStart(optimizer, lr_scheduler)
         self.settings = json.loads(json.dumps(dict(settings or {}), default=str))
         self.logger = logging.getLogger(__name__)
 
@@ -79,9 +83,10 @@ class TrainingState:
             "iteration": int(engine.state.iteration),
             "max_epochs": int(epochs),
             "settings": self.settings,
+            "start": self.start.state_dict(),
         }
         if self.lr_scheduler is not None:
-            state["lr_scheduler"] = _comparable(self.lr_scheduler.state_dict())
+            state["lr_scheduler"] = plain(self.lr_scheduler.state_dict())
         if self.evaluator is not None:
             best: Any = self.evaluator.state  # to which MONAI adds the best metric
             state["best"] = {"metric": float(best.best_metric), "epoch": int(best.best_metric_epoch)}
@@ -115,8 +120,7 @@ class TrainingState:
         engine.state.epoch = state["epoch"]
         # the data set may have grown: whole epochs count, in units of the epoch's length of now
         engine.state.iteration = state["epoch"] * engine.state.epoch_length
-        if self.lr_scheduler is not None and "lr_scheduler" in state:
-            _restore_schedule(self.lr_scheduler, state["lr_scheduler"])
+        self.start.restore(state.get("start"), state.get("lr_scheduler"), self.path)
         if self.evaluator is not None and "best" in state:
             best: Any = self.evaluator.state
             best.best_metric, best.best_metric_epoch = state["best"]["metric"], state["best"]["epoch"]
@@ -149,32 +153,3 @@ def _tensors(value: Any, name: str) -> dict[str, torch.Tensor]:
 def _same_setting(one: Any, other: Any) -> bool:
     """Whether two settings are equal; of labels the order counts too, which is that of the network's channels."""
     return one == other and (not isinstance(one, dict) or list(one) == list(other))
-
-
-def _restore_schedule(scheduler: Any, saved: dict[str, Any]) -> None:
-    """Set the schedule to the saved epoch, with the settings that the config has now."""
-    now = _comparable(scheduler.state_dict())
-    progress = ("last_epoch", "_step_count", "_last_lr", "_initial_step", "_get_lr_called_within_step", "_is_initial")
-    settings = {key for key in (*now, *saved) if key not in progress}
-    unchanged = all(now.get(key) == saved.get(key) for key in settings)
-    if unchanged:
-        scheduler.load_state_dict(saved)
-        return
-    scheduler.last_epoch = saved["last_epoch"]
-    scheduler._step_count = saved.get("_step_count", saved["last_epoch"] + 1)
-    if hasattr(scheduler, "_get_closed_form_lr"):
-        rates = scheduler._get_closed_form_lr()
-        for group, rate in zip(scheduler.optimizer.param_groups, rates, strict=True):
-            group["lr"] = rate
-        scheduler._last_lr = list(rates)
-
-
-def _comparable(value: Any) -> Any:
-    """Numbers, strings, lists and dictionaries of those; other things, such as functions, are left out."""
-    if isinstance(value, dict):
-        return {key: _comparable(entry) for key, entry in value.items() if _is_plain(entry)}
-    return [_comparable(entry) for entry in value if _is_plain(entry)] if isinstance(value, (list, tuple)) else value
-
-
-def _is_plain(value: Any) -> bool:
-    return value is None or isinstance(value, (bool, int, float, str, list, tuple, dict))

@@ -13,11 +13,14 @@ from bundle.handlers import EpochSeed, TrainingState
 class Training:
     """A training of one linear layer, with everything that has a state; dies before the epoch `dies_in`."""
 
-    def __init__(self, path, *, resume=False, epochs=6, step=2, dies_in=None, features=3, settings=None):
+    def __init__(self, path, *, resume=False, epochs=6, step=2, dies_in=None, features=3, settings=None, decay=0.0, parts=False):
         torch.manual_seed(0)
         self.network = torch.nn.Sequential(torch.nn.Linear(features, 1), torch.nn.Dropout(0.5))
-        self.optimizer = torch.optim.Adam(self.network.parameters(), 0.1)
+        self.optimizer = torch.optim.Adam(self.network.parameters(), 0.1, weight_decay=decay)
         self.scheduler = torch.optim.lr_scheduler.StepLR(self.optimizer, step, 0.1)
+        if parts:
+            parts = [torch.optim.lr_scheduler.LinearLR(self.optimizer, 0.5, total_iters=2), self.scheduler]
+            self.scheduler = torch.optim.lr_scheduler.SequentialLR(self.optimizer, parts, [2])
         self.evaluator = Engine(lambda engine, batch: None)
         self.evaluator.state.best_metric, self.evaluator.state.best_metric_epoch = -1, -1
         self.engine = Engine(self.step)
@@ -83,6 +86,20 @@ def test_longer_training_and_another_schedule_go_on_with_the_new_values(tmp_path
     longer = Training(tmp_path / "s.pt", resume=True, epochs=8, step=6).run()
     # lr 0.1 up to epoch 6, a tenth after it: 4 epochs of 2 steps are left
     assert longer.rates == pytest.approx([0.1] * 4 + [0.01] * 4)
+
+
+def test_a_schedule_of_several_goes_on(tmp_path):
+    """More in `test_schedule.py`."""
+    whole = Training(tmp_path / "whole.pt", parts=True).run()
+    Training(tmp_path / "killed.pt", parts=True, dies_in=4).run()
+    resumed = Training(tmp_path / "killed.pt", parts=True, resume=True).run()
+    assert resumed.rates == whole.rates[6:] == pytest.approx([0.1] * 2 + [0.01] * 4)
+    assert torch.equal(weights(resumed), weights(whole))
+
+
+def test_another_weight_decay_goes_on_with_the_new_value(tmp_path):
+    Training(tmp_path / "s.pt", epochs=1, decay=1e-6).run()
+    assert Training(tmp_path / "s.pt", resume=True, epochs=2, decay=0.1).run().optimizer.param_groups[0]["weight_decay"] == 0.1
 
 
 def test_file_holds_tensors_and_numbers_only(tmp_path):
