@@ -7,6 +7,10 @@ from torch import nn
 
 from bundle.labels import SETS
 
+# the logit of a class that was added to background, where the logits are logarithms of probabilities and the greatest is near 0: no type
+# sees its probability (2e-22) beside 1, and a loss that gives each class a share (`label_smoothing`) stays of moderate size
+_ADDED = -50.0
+
 
 class PartialLabelLoss(nn.Module):
     """Any loss of MONAI, on label maps in which some voxels say only what they may be.
@@ -17,8 +21,19 @@ class PartialLabelLoss(nn.Module):
     for nothing, as nnU-Net's ignore label does. MONAI's `MaskedLoss` multiplies logits by the mask, which softmax turns into equal
     probabilities, not into none.
 
+    At these voxels the loss is given logarithms of the added probabilities as logits. What comes of it depends on the loss:
+
+    - With a softmax (`DiceLoss`, `DiceCELoss`, `DiceFocalLoss` with `use_softmax`) the marginal loss, exactly: a softmax of such logits is
+      the probabilities.
+    - With a sigmoid for each class (`DiceFocalLoss` as MONAI has it) a set of all classes is a constant without gradient. For a smaller
+      set, of probability P in all, binary cross-entropy is log(1 + P) - log(P) for background and log(1 + p) for each class with
+      probability p outside the set. It is least where P is 1. That is no marginal of the sigmoids, which are no probabilities of one class
+      out of several and have none.
+    - With `label_smoothing` the added classes keep their shares of the smoothing, a constant: 50 x share each. The gradient of a set of all
+      classes is none here too.
+
     Args:
-        loss: takes logits of shape (B, C, *spatial) and a label map (B, 1, *spatial), with softmax of its own.
+        loss: takes logits of shape (B, C, *spatial) and a label map (B, 1, *spatial), with softmax or sigmoid of its own.
     """
 
     def __init__(self, loss: nn.Module) -> None:
@@ -36,7 +51,9 @@ class PartialLabelLoss(nn.Module):
         bits = torch.arange(channels - 1, device=logits.device).view(shape)
         member = is_set & (((values & (SETS - 1)) >> bits) & 1).bool()
         member = torch.cat([is_set, member], dim=1)
-        lowest = torch.finfo(logits.dtype).min / 2
-        together = torch.logsumexp(logits.masked_fill(~member & is_set, lowest), dim=1, keepdim=True)
-        merged = torch.cat([torch.where(is_set, together, logits[:, :1]), logits[:, 1:].masked_fill(member[:, 1:], lowest)], dim=1)
+        # a sigmoid sees what a softmax does not, a constant that is added to all logits: here it is such that the probabilities' sum is 1
+        logits = torch.where(is_set, logits.log_softmax(1), logits)
+        outside = torch.finfo(logits.dtype).min / 2
+        together = torch.logsumexp(logits.masked_fill(~member & is_set, outside), dim=1, keepdim=True)
+        merged = torch.cat([torch.where(is_set, together, logits[:, :1]), logits[:, 1:].masked_fill(member[:, 1:], _ADDED)], dim=1)
         return self.loss(merged, torch.where(is_set, torch.zeros_like(target), target))
