@@ -3,6 +3,7 @@
 from bundle.transforms.add_channels import AddChannelsd
 from bundle.transforms.crop_affine import RandCropAffined
 from bundle.transforms.crop_body import CropBodyd
+from bundle.transforms.crop_labelled import labelled_or_all, margin_voxels
 from bundle.transforms.crop_organs import CropOrgansd
 from bundle.transforms.dense_crf import DenseCRFd
 from bundle.transforms.keep_pieces import KeepPiecesd
@@ -26,4 +27,6 @@ __all__ = [
     "ResampleSpacingd",
     "RestoreLabelsd",
     "ShapePriord",
+    "labelled_or_all",
+    "margin_voxels",
 ]

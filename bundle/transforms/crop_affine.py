@@ -12,6 +12,8 @@ from monai.data import MetaTensor
 from monai.transforms import MapTransform, Randomizable
 from monai.utils import ensure_tuple_rep
 
+from bundle.errors import UserError
+
 
 class RandCropAffined(Randomizable, MapTransform):
     """Crop a random patch, rotated, scaled and shifted at random, with one interpolation and padding by air.
@@ -39,6 +41,10 @@ class RandCropAffined(Randomizable, MapTransform):
         scale: zoom is drawn from this range, one factor for all axes: 1.3 shows organs 1.3 times as large.
         device: where the volumes are brought before they are read, and the patches stay; None: where they are. MONAI's `RandAffined`
             has the same.
+
+    Raises:
+        UserError: an item has no voxel.
+        ValueError: `spatial_size` or `scale` make no sense; items have different shapes.
     """
 
     def __init__(
@@ -83,6 +89,10 @@ class RandCropAffined(Randomizable, MapTransform):
         """Crop all keys by the same random patch."""
         out = dict(data)
         shape = out[self.first_key(out)].shape[1:]
+        for key in self.key_iterator(out):
+            if not out[key].numel():
+                fix = "look at the transforms before RandCropAffined: one has cropped everything away"
+                raise UserError(str(key), f"has no voxel, its shape is {tuple(out[key].shape)}", fix)
         matrix = self.randomize(shape)
         grid = sampling_grid(matrix, shape, self.spatial_size, device=self.device or out[self.first_key(out)].device)
         for key, mode in self.key_iterator(out, self.mode):

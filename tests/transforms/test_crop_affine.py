@@ -5,6 +5,7 @@ import pytest
 import torch
 from scipy import ndimage
 
+from bundle.errors import UserError
 from bundle.transforms.crop_affine import RandCropAffined, sample, sampling_grid
 
 IMAGE = torch.arange(12 * 10 * 9, dtype=torch.float32).reshape(1, 12, 10, 9)
@@ -97,6 +98,13 @@ def test_wrong_arguments():
         RandCropAffined("image", (4, 4, 4), scale=(0, 1))
     with pytest.raises(ValueError, match="shape"):
         make()({"image": IMAGE, "label": IMAGE[:, :5]})
+
+
+@pytest.mark.parametrize(("key", "image", "label"), [("image", (1, 0, 4, 4), (1, 8, 8, 8)), ("label", (1, 8, 8, 8), (1, 0, 0, 0))])
+def test_an_item_without_voxels_is_refused_by_name(key, image, label):
+    with pytest.raises(UserError, match=rf"^{key}: has no voxel, its shape is \(1, 0, .*cropped everything away") as caught:
+        make()({"image": torch.zeros(image), "label": torch.zeros(label)})
+    assert "\n" not in str(caught.value)
 
 
 def test_patches_are_made_where_they_are_asked_for():
