@@ -1,10 +1,13 @@
-"""Best weights on disk: replaced only by a whole file, and never at the cost of what was there before the training."""
+"""Best weights on disk: replaced only by a whole file, and never at the cost of weights that another training left there."""
 
 from __future__ import annotations
 
+import filecmp
+import logging
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +18,7 @@ from torch import Tensor
 
 from bundle.errors import UserError
 from bundle.files import written_aside
-from bundle.networks.weights import refuse_not_finite, write_checkpoint
+from bundle.networks.weights import digest, refuse_not_finite, state_dict_of, weights_digest, write_checkpoint
 
 
 class CheckpointSaver(MonaiCheckpointSaver):
@@ -26,8 +29,9 @@ class CheckpointSaver(MonaiCheckpointSaver):
     restores it) the best score so far still has to be beaten. All arguments are MONAI's, and one more:
 
     Args:
-        keep_original: with `key_metric_filename`, a name under which the file from before this training is kept
-            next to it; an existing one of that name stays. None keeps nothing.
+        keep_original: with `key_metric_filename`, a name under which a file of other weights than this training's is kept next to it,
+            before it is replaced. Where the name is taken it gets a number: `before.pt`, `before_2.pt`, `before_3.pt`. What is kept
+            under one of them already is kept once. None keeps nothing.
 
     Raises:
         UserError: in `save_best`, where the best weights have no fixed name.
@@ -37,31 +41,11 @@ class CheckpointSaver(MonaiCheckpointSaver):
         # made here because ignite's own way fails when two processes make it at once
         os.makedirs(save_dir, exist_ok=True)
         super().__init__(save_dir, save_dict, **kwargs)
-        self.keep_original = keep_original
         fixed = {"_final_checkpoint": kwargs.get("final_filename"), "_key_metric_checkpoint": kwargs.get("key_metric_filename")}
         for name in ("_final_checkpoint", "_key_metric_checkpoint", "_interval_checkpoint"):
             if getattr(self, name) is not None:
-                getattr(self, name).save_handler = AtomicDiskSaver(save_dir, filename=fixed.get(name))
-
-    def metrics_completed(self, engine: Any) -> None:
-        """As MONAI's; before the first best file of a training, the one that is there is set aside."""
-        if self._key_metric_checkpoint is not None and not self._key_metric_checkpoint._saved:
-            self.keep_what_was_there()
-        super().metrics_completed(engine)
-
-    def keep_what_was_there(self) -> None:
-        """Copy the best file from before this training under another name, unless the name for the copy is taken or None."""
-        handler = self._best_handler()
-        if handler is None or handler.filename is None or not self.keep_original or idist.get_rank() != 0:
-            return
-        best = Path(self.save_dir) / handler.filename
-        if not best.is_file():
-            return
-        kept = best.with_name(self.keep_original)
-        if not kept.exists():
-            with written_aside(kept) as aside:
-                shutil.copy2(best, aside)
-            self.logger.info(f"{best} was there before: kept as {kept}")
+                keep = keep_original if name == "_key_metric_checkpoint" else None
+                getattr(self, name).save_handler = AtomicDiskSaver(save_dir, filename=fixed.get(name), keep=keep)
 
     def save_best(self, content: Mapping) -> None:
         """Write `content` where the best weights are."""
@@ -77,10 +61,19 @@ class CheckpointSaver(MonaiCheckpointSaver):
         assert handler is None or isinstance(handler, AtomicDiskSaver)
         return handler
 
-    def state_dict(self) -> dict[str, list]:
-        """Scores and files of the best checkpoints so far, as plain numbers and strings."""
+    def state_dict(self) -> dict[str, Any]:
+        """Scores and files of the best checkpoints so far, and the digest of the weights last written, as plain numbers and strings."""
         saved = self._key_metric_checkpoint._saved if self._key_metric_checkpoint else []
-        return {"_saved": [(float(item.priority), str(item.filename)) for item in saved]}
+        handler = self._best_handler()
+        written = None if handler is None else handler.written
+        return {"_saved": [(float(item.priority), str(item.filename)) for item in saved], "written": written}
+
+    def load_state_dict(self, state_dict: dict) -> None:
+        """Go on after a resume; where the state does not say what was written last (before version 0.2.0), it is what is there."""
+        super().load_state_dict(state_dict)
+        handler = self._best_handler()
+        if handler is not None and handler.filename is not None:
+            handler.written = state_dict.get("written") or weights_digest(handler.dirname / handler.filename)
 
 
 class AtomicDiskSaver(BaseSaveHandler):
@@ -91,15 +84,39 @@ class AtomicDiskSaver(BaseSaveHandler):
     Args:
         dirname: folder, made on the first write.
         filename: fixed name for every checkpoint; None takes the name that the checkpoint handler makes up.
+        keep: with `filename`, name under which weights of others are kept before they are replaced (`CheckpointSaver`); None keeps nothing.
     """
 
-    def __init__(self, dirname: str | os.PathLike, filename: str | None = None) -> None:
-        self.dirname, self.filename = Path(dirname), filename
+    def __init__(self, dirname: str | os.PathLike, filename: str | None = None, keep: str | None = None) -> None:
+        self.dirname, self.filename, self.keep = Path(dirname), filename, keep
+        self.written: str | None = None
+        """Digest of the weights that this training has put in the file last; None before."""
 
     def __call__(self, checkpoint: Mapping, filename: str, metadata: Mapping | None = None) -> None:
-        if idist.get_rank() == 0:
-            _refuse_not_finite(checkpoint, self.dirname / (self.filename or filename))
-            write_checkpoint(checkpoint, self.dirname / (self.filename or filename))
+        if idist.get_rank() != 0:
+            return
+        path = self.dirname / (self.filename or filename)
+        _refuse_not_finite(checkpoint, path)
+        if self.filename and self.keep:
+            self._keep_others(path, checkpoint)
+        write_checkpoint(checkpoint, path)
+        if self.filename and self.keep:
+            self.written = weights_digest(path)
+
+    def _keep_others(self, path: Path, checkpoint: Mapping) -> None:
+        """Copy what is there to a free name, unless this training wrote it, it has the same weights as `checkpoint`, or is kept already."""
+        there = weights_digest(path)
+        if there is None or there in (self.written, _digest(checkpoint, path)):
+            return
+        assert self.keep is not None
+        for kept in _numbered(self.dirname / self.keep):
+            if not kept.exists():
+                with written_aside(kept) as aside:
+                    shutil.copy2(path, aside)
+                logging.getLogger(__name__).info(f"{path} was there before: kept as {kept}")
+                return
+            if filecmp.cmp(path, kept, shallow=False):
+                return
 
     def remove(self, filename: str) -> None:
         """Delete an outdated checkpoint; one with a fixed name is about to be replaced, so it stays until then."""
@@ -112,3 +129,17 @@ def _refuse_not_finite(checkpoint: Mapping, path: Path) -> None:
     parts = [part for part in checkpoint.values() if isinstance(part, Mapping)]
     for part in (checkpoint, *parts):
         refuse_not_finite({name: value for name, value in part.items() if isinstance(value, Tensor)}, path)
+
+
+def _digest(checkpoint: Mapping, path: Path) -> str | None:
+    """Digest of the weights in a checkpoint; None where it holds something else."""
+    try:
+        return digest(state_dict_of(checkpoint, path))
+    except UserError:
+        return None
+
+
+def _numbered(path: Path) -> Iterator[Path]:
+    """The path, and then with numbers: `a.pt`, `a_2.pt`, `a_3.pt` and so on."""
+    yield path
+    yield from (path.with_name(f"{path.stem}_{number}{path.suffix}") for number in count(2))

@@ -35,7 +35,6 @@ class SaveUnvalidated:
         state: Any = self.evaluator.state
         if state.best_metric_epoch != -1 or idist.get_rank() != 0:
             return
-        self.saver.keep_what_was_there()
         self.saver.save_best(weights(self.saver.save_dict))
         self.saver.logger.info("no validation in this training: its last weights are saved as they are")
 

@@ -6,7 +6,7 @@ from ignite.engine import Engine
 
 from bundle.errors import UserError
 from bundle.handlers.training.checkpoint import CheckpointSaver
-from bundle.networks.weights import files
+from bundle.networks.weights import digest, files
 
 
 @pytest.fixture
@@ -77,14 +77,66 @@ def test_after_a_resume_the_old_best_has_to_be_beaten(tmp_path, network):
     assert saved(tmp_path) == 0.875
 
 
-def test_weights_from_before_are_kept_once(tmp_path, network):
+BEFORE = {"keep_original": "model_before_training.pt"}
+
+
+def there(folder):
+    """The weight in each file of the folder."""
+    return {path.name: torch.load(path, weights_only=True)["weight"].item() for path in sorted(folder.iterdir())}
+
+
+def test_weights_of_each_earlier_training_are_kept_once(tmp_path, network):
     torch.save({"weight": torch.tensor([[9.0]])}, tmp_path / "model.pt")
-    run(make(tmp_path, network, keep_original="model_before_training.pt"), network, [0.25, 0.5])
-    run(make(tmp_path, network, keep_original="model_before_training.pt"), network, [0.125])
-    kept = torch.load(tmp_path / "model_before_training.pt", weights_only=True)["weight"].item()
-    assert kept == 9.0 and saved(tmp_path) == 0.125
+    run(make(tmp_path, network, **BEFORE), network, [0.25, 0.5])
+    assert there(tmp_path) == {"model.pt": 0.5, "model_before_training.pt": 9.0}
+    run(make(tmp_path, network, **BEFORE), network, [0.125])
+    kept = {"model_before_training.pt": 9.0, "model_before_training_2.pt": 0.5}
+    assert there(tmp_path) == {"model.pt": 0.125, **kept}
+    # back to the first weights: they are kept already, and the last ones are not asked to make room
+    (tmp_path / "model.pt").write_bytes((tmp_path / "model_before_training.pt").read_bytes())
+    run(make(tmp_path, network, **BEFORE), network, [0.75])
+    assert there(tmp_path) == {"model.pt": 0.75, **kept}
+    run(make(tmp_path, network, **BEFORE), network, [0.625])
+    assert there(tmp_path) == {"model.pt": 0.625, **kept, "model_before_training_3.pt": 0.75}
     # MONAI Label serves the .pt with the shortest name
     assert min((path.name for path in tmp_path.glob("*.pt")), key=len) == "model.pt"
+
+
+def test_a_worse_score_of_a_resumed_training_keeps_and_replaces_nothing(tmp_path, network):
+    first = make(tmp_path, network, **BEFORE)
+    run(first, network, [0.5])
+    second = make(tmp_path, network, **BEFORE)
+    second.load_state_dict(first.state_dict())
+    run(second, network, [0.25])
+    assert there(tmp_path) == {"model.pt": 0.5}
+    run(second, network, [0.75, 0.875])
+    assert there(tmp_path) == {"model.pt": 0.875}
+
+
+def test_a_resumed_training_keeps_what_another_one_wrote_meanwhile(tmp_path, network):
+    first = make(tmp_path, network, **BEFORE)
+    run(first, network, [0.5])
+    run(make(tmp_path, network, **BEFORE), network, [0.25])
+    second = make(tmp_path, network, **BEFORE)
+    second.load_state_dict(first.state_dict())
+    run(second, network, [0.75])
+    assert there(tmp_path) == {"model.pt": 0.75, "model_before_training.pt": 0.5, "model_before_training_2.pt": 0.25}
+
+
+def test_states_of_earlier_versions_say_nothing_of_what_was_written(tmp_path, network):
+    first = make(tmp_path, network, **BEFORE)
+    run(first, network, [0.5])
+    second = make(tmp_path, network, **BEFORE)
+    second.load_state_dict({"_saved": first.state_dict()["_saved"]})
+    run(second, network, [0.75])
+    assert there(tmp_path) == {"model.pt": 0.75}
+
+
+def test_a_file_that_holds_no_weights_is_kept_too(tmp_path, network):
+    (tmp_path / "model.pt").write_bytes(b"something else")
+    run(make(tmp_path, network, **BEFORE), network, [0.5, 0.75])
+    assert saved(tmp_path) == 0.75 and (tmp_path / "model_before_training.pt").read_bytes() == b"something else"
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_best_weights_without_a_name_of_their_own(tmp_path, network):
@@ -98,7 +150,10 @@ def test_best_weights_without_a_name_of_their_own(tmp_path, network):
 def test_state_is_plain(tmp_path, network):
     saver = make(tmp_path, network)
     run(saver, network, [0.5])
-    assert saver.state_dict() == {"_saved": [(0.5, saver._key_metric_checkpoint._saved[0].filename)]}
+    assert saver.state_dict() == {"_saved": [(0.5, saver._key_metric_checkpoint._saved[0].filename)], "written": None}
+    saver = make(tmp_path, network, **BEFORE)
+    run(saver, network, [0.5])
+    assert saver.state_dict()["written"] == digest(tmp_path / "model.pt")
 
 
 def test_interval_and_final_checkpoints_are_written_too(tmp_path, network):

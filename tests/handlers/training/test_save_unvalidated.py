@@ -15,7 +15,8 @@ def weight_after(tmp_path: Path, *, best_epoch: int) -> float:
     """Train (add 1 to the only weight, 2, in each of 2 epochs) and read the weight that lies in model.pt, 5 before."""
     network = torch.nn.Linear(1, 1, bias=False)
     torch.nn.init.constant_(network.weight, 2.0)
-    torch.save({"model": {"weight": torch.tensor([[5.0]])}}, tmp_path / "model.pt")
+    if not (tmp_path / "model.pt").exists():
+        torch.save({"model": {"weight": torch.tensor([[5.0]])}}, tmp_path / "model.pt")
     evaluator = Engine(lambda engine, batch: None)
     # what MONAI's evaluator keeps: -1 until its first key metric
     evaluator.state.best_metric_epoch = best_epoch
@@ -45,6 +46,12 @@ def weight_in(file: Path) -> float:
 def test_last_weights_are_saved_without_a_validation(tmp_path: Path) -> None:
     assert weight_after(tmp_path, best_epoch=-1) == pytest.approx(4.0)
     assert weight_in(tmp_path / "model_before_training.pt") == 5.0
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["model.pt", "model_before_training.pt"]
+
+
+def test_the_same_weights_again_leave_no_copy(tmp_path: Path) -> None:
+    weight_after(tmp_path, best_epoch=-1)
+    assert weight_after(tmp_path, best_epoch=-1) == pytest.approx(4.0)
     assert sorted(file.name for file in tmp_path.iterdir()) == ["model.pt", "model_before_training.pt"]
 
 
