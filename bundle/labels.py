@@ -139,6 +139,11 @@ def for_each(labels: Labels, usual: float, **others: float) -> dict[str, float]:
     return {name: others.get(name, usual) for name in names(labels)[1:]}
 
 
+def pieces_if(wanted: bool, pieces: Mapping[str, int]) -> Mapping[str, int] | bool:
+    """How many pieces of each structure stay where that is wanted, for the record of a result; False where it is not."""
+    return pieces if wanted else False
+
+
 def channel_def(labels: Labels) -> dict[str, str]:
     """`channel_def` as the bundle's metadata states it: channel index as a string, to name."""
     return {str(channel): name for channel, name in enumerate(names(labels))}

@@ -8,6 +8,8 @@ abdomen, tumours and cysts. Users add theirs by the key `structures` of `inferen
 from __future__ import annotations
 
 import csv
+import hashlib
+import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -101,6 +103,27 @@ def describe(names: Sequence[str], own: Mapping[str, Any] | str | os.PathLike | 
 def colours(names: Sequence[str], own: Mapping[str, Any] | str | os.PathLike | None = None) -> dict[str, Colour]:
     """The colour of each of these structures, as in every picture and file; the arguments are those of `describe`."""
     return {structure.name: structure.colour for structure in describe(names, own)}
+
+
+def own_colours(names: Sequence[str], own: Mapping[str, Any] | str | os.PathLike | None = None) -> str | None:
+    """SHA-256 of the colours that a user's block gives to these structures; None where they are those of the table.
+
+    The arguments are those of `describe`.
+    """
+    return _digest(*([structure.colour for structure in describe(names, said)] for said in (own, None)))
+
+
+def own_codes(names: Sequence[str], own: Mapping[str, Any] | str | os.PathLike | None = None) -> str | None:
+    """SHA-256 of the codes that a user's block gives to these structures; None where they are those of the table.
+
+    The arguments are those of `describe`.
+    """
+    found = ([[one.category, one.type, one.side, one.region] for one in describe(names, said)] for said in (own, None))
+    return _digest(*found)
+
+
+def _digest(found: Any, usual: Any) -> str | None:
+    return None if found == usual else hashlib.sha256(json.dumps(found).encode()).hexdigest()
 
 
 def key(name: str) -> str:

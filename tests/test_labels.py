@@ -17,6 +17,7 @@ def test_names_values_and_output_values_follow_the_order_of_the_block():
     assert labels.values(MERGED) == [[0, 7], [4], [2, 3]]
     assert labels.output_values(MERGED) == [0, 4, 2]
     assert labels.for_each(MERGED, 0.1, kidney=2, liver=3) == {"pancreas": 0.1, "kidney": 2}
+    assert labels.pieces_if(True, {"kidney": 2}) == {"kidney": 2} and labels.pieces_if(False, {"kidney": 2}) is False
     assert labels.channel_def(MERGED) == {"0": "background", "1": "pancreas", "2": "kidney"}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 
 from bundle.drawing import drawing
 from bundle.errors import UserError
-from bundle.structures import CATEGORIES, PALETTE, SIDES, TABLE, Code, describe
+from bundle.structures import CATEGORIES, PALETTE, SIDES, TABLE, Code, describe, own_codes, own_colours
 
 BTCV = (
     "spleen,rkid,lkid,gallbladder,esophagus,liver,stomach,aorta,inferior vena cava,portal vein and splenic vein,pancreas,"
@@ -77,6 +78,22 @@ def test_users_add_and_change_structures(tmp_path: Path) -> None:
         assert (liver.colour, liver.type.value, liver.name) == ((1, 2, 3), "10200004", "Leber")
         assert (thing.type, thing.category, thing.side) == (Code("X1", "Thing", "99LAB"), CATEGORIES["object"], SIDES["left"])
         assert spleen.colour == (88, 196, 255)
+
+
+def test_what_a_block_makes_other_than_the_table() -> None:
+    names = ["pancreas", "spleen"]
+    assert own_colours(names) is own_colours(names, {"liver": {"colour": [1, 2, 3]}}) is own_codes(names, {"spleen": {"colour": [1, 2, 3]}})
+    assert own_colours(names) is None and own_codes(names, {"spleen": {"code": "78961009", "meaning": "Spleen"}}) is None
+    # the other is as the table has it
+    said = hashlib.sha256(b"[[255, 176, 32], [1, 2, 3]]").hexdigest()
+    assert own_colours(names, {"spleen": {"colour": [1, 2, 3]}}) == said
+    changed = [
+        {"spleen": {"side": "left"}},
+        {"spleen": {"category": "tissue"}},
+        {"spleen": {"code": "1"}},
+        {"spleen": {"region": "2", "region_meaning": "x"}},
+    ]
+    assert len({own_codes(names, block) for block in changed} - {None}) == 4
 
 
 @pytest.mark.parametrize(

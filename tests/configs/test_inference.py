@@ -9,8 +9,10 @@ import shutil
 import warnings
 from pathlib import Path
 
+import dicom_files
 import nibabel
 import numpy as np
+import pydicom
 import pytest
 import small_scans
 import torch
@@ -18,6 +20,7 @@ from monai.bundle import ConfigWorkflow
 from small_inference import CHANNELS, save_weights
 from small_scans import AFFINE, SHAPE, body, nifti
 
+from bundle.arguments.config import references
 from bundle.networks import AttentionUnet
 
 
@@ -269,6 +272,55 @@ def test_evaluation_after_training_on_scores_the_new_weights(tmp_path: Path, inf
     (case,) = record["cases"]
     assert len(case["digest"]) == len(case["settings"]["weights"]) == 64 and record["settings"]["ckpt_path"] == str(path)
     assert {"labels", "spacing", "hu_range", "flips", "keep_pieces", "network", "precision"} <= case["settings"].keys()
+
+
+def test_what_files_hold_besides_labels_makes_them_new(tmp_path: Path, infer, caplog) -> None:
+    pytest.importorskip("highdicom")
+    data, out = tmp_path / "data", tmp_path / "out"
+    dicom_files.series(data / "patient")
+    codes = {"spleen": {"code": "111", "scheme": "99LAB", "meaning": "mine"}}
+
+    def seen(**keys) -> tuple[str, list[str]]:
+        infer(data, out, dicom_seg=True, **keys)
+        found = pydicom.dcmread(out / "patient_seg.dcm")
+        types = [segment.SegmentedPropertyTypeCodeSequence[0].CodeValue for segment in found.SegmentSequence]
+        # a label map has a segment for the background, too
+        return found.SegmentationType, types[-3:]
+
+    # pancreas, spleen, kidney
+    first = seen(), json.loads((out / "run.json").read_text())["cases"][0]["ended"]
+    assert first[0] == ("BINARY", ["15776009", "78961009", "64033007"])
+    assert seen(dicom_seg_type="labelmap", structures=codes) == ("LABELMAP", ["15776009", "111", "64033007"])
+    assert "dicom_seg_type, structures changed: 1 case is done again" in caplog.text
+    before = (out / "patient_seg.dcm").read_bytes()
+    assert seen(dicom_seg_type="labelmap", structures=codes)[0] == "LABELMAP"
+    infer(data, out)
+    assert (out / "patient_seg.dcm").read_bytes() == before, "without DICOM the codes are in no file"
+
+
+# where scans are, who does them when, and how: `memory_gb`, `device` and `threads` change no more than the last bits
+NOT_THE_RESULT = "bundle_root dataset_dir part device threads memory_gb watch watch_idle".split()
+
+
+def test_what_a_key_changes_in_files_is_in_the_record(repository: Path) -> None:
+    config = json.loads((repository / "configs" / "inference.json").read_text())
+    components = (
+        "displayable_configs trained network calibrated scans imports overlays code_root initialize run inference finalize handlers"
+    )
+    keys = {key for key, value in config.items() if not (isinstance(value, dict) and "_target_" in value)} - set(components.split())
+    assert keys - references(config["record"]) == set(NOT_THE_RESULT)
+
+
+def test_pieces_that_are_kept_by_number_count_where_they_are_kept(tmp_path: Path, infer, caplog) -> None:
+    data, out = tmp_path / "data", tmp_path / "out"
+    nifti(data / "ct.nii.gz")
+    infer(data, out)
+    infer(data, out, usual_pieces={"pancreas": 1, "spleen": 1, "kidney": 1})
+    assert "done again" not in caplog.text
+    both = {"displayable_configs#largest_component": True}
+    infer(data, out, **both)
+    infer(data, out, usual_pieces={"pancreas": 1, "spleen": 1, "kidney": 1}, **both)
+    assert caplog.text.count("largest_component changed: 1 case is done again") == 2
 
 
 def test_evaluate_keeps_cases_apart_whose_labels_have_one_name(tmp_path: Path, infer) -> None:

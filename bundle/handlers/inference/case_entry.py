@@ -31,6 +31,7 @@ def written(case: Case, wanted: Wanted) -> Entry:
         "files": sorted(case.files),
         **case.identity,
         "settings": wanted.settings,
+        "details": wanted.details,
         "options": [option for option in wanted.options if option not in case.lacking],
         "seconds": {stage: round(value, 3) for stage, value in case.seconds.items()},
         "ended": now(),

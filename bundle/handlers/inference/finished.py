@@ -8,13 +8,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from bundle.labels import Labels
 from bundle.networks.ensemble import Ensemble
 from bundle.networks.zoomed import Zoomed
 from bundle.results import identity, outputs
 from bundle.results.records import Entry, own_files
+from bundle.structures import own_codes, own_colours
 
 # what an inferer asks a network for, and how it goes about it; results do not depend on it
 NOT_THE_RESULT = ("training", "bytes_per_voxel", "checkpointing", "multiple", "own_finest_level", "plain_blocks")
+# what a result has that does not say it, such as one of an earlier version; of all other details None
+USUAL = {"dicom_seg_type": "binary"}
 
 
 class Wanted:
@@ -25,10 +29,18 @@ class Wanted:
         settings: what results depend on, name to value.
         options: names of the further files that are asked for.
         format: of the label maps, one of `outputs.LABEL_MAP_ENDINGS`.
+        details: what files of this run depend on besides, name to value (`details`).
     """
 
-    def __init__(self, folder: Path, settings: Mapping[str, Any], options: list[str], format: str = "nii.gz") -> None:
-        self.folder, self.options, self.format = folder, options, format
+    def __init__(
+        self,
+        folder: Path,
+        settings: Mapping[str, Any],
+        options: list[str],
+        format: str = "nii.gz",
+        details: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.folder, self.options, self.format, self.details = folder, options, format, dict(details or {})
         self.settings = {name: plain(value) for name, value in settings.items()}
 
     def why_not(self, item: Mapping[str, Any], made: Entry) -> str:
@@ -49,6 +61,9 @@ class Wanted:
         listed = own_files(made) or [label_map]
         if label_map not in listed and set(outputs.label_maps(made["case"])) & set(listed):
             return f"format {self.format} asked for"
+        others = self._other_details(made)
+        if others:
+            return f"{', '.join(others)} changed"
         if not all(_has_bytes(self.folder / name) for name in listed):
             return "files are missing"
         return "" if _same_content(item, made) else "the scan changed"
@@ -57,6 +72,38 @@ class Wanted:
         """Names of the settings that a result was made with and that are others now; the order of labels counts."""
         before = made.get("settings") or {}
         return sorted(name for name in {*before, *self.settings} if _text(before.get(name)) != _text(self.settings.get(name)))
+
+    def _other_details(self, made: Mapping[str, Any]) -> list[str]:
+        """Names of the details that the files asked for had other values of; a result that does not say them has the usual ones."""
+        before = made.get("details") or {}
+        return sorted({name.split("#")[0] for name, value in self.details.items() if before.get(name, USUAL.get(name)) != value})
+
+
+def details(
+    labels: Labels | None, structures: Mapping[str, Any] | str | os.PathLike | None, options: list[str], format: str, dicom_seg_type: str
+) -> dict[str, Any]:
+    """What the files of a run depend on that says nothing about their labels: only what those that are asked for hold.
+
+    Args:
+        labels: the `labels` block; None: files have no names.
+        structures: what the user says of structures (`bundle.structures.describe`): what it makes of these labels counts.
+        options: names of the further files that are asked for.
+        format: of the label maps.
+        dicom_seg_type: of DICOM SEG.
+
+    Raises:
+        UserError: the structures cannot be used.
+    """
+    found: dict[str, Any] = {}
+    if labels is not None:
+        # every label map has colours; codes are in DICOM and in 3D Slicer's
+        names = [name for name in labels if name != "background"]
+        found["structures"] = own_colours(names, structures)
+        if format == "seg.nrrd" or {"dicom_seg", "rtstruct"} & set(options):
+            found["structures#codes"] = own_codes(names, structures)
+    if "dicom_seg" in options:
+        found["dicom_seg_type"] = dicom_seg_type
+    return found
 
 
 def architecture(network: Any) -> dict[str, Any]:

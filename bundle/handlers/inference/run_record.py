@@ -20,7 +20,7 @@ from bundle.engines.sharing import Share
 from bundle.errors import UserError, counted
 from bundle.handlers.inference import case_entry
 from bundle.handlers.inference.case_names import named_apart
-from bundle.handlers.inference.finished import Wanted, architecture, bytes_digest
+from bundle.handlers.inference.finished import Wanted, architecture, bytes_digest, details
 from bundle.handlers.inference.run_tables import RunTables, rows_by_case
 from bundle.networks.weights import weights_digest
 from bundle.results import identity, outputs
@@ -54,6 +54,12 @@ class RunRecord(CaseHandler):
         overwrite: do every case again.
         format: of the label maps, one of `outputs.LABEL_MAP_ENDINGS`.
         share: how the scans are shared out between processes; None: this process does all.
+        structures: what the user says of structures (`bundle.structures.describe`): a finished case whose files hold other colours or
+            codes is done again.
+        dicom_seg_type: of DICOM SEG, likewise where it is asked for.
+
+    Raises:
+        UserError: the structures cannot be used.
     """
 
     def __init__(
@@ -68,6 +74,8 @@ class RunRecord(CaseHandler):
         overwrite: bool = False,
         format: str = "nii.gz",
         share: Share | None = None,
+        structures: Mapping[str, Any] | str | os.PathLike | None = None,
+        dicom_seg_type: str = "binary",
     ) -> None:
         self.share = share or Share(output_dir, "1/1")
         self.folder = Path(output_dir).expanduser()
@@ -75,7 +83,8 @@ class RunRecord(CaseHandler):
         digests = {"weights": weights_digest(weights), "reference_ranges": bytes_digest(reference_ranges)}
         digests |= {"shape_prior": bytes_digest(shape_prior), "calibration": bytes_digest(calibration)}
         asked = sorted(name for name, on in (options or {}).items() if on)
-        self.wanted = Wanted(self.folder, {**(settings or {}), **digests}, asked, format)
+        looks = details((settings or {}).get("labels"), structures, asked, format, dicom_seg_type)
+        self.wanted = Wanted(self.folder, {**(settings or {}), **digests}, asked, format, looks)
         self.records = Records(self.folder)
         self.tables = RunTables(self.records)
         self.claims = Claims(self.records.hidden)

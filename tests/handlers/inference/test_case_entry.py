@@ -28,7 +28,7 @@ def case(tmp_path: Path) -> Case:
 
 @pytest.fixture
 def wanted(tmp_path: Path) -> Wanted:
-    return Wanted(tmp_path, {"spacing": (2.0, 2.0, 2.0)}, ["attention", "previews"])
+    return Wanted(tmp_path, {"spacing": (2.0, 2.0, 2.0)}, ["attention", "previews"], details={"dicom_seg_type": "labelmap"})
 
 
 def failing(case: Case) -> Case:
@@ -48,6 +48,7 @@ def test_a_result(case, wanted):
         "stamp": case.identity["stamp"],
         "bytes": 4,
         "settings": {"spacing": [2, 2, 2]},
+        "details": {"dicom_seg_type": "labelmap"},
         "options": ["previews"],
         "seconds": {"load": 1.235},
         "bundle": bundle.__version__,

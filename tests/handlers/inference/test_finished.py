@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
-from bundle.handlers.inference.finished import Wanted, architecture, plain
+from bundle.handlers.inference.finished import Wanted, architecture, details, plain
 from bundle.networks import AttentionUnet
 from bundle.networks.ensemble import Ensemble
 from bundle.networks.zoomed import Zoomed
@@ -65,6 +66,67 @@ def test_nothing_is_to_be_done(wanted, item, made):
 )
 def test_each_reason(wanted, item, made, change, why):
     assert wanted.why_not(item, {**made, **change}) == why
+
+
+LABELS = {"background": 0, "pancreas": 1, "spleen": 2}
+# the table's colour of the spleen is 88, 196, 255
+BLUE, SAME, CODE = {"spleen": {"colour": [0, 0, 255]}}, {"spleen": {"colour": [88, 196, 255]}}, {"spleen": {"code": "1", "meaning": "x"}}
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "why"),
+    [
+        # structures, options, format, dicom_seg_type
+        ((None, ["dicom_seg"], "nii.gz", "binary"), (None, ["dicom_seg"], "nii.gz", "labelmap"), "dicom_seg_type changed"),
+        ((None, [], "nii.gz", "binary"), (None, [], "nii.gz", "labelmap"), ""),
+        ((None, ["dicom_seg"], "nii.gz", "labelmap"), (None, [], "nii.gz", "binary"), ""),
+        ((None, [], "nii.gz", "binary"), (BLUE, [], "nii.gz", "binary"), "structures changed"),
+        ((BLUE, [], "nii.gz", "binary"), (None, [], "nii.gz", "binary"), "structures changed"),
+        ((None, [], "nii.gz", "binary"), (SAME, [], "nii.gz", "binary"), ""),
+        ((None, [], "nii.gz", "binary"), ({"liver": {"colour": [1, 2, 3]}}, [], "nii.gz", "binary"), ""),
+        ((None, [], "nii.gz", "binary"), (CODE, [], "nii.gz", "binary"), ""),
+        ((None, [], "seg.nrrd", "binary"), (CODE, [], "seg.nrrd", "binary"), "structures changed"),
+        ((None, ["rtstruct"], "nii.gz", "binary"), (CODE, ["rtstruct"], "nii.gz", "binary"), "structures changed"),
+        ((CODE, ["rtstruct"], "nii.gz", "binary"), (CODE, [], "nii.gz", "binary"), ""),
+        (
+            (None, ["dicom_seg"], "nii.gz", "binary"),
+            ({"spleen": BLUE["spleen"] | CODE["spleen"]}, ["dicom_seg"], "nii.gz", "labelmap"),
+            "dicom_seg_type, structures changed",
+        ),
+        ((None, [], "nii.gz", "binary"), (CODE, ["dicom_seg"], "nii.gz", "labelmap"), "dicom_seg asked for"),
+    ],
+)
+def test_what_files_hold_besides_labels_counts_where_they_are_asked_for(item, made, tmp_path, before, now, why):
+    found = []
+    for structures, options, ending, kind in (before, now):
+        seen = details(LABELS, structures, options, ending, kind)
+        found.append(Wanted(tmp_path, made["settings"], options, ending, seen))
+    name = "ct_seg.nii.gz" if before[2] == "nii.gz" else "ct.seg.nrrd"
+    (tmp_path / name).write_bytes(b"x")
+    made |= {"files": [name], "options": before[1], "details": found[0].details}
+    assert found[0].why_not(item, made) == "" and found[1].why_not(item, made) == why
+
+
+def test_a_result_of_an_earlier_version_has_the_usual_details(item, made, tmp_path):
+    (tmp_path / "ct_seg.nii.gz").write_bytes(b"x")
+    made |= {"files": ["ct_seg.nii.gz"], "options": ["dicom_seg"]}
+
+    def why(*what):
+        return Wanted(tmp_path, made["settings"], ["dicom_seg"], details=details(LABELS, *what)).why_not(item, made)
+
+    assert why(None, ["dicom_seg"], "nii.gz", "binary") == ""
+    assert why(None, ["dicom_seg"], "nii.gz", "labelmap") == "dicom_seg_type changed"
+    assert why(CODE, ["dicom_seg"], "nii.gz", "binary") == "structures changed"
+
+
+def test_a_file_of_structures_counts_by_what_is_in_it(tmp_path):
+    path = tmp_path / "own.json"
+    seen = []
+    for content in (BLUE, BLUE | {"liver": {"colour": [1, 2, 3]}}, SAME):
+        path.write_text(json.dumps(content))
+        seen.append(details(LABELS, str(path), [], "nii.gz", "binary"))
+    assert seen[0] == seen[1] == details(LABELS, BLUE, [], "nii.gz", "labelmap") and len(seen[0]["structures"]) == 64
+    assert seen[2] == {"structures": None} and details(None, BLUE, [], "nii.gz", "binary") == {}
 
 
 def test_an_empty_file_is_missing_and_a_scan_that_cannot_be_read_is_tried_again(wanted, item, made, tmp_path):
