@@ -39,18 +39,27 @@ class Stages:
         """The batches of the run, each of one scan; between two of them the last one is written."""
         self.begun = True
         todo = [item for item in self.engine.items if not self.engine.done(item)]
+        skipped: list[Case] = []
         while True:
-            skipped: list[Case] = []
             yield from self._through_network(todo, skipped)
-            # each handler is asked about its own: another would offer again and again what this one declines
-            todo = [
-                item
-                for handler in self.engine.case_handlers
-                for item in handler.later([case.item for case in skipped if case.declined_by is handler])
-            ]
-            self._leave([case for case in skipped if case.item not in todo])
+            todo, skipped = self._later(skipped)
             if not todo:
                 return
+
+    def _later(self, skipped: list[Case]) -> tuple[list[dict[str, Any]], list[Case]]:
+        """What a handler has at the end, and the cases that the handlers behind it are still to be asked about.
+
+        Each is asked about its own: another would offer again and again what this one declines. A handler may wait when it is asked, so
+        that none is while there is something to do.
+        """
+        for handler in self.engine.case_handlers:
+            its = [case for case in skipped if case.declined_by is handler]
+            skipped = [case for case in skipped if case.declined_by is not handler]
+            todo = list(handler.later([case.item for case in its]))
+            self._leave([case for case in its if case.item not in todo])
+            if todo:
+                return todo, skipped
+        return [], []
 
     def _leave(self, cases: list[Case]) -> None:
         """End the cases of other processes; one that is not finished by now counts as failed."""

@@ -136,6 +136,42 @@ class Declines(CaseHandler):
         return item["case"] != "b"
 
 
+class LetsGo(CaseHandler):
+    """Leaves b to another process, which lets go of it by the end; notes when it is asked, and about what."""
+
+    def __init__(self, name: str, asked: list) -> None:
+        self.name, self.asked, self.declined = name, asked, False
+
+    def claim(self, item) -> bool:
+        self.declined, before = True, self.declined
+        return item["case"] != self.name or before
+
+    def later(self, items):
+        self.asked.append((self.name, [item["case"] for item in items]))
+        return list(items)
+
+
+class Waits(CaseHandler):
+    """Has nothing, and would wait for ever if it were asked while there is something to do."""
+
+    def __init__(self, seen: Order, asked: list) -> None:
+        self.seen, self.asked = seen, asked
+
+    def later(self, items):
+        self.asked.append(("waits", [line for line in self.seen.order if line.startswith("ended")]))
+        return []
+
+
+def test_no_handler_is_asked_to_wait_while_another_has_a_case(tmp_path: Path, data: Path) -> None:
+    asked: list = []
+    seen = Order(overlapping=False)
+    engine = evaluator(data, tmp_path / "out", LetsGo("a", asked), LetsGo("b", asked), Waits(seen, asked), seen, memory_gb=0.001)
+    engine.run()
+    assert not engine.failed and sorted(case.name for case in engine.cases) == list(NAMES)
+    # a is done before b, and both before anybody waits
+    assert asked == [("a", ["a"]), ("a", []), ("b", ["b"]), ("a", []), ("b", []), ("waits", [f"ended {name}" for name in "cdab"])]
+
+
 def test_what_one_handler_declines_is_not_offered_by_another(tmp_path: Path, data: Path) -> None:
     seen = Order(overlapping=False)
     engine = evaluator(data, tmp_path / "out", Offers(), Declines(), seen, memory_gb=0.001)
