@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import inspect
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, cast
@@ -41,6 +41,20 @@ def references(config: Any) -> set[str]:
     found: set[str] = set()
     for text in strings(config):
         found.update(ReferenceResolver.match_refs_pattern(text))
+    return found
+
+
+def reached(config: Mapping[str, Any], starts: Iterable[str]) -> set[str]:
+    """Ids that are used where only these keys of a config are evaluated: what they refer to, what that refers to, and so on.
+
+    A key that is referred to in part is followed as a whole.
+    """
+    found, todo = set(starts), list(starts)
+    while todo:
+        top = todo.pop().split(SEPARATOR)[0]
+        new = references(config.get(top)) - found
+        found |= new
+        todo += new
     return found
 
 

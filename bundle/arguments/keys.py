@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from monai.bundle.properties import InferProperties, MetaProperties, TrainProperties
 
-from bundle.arguments.command_line import MONAI_FLAGS, TRACKING_KEYS, CommandLine, file_like
-from bundle.arguments.config import ENTRIES, SEPARATOR, config_of, references, shipped, shipped_names, touches
+from bundle.arguments.command_line import MONAI_FLAGS, TRACKING_KEYS, CommandLine, file_like, normal
+from bundle.arguments.config import ENTRIES, SEPARATOR, config_of, reached, read, references, shipped, shipped_names, touches
 from bundle.errors import UserError
 
 if TYPE_CHECKING:
@@ -26,18 +26,21 @@ ALIKE = 0.84
 def check(parser: ConfigParser, line: CommandLine) -> None:
     """Refuse keys that have no effect: every one of the command line, those of files that are nearly the name of another.
 
-    A file may hold keys of its own that nothing uses, such as notes, as long as they do not look like a slip.
+    A key of the command line has one where the run reaches it: by references from what MONAI evaluates. A file may hold keys of its own
+    that nothing uses, such as notes, as long as they do not look like a slip.
 
     Raises:
         UserError: such a key, with the nearest that there is.
     """
     config = config_of(parser)
     runs = [*line.words[:1], *(value for key in MONAI_FLAGS[:3] if (value := line.values.get(key)))]
-    known = {*ENTRIES, *PROPERTIES, *runs, *(TRACKING_KEYS if "tracking" in line.values else ())}
+    entries = {*ENTRIES, *runs, *(TRACKING_KEYS if "tracking" in line.values else ())}
     _check_words(parser, line)
-    used = references(config) | known
+    # what a run evaluates: blocks of a base that an overlay leaves without use refer to keys as well
+    at_work = reached(config, entries)
     for key in line.keys:
-        _check_given(key, parser, used, line)
+        _check_given(key, parser, at_work, line)
+    used = references(config) | entries | PROPERTIES
     unused = [key for key in config if not key.startswith("_") and key not in line.keys and not _used(key, used)]
     for key in unused:
         near = get_close_matches(key, _top(used, config), 1, ALIKE)
@@ -93,7 +96,8 @@ def _check_given(key: str, parser: ConfigParser, used: set[str], line: CommandLi
             raise UserError(shown, problem, "correct the name")
     if _used(key, used):
         return
-    if key in config_of(parser) and key in shipped_keys():
+    top = key.split(SEPARATOR)[0]
+    if not _used(top, used) and top in shipped_keys() | _tops(name for file in line.files for name in read(file)):
         raise UserError(shown, "nothing in these configs uses this key, so it would have no effect", "leave it out")
     alike = nearest(
         key, [*_ids(config_of(parser), used), *MONAI_FLAGS] if SEPARATOR in key else [*_top(used, config_of(parser)), *MONAI_FLAGS]
@@ -154,4 +158,9 @@ def _signature(component: Mapping[str, Any], parser: ConfigParser) -> list[str] 
 
 def shipped_keys() -> set[str]:
     """Top-level keys of the configs of this bundle."""
-    return {key.lstrip("+").split("#")[0] for name in shipped_names() for key in shipped(name)}
+    return _tops(key for name in shipped_names() for key in shipped(name))
+
+
+def _tops(keys: Iterable[str]) -> set[str]:
+    """The top-level keys that these keys of a config file are in."""
+    return {normal(key.lstrip("+")).split(SEPARATOR)[0] for key in keys}

@@ -9,9 +9,9 @@ from typing import Any
 
 from bundle import distributed, files
 from bundle.data.scans.find import FoundScans
-from bundle.errors import counted
+from bundle.errors import UserError, counted
 from bundle.results import identity, outputs
-from bundle.results.parts import Part, Parts, even_parts, part_of, told
+from bundle.results.parts import GIVEN, Part, Parts, even_parts, part_of, told
 
 Item = dict[str, Any]
 
@@ -28,15 +28,26 @@ class Share:
     Args:
         output_dir: folder of the results, the same for all.
         part: such as `3/8`; None takes Slurm's array variables, where they are set.
+        claims: whether a handler claims cases (`bundle.handlers.inference.run_record.RunRecord`). Without one only parts share.
+
+    Raises:
+        UserError: without claims several processes of torchrun, or tasks of an array that says no parts, would each do all scans.
     """
 
-    def __init__(self, output_dir: str | os.PathLike, part: str | None = None) -> None:
+    def __init__(self, output_dir: str | os.PathLike, part: str | None = None, claims: bool = True) -> None:
         self.folder = Path(output_dir).expanduser()
         self.part: Part = part_of(part)
         self.parts = Parts(self.folder / outputs.RECORDS, self.part.count)
         self.rank, self.size = distributed.rank(), distributed.size()
         self.ended = False
         self.waits_for: dict[int, str] = {}
+        self.claims = claims
+        if not claims and self.size > 1:
+            fix = "leave out torchrun, and give each process a --part of the scans, such as 1/2 and 2/2"
+            raise UserError("torchrun", f"its {self.size} processes would each do all scans with these configs", fix)
+        if not claims and self.part.count == 1 and self.part.origin not in ("", GIVEN):
+            problem = f"the tasks of this array would each do all scans with these configs ({self.part.origin})"
+            raise UserError("--part", problem, "give each task its --part, such as 1/2 and 2/2, or 1/1 for scans of its own")
 
     @property
     def keeps_tables(self) -> bool:
@@ -60,7 +71,7 @@ class Share:
                 [f"{counted(other, 'scan')} differ from the plan of the part that began first: is the folder the same?"] if other else []
             )
             items = mine
-        elif self.part.origin:
+        elif self.part.origin and self.claims:
             said = [f"part 1/1 ({self.part.origin}): processes at work on this folder share all {counted(len(items), 'scan')}"]
         if self.size > 1 or self.part.count > 1:
             items = in_order(items, self.rank, self.size)

@@ -18,6 +18,8 @@ from bundle.errors import UserError
 from bundle.results.claims import Claims, make_new
 
 SLURM = "SLURM_ARRAY_TASK_"
+# the origin of a part that was not read from there
+GIVEN = "--part"
 # seconds in which a plan is written
 WRITTEN = 60.0
 
@@ -49,7 +51,7 @@ def part_of(given: str | None = None, environment: Mapping[str, str] | None = No
         number, count = (int(found[1]), int(found[2])) if found else (0, 0)
         if not 1 <= number <= count:
             raise UserError("--part", f"{given!r} is not a part", "give K/N, the K-th of N parts counted from 1, such as 3/8")
-        return Part(number, count, "--part")
+        return Part(number, count, GIVEN)
     environment = os.environ if environment is None else environment
     index = _whole(environment, "ID")
     return Part() if index is None else _of_array(index, environment)

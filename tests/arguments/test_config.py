@@ -8,13 +8,19 @@ from pathlib import Path
 import pytest
 from monai.bundle import ConfigParser
 
-from bundle.arguments.config import current, read, references, shipped, shipped_names, shipped_path, strings, touches
+from bundle.arguments.config import current, reached, read, references, shipped, shipped_names, shipped_path, strings, touches
 
 
 def test_references_are_found_at_any_depth_and_not_in_descriptions() -> None:
     config = {"a": "@b", "list": ["$@c#d + len(@e)", {"_desc_": "see @not_this", "deep": ("@f::0",)}], "number": 3}
     assert references(config) == {"b", "c::d", "e", "f::0"}
     assert list(strings(config)) == ["@b", "$@c#d + len(@e)", "@f::0"]
+
+
+def test_what_is_reached_is_followed_to_its_end() -> None:
+    config = {"run": ["@a::x"], "a": {"x": "@b", "y": "$@c + @gone"}, "b": "@a", "c": 1, "d": "@e", "e": 2}
+    assert reached(config, ["run"]) == {"run", "a::x", "a", "b", "c", "gone"}
+    assert reached(config, ["d", "unknown"]) == {"d", "e", "unknown"}
 
 
 @pytest.mark.parametrize(

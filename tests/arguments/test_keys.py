@@ -7,11 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command_lines import INFER, TRAIN, shown
+from command_lines import INFER, TRAIN, merged, shown
 
 from bundle.arguments import keys
 from bundle.arguments.command_line import CommandLine
+from bundle.arguments.config import shipped_path
 from bundle.errors import UserError
+
+
+def over(base: str, overlay: str) -> list[str]:
+    """The words of a run with an overlay."""
+    run = "training" if base == "train" else base
+    return [run, "--config_file", str([str(shipped_path(name)) for name in (base, overlay)])]
 
 
 @pytest.mark.parametrize(
@@ -30,6 +37,11 @@ from bundle.errors import UserError
             "--lr_step",
             "no effect",
         ),
+        ([*over("inference", "inference_classify"), "--spacing", "3,3,3"], "--spacing", "nothing in these configs uses this key"),
+        ([*over("inference", "inference_classify"), "--flips", "true"], "--flips", "nothing in these configs uses this key"),
+        ([*over("inference", "inference_classify"), "--network_def#num_gates", "1"], "--network_def#num_gates", "nothing in these configs"),
+        ([*over("inference", "quickstart"), "--max_epochs", "3"], "--max_epochs", "nothing in these configs uses this key"),
+        ([*over("inference", "dense_vnet"), "--lambda_ce", "2"], "--lambda_ce", "nothing in these configs uses this key"),
         (["trainig", *TRAIN[1:]], "trainig", "did you mean training?"),
         ([*INFER, "--dataset_dir", "my", "old", "scans"], "old", "between quotes"),
         ([*TRAIN, "--dataset_dir", "my", "scans"], "scans", "between quotes"),
@@ -45,6 +57,18 @@ def test_a_slip_in_a_config_file_is_named_and_a_note_is_not(typed: Any, tmp_path
     configs = f"['configs/train.json', '{tmp_path / 'mine.json'}']"
     line = typed("training", "--config_file", configs)
     assert line.startswith("learning_rat: nothing uses this key of your config, did you mean learning_rate?")
+
+
+@pytest.mark.parametrize("names", [("inference", "inference_classify"), ("inference", "quickstart"), ("inference", "dense_vnet")])
+def test_what_files_set_without_effect_is_no_mistake(names: tuple[str, ...]) -> None:
+    """Overlays serve training and inference both, and lie on a base of which they use a part."""
+    keys.check(merged(*names), CommandLine({"config_file": str([str(shipped_path(name)) for name in names]), "dataset_dir": "x"}))
+
+
+def test_a_key_of_a_file_that_nothing_uses_is_called_so(typed: Any, tmp_path: Path) -> None:
+    (tmp_path / "mine.json").write_text(json.dumps({"why": "a note", "more": "@why"}))
+    configs = f"['configs/train.json', '{tmp_path / 'mine.json'}']"
+    assert typed("training", "--config_file", configs, "--why", "x").startswith("--why: nothing in these configs uses this key")
 
 
 def test_the_nearest_name_and_none_where_none_is_near() -> None:

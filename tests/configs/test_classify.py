@@ -153,6 +153,16 @@ def test_a_folder_to_a_table_with_maps(dims: int, cases: Path, tmp_path: Path) -
     assert again[0] == rows[0], "rows of earlier runs stay"
 
 
+def test_parts_do_their_share_and_write_one_table(cases: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    weights = train(cases, tmp_path / "run", spatial_dims=2)
+    half = classify(cases / "images", tmp_path / "out", weights, part="1/2")
+    every = {path.name.removesuffix(".nii.gz") for path in (cases / "images").glob("*")}
+    whole = classify(cases / "images", tmp_path / "out", weights, part="2/2")
+    assert 0 < len(half) < len(every) and {row["case"] for row in whole} == every
+    assert [row for row in whole if row["case"] in {row["case"] for row in half}] == half, "and each case is done once"
+    assert f"part 1/2 (--part): {len(half)} of {len(every)} scans" in capsys.readouterr().out
+
+
 def test_other_classes_need_another_folder(cases: Path, tmp_path: Path) -> None:
     weights = train(cases, tmp_path / "run", spatial_dims=2)
     (tmp_path / "out").mkdir()

@@ -12,6 +12,7 @@ from light_evaluator import evaluator, scan
 
 from bundle.data.scans import find_scans
 from bundle.engines.sharing import Share, in_order
+from bundle.errors import UserError
 from bundle.handlers.inference.case_reports import CaseReports
 from bundle.handlers.inference.merge import merge
 from bundle.handlers.inference.run_record import RunRecord
@@ -38,6 +39,25 @@ def test_own_scans_first_the_largest_before_then_the_others_from_their_ends(tmp_
     assert [item["case"] for item in in_order(items, 1, 2)] == ["b", "c", "e", "d", "a"]
     slices = {"case": "s", "source": str(tmp_path), "image": [str(tmp_path / "a")] * 3}
     assert [item["case"] for item in in_order([*items, slices])] == ["s", "a", "b", "c", "d", "e"]
+
+
+def test_where_no_case_is_claimed_only_parts_share(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    items = items_of({"a": 50, "b": 40}, tmp_path)
+    one, other = (Share(tmp_path / "out", f"{number}/2", claims=False).of(items) for number in (1, 2))
+    assert [[item["case"] for item in some] for some in (one, other)] == [["a"], ["b"]]
+    alone = Share(tmp_path / "out", "1/1", claims=False).of(items)
+    assert len(alone) == 2 and not alone.left_alone and Share(tmp_path / "out", "1/1").of(items).left_alone
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    Share(tmp_path / "out")
+    with pytest.raises(UserError, match=r"^torchrun: its 2 processes would each do all scans"):
+        Share(tmp_path / "out", claims=False)
+    monkeypatch.delenv("WORLD_SIZE")
+    for name, value in {"ID": 3, "MIN": 3, "MAX": 7, "COUNT": 2, "STEP": 1}.items():
+        monkeypatch.setenv(f"SLURM_ARRAY_TASK_{name}", str(value))
+    Share(tmp_path / "out")
+    with pytest.raises(UserError, match=r"^--part: the tasks of this array would each do all scans .*not evenly spaced"):
+        Share(tmp_path / "out", claims=False)
+    assert len(Share(tmp_path / "out", "1/1", claims=False).of(items)) == 2
 
 
 def shared(data: Path, out: Path, part: str, **options: Any) -> Any:

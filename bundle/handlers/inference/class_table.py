@@ -15,7 +15,7 @@ from bundle.engines.case import Case
 from bundle.engines.case_handler import CaseHandler
 from bundle.engines.evaluator import ScanEvaluator
 from bundle.errors import UserError, reason
-from bundle.files import spelled
+from bundle.files import locked, spelled
 from bundle.handlers.inference.segmentation_writer import write_attention
 from bundle.results import outputs
 from bundle.results.identity import source_of
@@ -28,6 +28,8 @@ FIRST = ("case", "source", "status", "class", "probability")
 LAST = ("review", "reasons", "weights", "seconds", "error")
 # seconds between two writings of the table while a run goes on
 EVERY = 10.0
+# seconds to wait for another part that is writing it
+LOCKED = 60.0
 
 
 class ClassTable(CaseHandler):
@@ -35,7 +37,7 @@ class ClassTable(CaseHandler):
 
     Columns: case, source, status, class (the most probable), probability (its), p_<class> for each, review and reasons, weights (the
     first digits of their digest), seconds, error. The table is written every ten seconds and at the end, whole at any moment. Rows of
-    cases of earlier runs stay.
+    cases of earlier runs stay, and so do those that other parts of this run write meanwhile.
 
     Args:
         output_dir: folder of the results.
@@ -56,18 +58,14 @@ class ClassTable(CaseHandler):
         self.columns = [*FIRST, *(f"p_{name}" for name in self.classes), *LAST]
         self.digest = file_digest(weights)[:12] if weights is not None else ""
         self.rows: dict[str, Mapping[str, Any]] = {}
+        self.mine: dict[str, Mapping[str, Any]] = {}
         self._written = 0.0
 
     def start(self, evaluator: ScanEvaluator, items: Sequence[dict[str, Any]]) -> None:
         """Make the folder, and keep the rows of earlier runs."""
         self.output_dir.mkdir(parents=True, exist_ok=True)
-        path = self.output_dir / outputs.CLASS_TABLE
-        rows = list(read_csv(path)) if path.is_file() else []
-        if rows and list(rows[0]) != self.columns:
-            known = ", ".join(name.removeprefix("p_") for name in rows[0] if name.startswith("p_"))
-            raise UserError(path, f"it is of other classes ({known})", "give another --output_dir")
-        self.rows = {row["case"]: row for row in rows}
-        self._write_table()  # a folder that cannot be written to is found before the first scan
+        self.mine = {}
+        self._write_table(LOCKED)  # a folder that cannot be written to is found before the first scan
 
     def completed(self, case: Case) -> None:
         """Note the answer; write the maps."""
@@ -116,19 +114,32 @@ class ClassTable(CaseHandler):
             row |= case.rows[0]
         else:
             row |= {"review": "yes", "reasons": "failed", "error": spelled(reason(case.error))}
-        self.rows[case.name] = row
+        self.mine[case.name] = row
 
         if time.monotonic() - self._written > EVERY:
-            self._write_table()
+            self._write_table(0.0)
 
     def waiting(self) -> None:
         """Write the table, which may be behind."""
-        self._write_table()
+        self._write_table(LOCKED)
 
     def finish(self, evaluator: ScanEvaluator) -> None:
         """Write the table."""
-        self._write_table()
+        self._write_table(LOCKED)
 
-    def _write_table(self) -> None:
-        write_csv(self.output_dir / outputs.CLASS_TABLE, self.columns, [self.rows[name] for name in sorted(self.rows)])
-        self._written = time.monotonic()
+    def _write_table(self, wait: float) -> None:
+        """Put the rows of this process into the table, where no other one is at it within `wait` seconds."""
+        path = self.output_dir / outputs.CLASS_TABLE
+        with locked(self.output_dir / f".{outputs.CLASS_TABLE}.lock", wait=wait) as alone:
+            if not alone and not wait:
+                return
+            self.rows = {**self._rows_in(path), **self.mine}
+            write_csv(path, self.columns, [self.rows[name] for name in sorted(self.rows)])
+            self._written = time.monotonic()
+
+    def _rows_in(self, path: Path) -> dict[str, Mapping[str, Any]]:
+        rows = list(read_csv(path)) if path.is_file() else []
+        if rows and list(rows[0]) != self.columns:
+            known = ", ".join(name.removeprefix("p_") for name in rows[0] if name.startswith("p_"))
+            raise UserError(path, f"it is of other classes ({known})", "give another --output_dir")
+        return {row["case"]: row for row in rows}

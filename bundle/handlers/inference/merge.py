@@ -37,6 +37,8 @@ def merge(output_dir: str | os.PathLike) -> int:
     hidden = folder / outputs.RECORDS
     if not hidden.is_dir() and not (folder / outputs.RECORD).is_file():
         raise UserError(folder, "there are no results of inference in this folder", "give the --output_dir of the parts")
+    if (folder / outputs.CLASS_TABLE).is_file() and not any(hidden.glob("[!.]*.json")) and not (folder / outputs.RECORD).is_file():
+        raise UserError(folder, f"its {outputs.CLASS_TABLE} is of a classifier, whose parts write one table", "there is nothing to merge")
     records = Records(folder)
     records.open(lambda: rows_by_case(folder))
     past = {entry["case"] for entry in records if is_past(folder, entry)}

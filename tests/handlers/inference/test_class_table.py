@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from monai.data import MetaTensor
 
 from bundle.engines.case import Case
 from bundle.errors import UserError
+from bundle.files import locked
 from bundle.handlers.inference.class_table import ClassTable
 from bundle.tables import read_csv
 
@@ -53,6 +55,28 @@ def test_a_picture_that_cannot_be_drawn_costs_no_answer(tmp_path: Path, caplog: 
     table.finish(None)
     assert [row["status"] for row in read_csv(tmp_path / "classes.csv")] == ["ok"]
     assert (tmp_path / "a_attention_level3.nii.gz").is_file() and "could not be drawn" in caplog.text
+
+
+def test_two_parts_write_one_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tables = {name: ClassTable(tmp_path, ["none", "portal"]) for name in "ab"}
+    for table in tables.values():
+        table.start(None, [])
+    for name, table in tables.items():
+        case = a_case(name, [0.1, 0.9])
+        table.completed(case), table.ended(case)
+        table.finish(None)
+    assert [row["case"] for row in read_csv(tmp_path / "classes.csv")] == ["a", "b"], "each adds its rows to what is there"
+    # while another part is writing, a run goes on, and waits for it at the end
+    case = a_case("c", [0.1, 0.9])
+    monkeypatch.setattr("bundle.handlers.inference.class_table.EVERY", 0.0)
+    monkeypatch.setattr("bundle.handlers.inference.class_table.LOCKED", 0.2)
+    with locked(tmp_path / ".classes.csv.lock"):
+        tables["a"].completed(case), tables["a"].ended(case)
+        assert [row["case"] for row in read_csv(tmp_path / "classes.csv")] == ["a", "b"]
+        began = time.monotonic()
+        tables["a"].finish(None)
+        assert time.monotonic() - began > 0.2
+    assert [row["case"] for row in read_csv(tmp_path / "classes.csv")] == ["a", "b", "c"]
 
 
 def test_a_table_of_other_classes_is_refused(tmp_path: Path) -> None:

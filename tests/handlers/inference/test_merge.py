@@ -28,6 +28,15 @@ def test_a_folder_without_results(tmp_path: Path) -> None:
         merge(tmp_path)
 
 
+def test_a_classifiers_table_needs_none(tmp_path: Path) -> None:
+    (tmp_path / ".records").mkdir()
+    (tmp_path / ".records" / ".plan_of_2.json").write_text("{}")
+    (tmp_path / "classes.csv").write_text("case\n")
+    with pytest.raises(UserError, match="nothing to merge"):
+        merge(tmp_path)
+    assert not (tmp_path / "run.json").exists()
+
+
 def test_tables_and_page_are_made_again_of_the_records(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     out = results(tmp_path, "a", "b")
     before = json.loads((out / "run.json").read_text())
