@@ -191,9 +191,12 @@ def _layout(header: Elements, syntax: str, pixels: tuple[int, int, int], size: i
 
 def _check_bits(layout: Layout) -> None:
     sizes = (8, 16, 32) if layout.little else (16, 32)
+    bits = f"BitsAllocated {layout.allocated}, BitsStored {layout.stored}, HighBit {layout.high}"
     if layout.allocated not in sizes or not 1 <= layout.stored <= layout.high + 1 <= layout.allocated:
-        bits = f"BitsAllocated {layout.allocated}, BitsStored {layout.stored}, HighBit {layout.high}"
         raise ValueError(f"its pixels are stored in a way that is not understood ({bits})")
+    # GDCM takes the lowest bits, whatever the highest is
+    if not layout.native and layout.high != layout.stored - 1:
+        raise ValueError(f"its compressed pixels are stored in a way that is not understood ({bits})")
     if not layout.rows or not layout.columns or layout.rows * layout.columns > MOST_VOXELS_OF_A_PLANE:
         raise ValueError(f"its header says {layout.rows} rows and {layout.columns} columns")
 

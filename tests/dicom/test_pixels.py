@@ -45,6 +45,26 @@ def test_signs_and_bits_are_as_the_header_says(tmp_path: Path) -> None:
     check(series(tmp_path / "overlay", rubbish, bits=12))
 
 
+@pytest.mark.parametrize("compressed", [False, True])
+def test_bits_that_are_not_the_lowest_are_read_where_nothing_is_compressed(tmp_path: Path, compressed: bool) -> None:
+    # GDCM's decoder of RLE wants more than a few pixels
+    larger = np.kron(VALUES, np.ones((8, 8, 1), np.int16))
+
+    def change(ds: pydicom.Dataset, k: int) -> None:
+        pixels(ds, larger[:, :, k].T, bits=12)
+        ds.PixelData = (np.frombuffer(ds.PixelData, "<u2") << 4).astype("<u2").tobytes()
+        ds.BitsStored, ds.HighBit = 16, 15
+        if compressed:
+            ds.compress(RLELossless, generate_instance_uid=False)
+        ds.BitsStored = 12
+
+    files = series(tmp_path, change)
+    if compressed:
+        refused(files, "IM", "compressed pixels", "BitsAllocated 16, BitsStored 12, HighBit 15")
+    else:
+        check(files, larger)
+
+
 def test_values_beyond_16_bits_become_float(tmp_path: Path) -> None:
     values = VALUES.astype(np.float32)
     values[2, 2, 4] = 40000
