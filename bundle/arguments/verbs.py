@@ -9,6 +9,7 @@ from difflib import get_close_matches
 from functools import partial
 from typing import Any
 
+from bundle.arguments import kinds
 from bundle.arguments.command_line import file_like, split
 from bundle.errors import UserError
 from bundle.files import named
@@ -123,9 +124,19 @@ def _text(raw: str, optional: bool = False, several: bool = False) -> Any:
 def _switch(name: str, raw: str, optional: bool = False) -> Any:
     if optional and raw == "None":
         return None
-    if raw.lower() not in ("true", "false", "1", "0"):
-        raise UserError(f"--{name}", f"{raw!r} does not fit this argument", "give true or false")
-    return raw.lower() in ("true", "1")
+    return switch(name, raw)
+
+
+def switch(name: str, value: object) -> bool:
+    """Yes or no, as a verb's switch is typed; also of an argument that fire has read already.
+
+    Raises:
+        UserError: the value is neither; it names the argument.
+    """
+    try:
+        return kinds.switch(value)
+    except kinds.Wrong as wrong:
+        raise UserError(f"--{name}", f"{value!r} does not fit this argument", f"give {wrong}") from None
 
 
 def _whole(name: str, raw: str, optional: bool = False) -> Any:

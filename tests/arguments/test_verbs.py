@@ -21,6 +21,7 @@ def test_names_of_folders_are_taken_as_typed(verb: Callable[..., str], name: str
         ("chek x", "chek: there is no such verb, did you mean check?"),
         ("check x --num_worker 3", "--num_worker: check has no such argument, did you mean --num_workers?"),
         ("check x --num_workers many", "--num_workers: 'many' does not fit this argument. Fix: give a whole number."),
+        ("prepare msd a b --check maybe", "--check: 'maybe' does not fit this argument. Fix: give true or false."),
         ("phantom out --cases", "--cases: there is no value after this argument."),
         ("phantom", "bundle phantom: OUT is missing."),
         ("score A 2025", "bundle score: OUTPUT_DIR is missing."),
@@ -43,6 +44,7 @@ def _takes(
 def test_values_arrive_with_the_types_of_the_function() -> None:
     words = ["2024", "1,2", "x#y", "--share", "1", "--several", "['p','q']", "--switch", "false", "--none", "None", "--count=-3"]
     assert call(_takes, "takes", words) == ("2024", ("1,2", "x#y"), 1.0, ["p", "q"], False, None, -3)
+    assert [call(_takes, "takes", ["a", "--switch", word])[4] for word in ("yes", "No", "1", "0")] == [True, False, True, False]
     assert call(_takes, "takes", ["1e5", "--several", "p,q", "--noswitch"]) == ("1e5", (), 0.5, "p,q", False, "x", 1)
 
 

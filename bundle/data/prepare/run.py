@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import json
 import shlex
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from importlib import import_module
 from multiprocessing import get_context
 from pathlib import Path
+from types import ModuleType
 
+from bundle.arguments.verbs import did_you_mean, switch
 from bundle.data.prepare import files
 from bundle.data.prepare.plan import SECTIONS, Convert, Plan, PlannedCase, Targets
 from bundle.errors import UserError, counted
@@ -58,7 +61,9 @@ def prepare(
     if link not in files.LINKS:
         raise UserError("link", f"'{link}' is not a way to link", f"use one of {', '.join(files.LINKS)}")
     source_dir, output = Path(source).expanduser().resolve(), Path(output_dir).expanduser().resolve()
-    plan = _plan(dataset, source_dir, options)
+    module = import_module(f"bundle.data.prepare.{DATA_SETS[dataset]}")
+    options = _options(dataset, module.plan, options)
+    plan = _plan(module, source_dir, options)
     _guard(source_dir, output)
     state = _state(output, {"dataset": dataset, "source": str(source_dir), "options": json.loads(json.dumps({**options, **plan.options}))})
     plan.options = {**plan.options, "link": link}
@@ -72,16 +77,24 @@ def prepare(
     return 1 if failed else 0
 
 
-def _plan(dataset: str, source: Path, options: dict) -> Plan:
+def _options(dataset: str, plan: Callable[..., Plan], typed: Mapping[str, object]) -> dict[str, object]:
+    """A data set's own options, those that differ from the default; switches are read as the verbs' own are.
+
+    Fire knows the types of named arguments only: here `false` arrives as a word, which would be true.
+    """
+    defaults = {name: one.default for name, one in inspect.signature(plan).parameters.items() if one.kind is one.KEYWORD_ONLY}
+    for name in typed:
+        if name not in defaults:
+            there = f"it has {', '.join(f'--{known}' for known in defaults)}" if defaults else "leave it out"
+            raise UserError("prepare", f"{dataset} has no option --{name}{did_you_mean(name, list(defaults), '--')}", there)
+    options = {name: switch(name, value) if isinstance(defaults[name], bool) else value for name, value in typed.items()}
+    return {name: value for name, value in options.items() if value != defaults[name]}
+
+
+def _plan(module: ModuleType, source: Path, options: dict) -> Plan:
     if not source.is_dir():
         raise UserError(source, "no such folder", "give the folder of the unpacked download")
-    module = import_module(f"bundle.data.prepare.{DATA_SETS[dataset]}")
-    try:
-        plan = module.plan(source, **options)
-    except TypeError as error:
-        if "unexpected keyword" not in str(error):
-            raise
-        raise UserError("prepare", f"{dataset} has no option {', '.join('--' + name for name in options)}", "see --help") from error
+    plan: Plan = module.plan(source, **options)
     if not plan.cases:
         raise UserError(source, f"holds no case of {plan.name}", "; ".join(plan.warnings) or "give the unpacked download")
     names = Counter(case.name for case in plan.cases)

@@ -9,6 +9,7 @@ import signal
 import numpy as np
 import pytest
 
+from bundle.arguments.verbs import call
 from bundle.data.prepare import run, totalsegmentator
 from bundle.errors import UserError
 
@@ -135,8 +136,44 @@ def test_mistakes(tmp_path):
         run.prepare("nih", str(tmp_path), str(tmp_path / "out"))
     with pytest.raises(UserError, match="no such folder"):
         run.prepare("msd", str(tmp_path / "no"), str(tmp_path / "out"))
-    with pytest.raises(UserError, match="msd has no option --keep_empty"):
+    with pytest.raises(UserError, match="msd has no option --keep_empty. Fix: leave it out"):
         run.prepare("msd", str(tmp_path), str(tmp_path / "out"), keep_empty=True)
+    with pytest.raises(UserError, match="no option --officialsplit, did you mean --official_split.*it has --official_split"):
+        run.prepare("amos", str(tmp_path), str(tmp_path / "out"), officialsplit=True)
+
+
+@pytest.fixture
+def typed(prepared, put):
+    """`typed(*words)` runs `prepare` on a small AMOS as a person types it; gives the sections of what it wrote."""
+    put("imagesTr/amos_0001.nii.gz", "labelsTr/amos_0001.nii.gz", (10, 1))
+    put("imagesVa/amos_0008.nii.gz", "labelsVa/amos_0008.nii.gz", (10, 1))
+
+    def go(*words: str) -> set[str]:
+        call(run.prepare, "prepare", ["amos", str(prepared.source), str(prepared.output), "--num_workers", "1", "--check", "false", *words])
+        return {name for name in ("training", "validation", "test") if prepared.json("dataset.json").get(name)}
+
+    return go
+
+
+@pytest.mark.parametrize("words", [["--official_split", word] for word in ("false", "False", "0", "no", "NO")] + [["--noofficial_split"], []])
+def test_a_switch_of_a_data_set_that_says_no_means_no(typed, words):
+    """Fire hands on `false` as a word, which would be true."""
+    assert typed(*words) == {"training"}
+    assert typed() == {"training"}  # and is the same run as one that says nothing
+
+
+@pytest.mark.parametrize("words", [["--official_split"], ["--official_split", "true"], ["--official_split=1"], ["--official_split", "yes"]])
+def test_a_switch_of_a_data_set_that_says_yes_means_yes(typed, words):
+    assert typed(*words) == {"training", "validation"}
+    with pytest.raises(UserError, match="or other options"):
+        typed()
+
+
+@pytest.mark.parametrize("word", ["maybe", "2", "None", "[]"])
+def test_a_switch_of_a_data_set_that_is_neither_is_refused(typed, prepared, word):
+    with pytest.raises(UserError, match="--official_split: .* does not fit this argument. Fix: give true or false"):
+        typed("--official_split", word)
+    assert not prepared.output.exists()
 
 
 def test_overlay_is_a_config(download):
