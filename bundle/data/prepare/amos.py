@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from bundle.data.listing import nifti_files, stem
-from bundle.data.prepare.plan import SECTIONS, Plan, PlannedCase, child, find_folder, not_found, number
+from bundle.data.prepare.plan import SECTIONS, Plan, PlannedCase, child, find_folder, label_maps, not_found, number
 from bundle.errors import counted
 
 FIRST_MRI = 500
@@ -43,7 +43,7 @@ def plan(source: Path, *, official_split: bool = False) -> Plan:
     resonance, lonely = 0, []
     for section, end in SECTIONS.items():
         images, labels = child(folder, f"images{end}"), child(folder, f"labels{end}")
-        label_of = {stem(path): path for path in nifti_files(labels)} if labels else {}
+        label_of = label_maps(nifti_files(labels), stem) if labels else {}
         for path in nifti_files(images) if images else []:
             name = stem(path).removesuffix("_0000")
             if (number(name) or 0) >= FIRST_MRI:

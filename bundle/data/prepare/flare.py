@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bundle.data.datalist import ENDINGS
 from bundle.data.listing import nifti_files, stem
-from bundle.data.prepare.plan import Plan, PlannedCase, children, find_folder, not_found
+from bundle.data.prepare.plan import Plan, PlannedCase, children, find_folder, label_maps, not_found
 
 STRUCTURES = (
     "liver",
@@ -72,4 +72,4 @@ def plan(source: Path) -> Plan:
 def _labels(folder: Path) -> dict[str, Path]:
     """Label files by case name, also those in a folder of their own name."""
     files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name.lower().endswith(ENDINGS)]
-    return {stem(path): path for path in files if not path.name.startswith(".")}
+    return label_maps((path for path in files if not path.name.startswith(".")), stem)

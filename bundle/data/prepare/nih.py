@@ -16,7 +16,7 @@ import numpy as np
 
 from bundle.data.checks.orientation import by_header, decide, fit
 from bundle.data.datalist import ENDINGS
-from bundle.data.prepare.plan import Plan, PlannedCase, Targets, by_number, not_found
+from bundle.data.prepare.plan import Plan, PlannedCase, Targets, by_number, label_maps, not_found, number
 from bundle.grids import spacing, turned
 from bundle.images import read, read_scan, write_nifti
 
@@ -26,8 +26,10 @@ LAYOUT = "PANCREAS_0001, PANCREAS_0002, ... and TCIA_pancreas_labels-02-05-2017"
 
 def plan(source: Path, *, keep_duplicates: bool = False) -> Plan:
     """Cases with an image and a label; 25 and 70 only with `keep_duplicates`."""
-    images = by_number(_images(source))
-    labels = by_number(path for path in sorted(source.rglob("label*")) if path.name.lower().endswith(ENDINGS))
+    warnings: list[str] = []
+    images = by_number(_images(source), warnings)
+    maps = [path for path in sorted(source.rglob("label*")) if path.name.lower().endswith(ENDINGS) and path.is_file()]
+    labels = label_maps(maps, number)
     if not images or not labels:
         raise not_found(source, "DICOM folders PANCREAS_*" if not images else "label maps label*.nii.gz", LAYOUT)
     result = Plan(
@@ -35,6 +37,7 @@ def plan(source: Path, *, keep_duplicates: bool = False) -> Plan:
         "https://doi.org/10.7937/K9/TCIA.2016.tNB1kqBU",
         "CC BY 3.0",
         {"pancreas": 1},
+        warnings=warnings,
         convert=convert,
     )
     for case in sorted(set(images) | set(labels)):
@@ -102,4 +105,6 @@ def _images(source: Path) -> list[Path]:
     named = [path for path in sorted(source.rglob("*")) if pattern.fullmatch(path.name.split(".")[0])]
     folders = [path for path in named if path.is_dir() and any(item.is_file() for item in path.rglob("*"))]
     files = [path for path in named if path.is_file() and path.name.lower().endswith(ENDINGS)]
-    return files + [folder for folder in folders if not any(other in folder.parents for other in folders)]
+    folder_of = {folder: number(folder) for folder in folders}
+    single = [path for path in files if not any(folder_of.get(parent) == number(path) for parent in path.parents)]
+    return single + [folder for folder in folders if not any(other in folder.parents for other in folders)]

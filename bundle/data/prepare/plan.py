@@ -6,9 +6,11 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 from bundle.errors import UserError
 
+K = TypeVar("K")
 SECTIONS = {"training": "Tr", "validation": "Va", "test": "Ts"}  # section of the list -> ending of its folders
 OWN = ("pancreas", "spleen", "kidney")  # the bundle's default structures, in the network's order
 
@@ -111,9 +113,42 @@ def children(folder: Path, *names: str) -> list[Path]:
     return [path for name in names if (path := child(folder, name)) is not None]
 
 
-def by_number(files: Iterable[Path]) -> dict[int, Path]:
-    """The last number in each file's name to the file; those without a number are left out."""
-    return {found: path for path in files if (found := number(path)) is not None}
+def label_maps(files: Iterable[Path], key: Callable[[Path], K | None]) -> dict[K, Path]:
+    """Label maps by what says whose they are, such as `number`; those of which it gives None are left out.
+
+    Raises:
+        UserError: two files are for one case: which of them is right, nobody can tell.
+    """
+    found = _grouped(files, key)
+    twice = [paths for paths in found.values() if len(paths) > 1]
+    if twice:
+        first, second = twice[0][:2]
+        more = f", and {len(twice) - 1} more like it" if len(twice) > 1 else ""
+        problem = f"{second} is a label map of the same name or number{more}"
+        raise UserError(first, problem, "keep one of the two in the download, and move the other elsewhere")
+    return {value: paths[0] for value, paths in found.items()}
+
+
+def by_number(files: Iterable[Path], warnings: list[str]) -> dict[int, Path]:
+    """The last number in each image's name to the image; those without a number are left out.
+
+    Of several with one number the first counts, and `warnings` gets a line that names it and the others.
+    """
+    found = _grouped(files, number)
+    for value, (first, *others) in found.items():
+        if others:
+            warnings.append(f"number {value} is there {len(others) + 1} times: {first} is used, not {', '.join(map(str, others))}")
+    return {value: paths[0] for value, paths in found.items()}
+
+
+def _grouped(files: Iterable[Path], key: Callable[[Path], K | None]) -> dict[K, list[Path]]:
+    """Files by their key, in their order; another name of the same file is left out."""
+    found: dict[K, list[Path]] = {}
+    for path in files:
+        value = key(path)
+        if value is not None and not any(path.samefile(other) for other in found.setdefault(value, [])):
+            found[value].append(path)
+    return found
 
 
 def not_found(source: Path, what: str, layout: str) -> UserError:

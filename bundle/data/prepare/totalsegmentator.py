@@ -15,12 +15,13 @@ import numpy as np
 
 from bundle.data.datalist import ENDINGS
 from bundle.data.prepare.files import link
-from bundle.data.prepare.plan import Plan, PlannedCase, Targets, not_found
+from bundle.data.prepare.plan import Plan, PlannedCase, Targets, label_maps, not_found
 from bundle.errors import UserError, counted
 from bundle.images import read, write_nifti
 from bundle.images.nifti import header
 
 DEFAULT = {"pancreas": ["pancreas"], "spleen": ["spleen"], "kidney": ["kidney_left", "kidney_right"]}
+FIX = """use --structures='{"kidney": ["kidney_left", "kidney_right"]}' or --structures=all"""
 SPLITS = {"train": "training", "val": "validation", "test": "test"}
 
 
@@ -33,10 +34,12 @@ def plan(source: Path, *, structures: Mapping[str, list[str]] | str | None = Non
             file on its own; by default the bundle's pancreas, spleen and kidney.
         keep_empty: keep scans in which none of the structures is seen.
     """
-    scans = sorted({path.parent for pattern in ("s*/ct.nii*", "*/s*/ct.nii*") for path in source.glob(pattern)})
+    found = {path.parent for pattern in ("s*/ct.nii*", "*/s*/ct.nii*") for path in source.glob(pattern)}
+    images = {folder: [path for path in _niftis(folder) if _structure_name(path) == "ct"] for folder in sorted(found)}
+    scans = [folder for folder, files in images.items() if files]
     if not scans:
         raise not_found(source, "folders s0001 with ct.nii.gz", "s0001/ct.nii.gz, s0001/segmentations and meta.csv")
-    there = {folder: {_structure_name(path): path for path in _niftis(folder / "segmentations")} for folder in scans}
+    there = {folder: label_maps(_niftis(folder / "segmentations"), _structure_name) for folder in scans}
     wanted, lacking = _present(_wanted(structures, scans), there)
     values = {name: value for value, name in enumerate(wanted, start=1)}
     options = {"structures": wanted, "keep_empty": keep_empty}
@@ -50,8 +53,12 @@ def plan(source: Path, *, structures: Mapping[str, list[str]] | str | None = Non
             incomplete.setdefault(absent[0], []).append(folder.name)
             continue
         chosen = tuple(files[part] for parts in wanted.values() for part in parts)
-        image = next(path for path in _niftis(folder) if _structure_name(path) == "ct")
+        image, *others = images[folder]
+        if others:
+            result.warnings.append(f"{folder.name} has {len(others) + 1} images: {image.name} is used, not {others[0].name}")
         result.cases.append(PlannedCase(folder.name, image, chosen, split.get(folder.name, "training")))
+    if without := [folder.name for folder, files in images.items() if not files]:
+        result.warnings.append(f"{_names_are(without)} left out: no ct.nii.gz")
     result.warnings += [f"{_names_are(names)} left out: no segmentations/{part}.nii.gz" for part, names in incomplete.items()]
     unknown = [case.name for case in result.cases if split and case.name not in split]
     if unknown:
@@ -85,9 +92,17 @@ def _wanted(structures: Mapping[str, list[str]] | str | None, scans: list[Path])
     if structures is None:
         return DEFAULT
     if not isinstance(structures, Mapping) or not structures:
-        fix = """use --structures='{"kidney": ["kidney_left", "kidney_right"]}' or --structures=all"""
-        raise UserError("structures", f"{structures!r} names no structures", fix)
-    return {name: [parts] if isinstance(parts, str) else list(parts) for name, parts in structures.items()}
+        raise UserError("structures", f"{structures!r} names no structures", FIX)
+    wanted = {name: [parts] if isinstance(parts, str) else parts for name, parts in structures.items()}
+    for name, parts in wanted.items():
+        if not isinstance(name, str) or not isinstance(parts, (list, tuple)) or not all(isinstance(part, str) for part in parts):
+            raise UserError("structures", f"{name!r} has {parts!r}, not names of files", FIX)
+    owner: dict[str, str] = {}
+    for name, part in ((name, part) for name, parts in wanted.items() for part in parts):
+        if owner.setdefault(part, name) != name:
+            problem = f"{part} is named under {owner[part]!r} and under {name!r}, and a voxel has one value only"
+            raise UserError("structures", problem, "name each file under one structure")
+    return {name: list(dict.fromkeys(parts)) for name, parts in wanted.items()}
 
 
 def _present(wanted: Mapping[str, list[str]], there: Mapping[Path, Mapping]) -> tuple[dict[str, list[str]], list[str]]:
@@ -110,7 +125,8 @@ def _split(folder: Path, result: Plan) -> dict[str, str]:
 
 
 def _niftis(folder: Path) -> list[Path]:
-    return [path for path in sorted(folder.glob("*")) if path.name.lower().endswith(ENDINGS) and not path.name.startswith(".")]
+    visible = (path for path in sorted(folder.glob("*")) if not path.name.startswith("."))
+    return [path for path in visible if path.name.lower().endswith(ENDINGS) and path.is_file()]
 
 
 def _names_are(names: list[str]) -> str:

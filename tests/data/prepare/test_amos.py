@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bundle.data.prepare import amos
+from bundle.errors import UserError
 
 
 @pytest.mark.parametrize(
@@ -37,3 +38,10 @@ def test_what_lacks_a_label_and_what_is_moved_is_said(put, prepared):
     assert found.warnings[0] == "1 scan has no label and stays unlabelled: amos_0004"
     assert found.warnings[1].startswith("imagesVa joins the training cases")
     assert len(amos.plan(prepared.source, official_split=True).warnings) == 1
+
+
+def test_two_label_maps_of_a_case_are_refused(prepared, put):
+    put("imagesTr/a.nii.gz", "labelsTr/a.nii.gz")
+    put("labelsTr/a.nii")
+    with pytest.raises(UserError, match="is a label map of the same name or number"):
+        amos.plan(prepared.source)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 from bundle.data.prepare import btcv
+from bundle.errors import UserError
 
 
 def test_btcv(prepared, put, capsys):
@@ -33,3 +36,21 @@ def test_registered_copies_and_labels_without_an_image_are_left_out(prepared, pu
         f"{prepared.source / 'RegData'} holds registered copies of the same scans and is left out",
         "case 0005 is left out: there is no image of that number",
     ]
+
+
+def test_files_of_one_number(prepared, put):
+    """Beside the packed image its unpacked one: the first counts, and is named. Which label map is right is not guessed."""
+    put("RawData/Training/img/img0001.nii.gz", "RawData/Training/label/label0001.nii.gz")
+    put("RawData/Training/img/img0001.nii")
+    for name in ("img0061.nii", "img0061.nii.gz"):
+        put(f"RawData/Testing/img/{name}")
+    found = btcv.plan(prepared.source)
+    assert [case.image.name for case in found.cases] == ["img0001.nii", "img0061.nii"]
+    folder = prepared.source / "RawData"
+    assert found.warnings == [
+        f"number {value} is there 2 times: {folder / name}.nii is used, not {folder / name}.nii.gz"
+        for value, name in ((1, "Training/img/img0001"), (61, "Testing/img/img0061"))
+    ]
+    put("RawData/Training/label/label0002 (1).nii.gz")  # as browsers name what they load twice: its last number is 1
+    with pytest.raises(UserError, match=r"label0001\.nii\.gz: .*label0002 \(1\)\.nii\.gz is a label map of the same"):
+        btcv.plan(prepared.source)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 from bundle.data.prepare import flare
+from bundle.errors import UserError
 
 
 def test_flare_with_labels_in_folders_of_their_name(prepared, put, capsys):
@@ -28,3 +31,10 @@ def test_scans_without_labels_labels_without_scans_and_the_later_challenge(prepa
         "b_0000.nii.gz has no label and becomes an unlabelled case",
         "c.nii.gz is left out: there is no image of that name",
     ]
+
+
+def test_two_label_maps_of_a_case_are_refused(prepared, put):
+    put("images/a.nii.gz", "labels/a.nii.gz")
+    put("labels/own/a.nii.gz")
+    with pytest.raises(UserError, match="is a label map of the same name or number"):
+        flare.plan(prepared.source)

@@ -6,7 +6,9 @@ import nibabel
 import numpy as np
 import pytest
 
+from bundle.data.prepare import nih
 from bundle.data.prepare.dicom import load_series
+from bundle.errors import UserError
 
 SPACING = (2.0, 2.0, 2.5)
 
@@ -134,3 +136,24 @@ def test_expert_pancreas_stored_any_way_round(prepared, shared_data, dicom, save
     save(prepared.source / "labels/label0001.nii.gz", np.flip(pancreas, stored), np.diag([-edges[0], edges[1], edges[2], 1.0]))
     assert prepared.run("nih-pancreas-ct", check=False) == 0
     np.testing.assert_array_equal(prepared.read("labelsTr/PANCREAS_0001.nii.gz"), pancreas)
+
+
+def test_two_label_maps_of_a_case_are_refused_and_two_images_named(prepared, put):
+    images = [f"{folder}/PANCREAS_0001.nii.gz" for folder in ("Pancreas-CT", "Pancreas-CT (2)")]
+    put(images[0], "TCIA_pancreas_labels-02-05-2017/label0001.nii.gz")
+    put(images[1])
+    found = nih.plan(prepared.source)
+    first, second = sorted(prepared.source / name for name in images)
+    assert [case.image for case in found.cases] == [first]
+    assert found.warnings == [f"number 1 is there 2 times: {first} is used, not {second}"]
+    put("own_predictions/label0001.nii.gz")
+    with pytest.raises(UserError, match=r"2017/label0001\.nii\.gz: .*own_predictions/label0001\.nii\.gz is a label map of the same"):
+        prepared.run("nih-pancreas-ct")
+    assert not prepared.output.exists()
+
+
+def test_files_that_an_unpacker_put_into_folders_of_their_names_are_there_once(prepared, put):
+    put("PANCREAS_0001.nii/PANCREAS_0001.nii", "labels/label0001.nii/label0001.nii")
+    found = nih.plan(prepared.source)
+    assert found.warnings == [] and [case.image.name for case in found.cases] == ["PANCREAS_0001.nii"]
+    assert [path.parent.name for path in found.cases[0].labels] == ["label0001.nii"]

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from bundle.data.prepare.plan import Plan, PlannedCase, child, find_folder, find_folders, not_found, number
+from bundle.data.prepare.plan import Plan, PlannedCase, by_number, child, find_folder, find_folders, label_maps, not_found, number
+from bundle.errors import UserError
 
 
 def plan(structures, merged=None):
@@ -52,3 +53,24 @@ def test_an_archive_is_to_be_unpacked_first(tmp_path):
     assert not_found(tmp_path, "label maps", "img and label").fix == "give the folder that holds img and label"
     (tmp_path / "RawData.zip").touch()
     assert not_found(tmp_path, "label maps", "img and label").fix == "unpack RawData.zip first"
+
+
+def test_label_maps_are_one_for_each_case(tmp_path):
+    one, two, other, nameless = (tmp_path / name for name in ("a1.nii", "b1.nii", "a2.nii", "notes.nii"))
+    for path in (one, two, other, nameless):
+        path.touch()
+    assert label_maps([one, other, nameless], number) == {1: one, 2: other}
+    with pytest.raises(UserError, match=r"a1\.nii: .*b1\.nii is a label map of the same name or number\. Fix: keep one of the two"):
+        label_maps([other, one, two], number)
+    two.unlink()
+    two.symlink_to(one)  # another name of the same file
+    assert label_maps([one, two], number) == {1: one}
+
+
+def test_of_several_images_with_one_number_the_first_counts_and_is_named(tmp_path):
+    one, two, other = (tmp_path / name for name in ("a1.nii", "b1.nii", "a2.nii"))
+    for path in (one, two, other):
+        path.touch()
+    warnings: list[str] = []
+    assert by_number([one, other, two], warnings) == {1: one, 2: other}
+    assert warnings == [f"number 1 is there 2 times: {one} is used, not {two}"]

@@ -136,9 +136,9 @@ def test_mistakes(tmp_path):
         run.prepare("nih", str(tmp_path), str(tmp_path / "out"))
     with pytest.raises(UserError, match="no such folder"):
         run.prepare("msd", str(tmp_path / "no"), str(tmp_path / "out"))
-    with pytest.raises(UserError, match="msd has no option --keep_empty. Fix: leave it out"):
+    with pytest.raises(UserError, match=r"msd has no option --keep_empty\. Fix: leave it out"):
         run.prepare("msd", str(tmp_path), str(tmp_path / "out"), keep_empty=True)
-    with pytest.raises(UserError, match="no option --officialsplit, did you mean --official_split.*it has --official_split"):
+    with pytest.raises(UserError, match=r"no option --officialsplit, did you mean --official_split.*it has --official_split"):
         run.prepare("amos", str(tmp_path), str(tmp_path / "out"), officialsplit=True)
 
 
@@ -155,7 +155,9 @@ def typed(prepared, put):
     return go
 
 
-@pytest.mark.parametrize("words", [["--official_split", word] for word in ("false", "False", "0", "no", "NO")] + [["--noofficial_split"], []])
+@pytest.mark.parametrize(
+    "words", [["--official_split", word] for word in ("false", "False", "0", "no", "NO")] + [["--noofficial_split"], []]
+)
 def test_a_switch_of_a_data_set_that_says_no_means_no(typed, words):
     """Fire hands on `false` as a word, which would be true."""
     assert typed(*words) == {"training"}
@@ -171,7 +173,7 @@ def test_a_switch_of_a_data_set_that_says_yes_means_yes(typed, words):
 
 @pytest.mark.parametrize("word", ["maybe", "2", "None", "[]"])
 def test_a_switch_of_a_data_set_that_is_neither_is_refused(typed, prepared, word):
-    with pytest.raises(UserError, match="--official_split: .* does not fit this argument. Fix: give true or false"):
+    with pytest.raises(UserError, match=r"--official_split: .* does not fit this argument\. Fix: give true or false"):
         typed("--official_split", word)
     assert not prepared.output.exists()
 

@@ -9,6 +9,7 @@ import nibabel
 import numpy as np
 import pytest
 
+from bundle.data.prepare import totalsegmentator
 from bundle.errors import UserError
 
 
@@ -76,6 +77,35 @@ def test_chosen_structures(prepared, subject):
     assert prepared.read("labelsTr/s0001.nii.gz")[5, 5, 5] == 1
     with pytest.raises(UserError, match="names no structures"):
         prepared.run("totalsegmentator", structures="liver")
+
+
+@pytest.mark.parametrize("structures", [{"kidney": 3}, {"kidney": None}, {"kidney": [1]}, {3: ["kidney_left"]}])
+def test_structures_that_are_no_names_are_one_line(prepared, subject, structures):
+    subject("s0001")
+    with pytest.raises(UserError, match=r"not names of files\. Fix: use --structures="):
+        prepared.run("totalsegmentator", structures=structures)
+
+
+def test_a_file_under_two_structures_is_refused(prepared, subject):
+    """A voxel has one value: the kidney would have lost its left half."""
+    subject("s0001")
+    with pytest.raises(UserError, match="kidney_left is named under 'kidney' and under 'left kidney'"):
+        prepared.run("totalsegmentator", structures={"kidney": ["kidney_left", "kidney_right"], "left kidney": ["kidney_left"]})
+    assert not prepared.output.exists()
+
+
+def test_files_that_are_there_twice(prepared, subject, save, scan):
+    subject("s0001")
+    save(prepared.source / "s0001/ct.nii", scan(1)[0])
+    (prepared.source / "s0002").mkdir()
+    (prepared.source / "s0002/ct.nii.gz.part").touch()  # of a download that was broken off
+    found = totalsegmentator.plan(prepared.source)
+    assert [case.image.name for case in found.cases] == ["ct.nii"]
+    assert "s0001 has 2 images: ct.nii is used, not ct.nii.gz" in found.warnings
+    assert "s0002 is left out: no ct.nii.gz" in found.warnings
+    save(prepared.source / "s0001/segmentations/spleen.nii", scan(1)[1])
+    with pytest.raises(UserError, match=r"spleen\.nii: .*spleen\.nii\.gz is a label map of the same name"):
+        totalsegmentator.plan(prepared.source)
 
 
 def test_structures_that_no_scan_has(prepared, subject, capsys):
