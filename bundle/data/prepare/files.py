@@ -19,19 +19,35 @@ def ending(path: Path) -> str:
 
 
 def link(source: Path, target: Path, how: str = "symlink") -> Path:
-    """Make `target` (its ending is added) another name of `source`; where the system allows no link, a copy."""
+    """Make `target` (its ending is added) another name of `source`; where the system allows no link, a copy.
+
+    A copy is never a link: who asks for copies may delete the originals.
+
+    Raises:
+        OSError: no way worked; it says why.
+    """
     target = target.with_name(target.name + ending(source))
     ways: dict[str, Callable[[Path, Path], object]] = {"symlink": os.symlink, "hardlink": os.link, "copy": shutil.copyfile}
+    others = [] if how == "copy" else [other for other in LINKS[1:] if other != how]
+    why = ""
     with written_aside(target) as aside:
-        for way in [how, *(other for other in LINKS[1:] if other != how)]:
+        for way in [how, *others]:
             try:
                 ways[way](source.resolve(), aside)
                 break
-            except OSError:  # no rights (Windows), another disk
+            except OSError as error:  # no rights (Windows), another disk, a full one
+                why = error.strerror or str(error)
                 aside.unlink(missing_ok=True)
         else:
-            raise OSError(f"cannot link or copy {source} to {target}")
+            raise OSError(f"cannot {'link or ' if others else ''}copy {source} to {target} ({why})")
     return target
+
+
+def made_by(path: Path, source: Path, how: str) -> bool:
+    """Whether a file that is there is another name of `source` in the wanted way; a copy is taken for one of `source`."""
+    if path.is_symlink():
+        return how == "symlink"
+    return how == ("hardlink" if path.samefile(source) else "copy")
 
 
 def written(target: Path) -> Path | None:

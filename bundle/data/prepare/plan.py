@@ -51,6 +51,7 @@ class Plan:
         merged: structures that are one for the bundle: name to the names it is made of.
         warnings: what the user should know about this download.
         convert: writes one case where linking its files is not enough; an importable function (it may run in another process).
+        links_images: whether `convert` links the images as they are.
         options: passed to `convert`, and what makes two runs the same run.
     """
 
@@ -62,7 +63,15 @@ class Plan:
     cases: list[PlannedCase] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     convert: Convert | None = None
+    links_images: bool = False
     options: dict = field(default_factory=dict)
+
+    def links(self, case: PlannedCase, targets: Targets) -> list[tuple[Path, Path]]:
+        """Source and target of each file of a case that is linked and not converted."""
+        image = [(case.image, targets.image)]
+        if self.convert is None:
+            return [*((label, targets.label) for label in case.labels), *image]
+        return image if self.links_images else []
 
     def label_block(self) -> dict[str, int | list[int]]:
         """`labels` to paste for the bundle's own structures: what else is in the files counts as background."""

@@ -140,7 +140,7 @@ def _targets(output: Path, case: PlannedCase) -> Targets:
 
 def _write_all(plan: Plan, output: Path, state: dict, num_workers: int | None) -> dict[str, str]:
     """Write the cases that are not there yet; gives error by case name. The state is kept also where it is interrupted."""
-    done = {case.name for case in plan.cases if _is_done(case, output, state["cases"].get(case.name))}
+    done = {case.name for case in plan.cases if _is_done(plan, case, output, state["cases"].get(case.name))}
     jobs = [(plan.convert, case, _targets(output, case), plan.options) for case in plan.cases if case.name not in done]
     output.mkdir(parents=True, exist_ok=True)
     for folder in (output, *output.iterdir()):  # of a run that was killed
@@ -179,7 +179,7 @@ def _results(jobs: list[tuple], num_workers: int | None) -> Iterator[tuple[str, 
 
 def write_case(convert: Convert | None, case: PlannedCase, targets: Targets, options: dict) -> tuple[str, dict]:
     """Write one case; an unreadable one is reported, not raised, so that the others continue."""
-    entry: dict = {"stamp": files.source_stamp(case.sources()), "remarks": []}
+    entry: dict = {"stamp": files.source_stamp(case.sources()), "remarks": [], "link": options["link"]}
     try:
         if convert is not None:
             entry["remarks"] = convert(case, targets, options)
@@ -192,12 +192,21 @@ def write_case(convert: Convert | None, case: PlannedCase, targets: Targets, opt
     return case.name, entry
 
 
-def _is_done(case: PlannedCase, output: Path, entry: dict | None) -> bool:
+def _is_done(plan: Plan, case: PlannedCase, output: Path, entry: dict | None) -> bool:
+    """Whether a case is there as it is wanted: from these sources, and linked or copied in the way that is asked for."""
     if entry is None or "error" in entry or entry["stamp"] != files.source_stamp(case.sources()):
         return False
     targets = _targets(output, case)
-    left_out = any(remark.startswith("left out") for remark in entry["remarks"])
-    return left_out or bool(files.written(targets.image) and (not case.labels or files.written(targets.label)))
+    if any(remark.startswith("left out") for remark in entry["remarks"]):
+        return True
+    if not files.written(targets.image) or (case.labels and not files.written(targets.label)):
+        return False
+    how = plan.options["link"]
+    # where the system allows no such link, the next best was made; a copy is a copy on every system
+    if how != "copy" and entry.get("link") == how:
+        return True
+    pairs = [(files.written(target), source) for source, target in plan.links(case, targets)]
+    return all(path is not None and files.made_by(path, source, how) for path, source in pairs)
 
 
 def _kept(plan: Plan, output: Path) -> dict[PlannedCase, tuple[Path, Path | None]]:

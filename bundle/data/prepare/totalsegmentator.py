@@ -44,7 +44,8 @@ def plan(source: Path, *, structures: Mapping[str, list[str]] | str | None = Non
     values = {name: value for value, name in enumerate(wanted, start=1)}
     options = {"structures": wanted, "keep_empty": keep_empty}
     licence = "see the record of the version you downloaded (CC BY 4.0, or CC BY-NC-SA 2.0)"
-    result = Plan("TotalSegmentator", "https://doi.org/10.5281/zenodo.10047292", licence, values, {}, [], lacking, convert, options)
+    where = "https://doi.org/10.5281/zenodo.10047292"
+    result = Plan("TotalSegmentator", where, licence, values, {}, [], lacking, convert, links_images=True, options=options)
     split = _split(scans[0].parent, result)
     incomplete: dict[str, list[str]] = {}
     for folder, files in there.items():

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -43,9 +45,29 @@ def test_where_links_are_not_allowed_it_is_a_copy(source, tmp_path, monkeypatch)
 
 def test_a_source_that_is_gone_leaves_nothing(source, tmp_path):
     source.unlink()
-    with pytest.raises(OSError, match="cannot link or copy"):
+    for how, said in (("copy", "cannot copy"), ("hardlink", "cannot link or copy")):
+        with pytest.raises(OSError, match=rf"^{said} .*NII\.GZ to .*case_1\.nii\.gz \(No such file"):
+            files.link(source, tmp_path / "out" / "case_1", how)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_on_a_full_disk_a_copy_is_an_error_and_no_link(source, tmp_path, monkeypatch):
+    """Who asks for copies may delete the originals."""
+
+    def full(_: Path, target: Path) -> None:
+        Path(target).write_bytes(b"vox")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(shutil, "copyfile", full)
+    with pytest.raises(OSError, match="No space left on device"):
         files.link(source, tmp_path / "out" / "case_1", "copy")
     assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.parametrize("how", files.LINKS)
+def test_in_which_way_a_file_was_made(source, tmp_path, how):
+    found = files.link(source, tmp_path / "case_1", how)
+    assert [files.made_by(found, source, other) for other in files.LINKS] == [other == how for other in files.LINKS]
 
 
 def test_what_is_not_there_or_leads_nowhere_is_not_written(source, tmp_path):

@@ -118,6 +118,53 @@ def test_ways_to_link(download, link):
     assert os.path.samefile(scan_file, download.source / "s0001/ct.nii.gz") == (link != "copy")
 
 
+@pytest.mark.parametrize("dataset", ["totalsegmentator", "btcv"])
+def test_another_way_to_link_makes_the_cases_again(download, put, capsys, dataset):
+    """Who asks for copies may delete the download: links that are there already do not count."""
+    put("img/img0001.nii.gz", "label/label0001.nii.gz", (11, 1))
+    sources = {"totalsegmentator": ["s0001/ct.nii.gz"], "btcv": ["img/img0001.nii.gz", "label/label0001.nii.gz"]}[dataset]
+    for link in ("symlink", "copy", "hardlink", "copy", "symlink", "hardlink", "symlink"):
+        download.run(dataset, link=link, check=False)
+        assert "already" not in capsys.readouterr().out
+        images, labels = (min((download.output / folder).iterdir()) for folder in ("imagesTr", "labelsTr"))
+        for path, source in zip((images, labels), sources, strict=False):
+            assert path.is_symlink() == (link == "symlink")
+            assert os.path.samefile(path, download.source / source) == (link != "copy")
+        download.run(dataset, link=link, check=False)
+        assert "cases were there already" in capsys.readouterr().out
+
+
+def test_where_no_link_is_allowed_the_copies_are_made_once(download, monkeypatch, capsys):
+    def refused(*paths: object) -> None:
+        raise OSError("not allowed here")
+
+    monkeypatch.setattr(os, "symlink", refused)
+    for _ in range(2):
+        download.run("totalsegmentator", check=False)
+    assert "3 of 3 cases were there already" in capsys.readouterr().out
+    assert not (download.output / "imagesTr/s0001.nii.gz").is_symlink()
+
+
+def test_links_of_a_state_that_does_not_say_how_they_were_made(download, capsys):
+    """As 0.1 wrote it: the files themselves show it."""
+    download.run("totalsegmentator", check=False)
+    state = download.json("prepare.json")
+    for entry in state["cases"].values():
+        del entry["link"]
+    (download.output / "prepare.json").write_text(json.dumps(state))
+    download.run("totalsegmentator", check=False)
+    assert "3 of 3 cases were there already" in capsys.readouterr().out
+    download.run("totalsegmentator", link="copy", check=False)
+    assert not any(path.is_symlink() for path in (download.output / "imagesTr").iterdir())
+
+
+def test_converted_files_are_no_links_in_any_way(prepared, put, capsys):
+    put("PANCREAS_0001.nii.gz", "labels/label0001.nii.gz", (1, 0))
+    for link in ("symlink", "copy", "hardlink"):
+        prepared.run("nih-pancreas-ct", link=link, check=False)
+    assert capsys.readouterr().out.count("1 of 1 cases were there already") == 2
+
+
 def test_in_several_processes(download):
     assert run.prepare("totalsegmentator", str(download.source), str(download.output), num_workers=2, check=False) == 0
     assert len(download.json("dataset.json")["training"]) == 3
