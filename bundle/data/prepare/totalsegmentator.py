@@ -63,7 +63,8 @@ def plan(source: Path, *, structures: Mapping[str, list[str]] | str | None = Non
     result.warnings += [f"{_names_are(names)} left out: no segmentations/{part}.nii.gz" for part, names in incomplete.items()]
     unknown = [case.name for case in result.cases if split and case.name not in split]
     if unknown:
-        result.warnings.append(f"{_names_are(unknown)} not in meta.csv: counted as training")
+        names, has = _names(unknown), "has" if len(unknown) == 1 else "have"
+        result.warnings.append(f"{names} {has} no split in meta.csv (train, val or test): counted as training")
     return result
 
 
@@ -115,14 +116,22 @@ def _present(wanted: Mapping[str, list[str]], there: Mapping[Path, Mapping]) -> 
 
 
 def _split(folder: Path, result: Plan) -> dict[str, str]:
-    """Section of each scan as `meta.csv` says; without it all are training."""
+    """Section of each scan of which `meta.csv` says it; without it all are training."""
     table = folder / "meta.csv"
     if not table.is_file():
         result.warnings.append("there is no meta.csv: all scans count as training, split by folds")
         return {}
-    text = table.read_text(encoding="utf-8-sig")
-    rows = csv.DictReader(text.splitlines(), delimiter=";" if ";" in text.partition("\n")[0] else ",")
-    return {row["image_id"].strip(): SPLITS.get(row.get("split", "").strip().lower(), "training") for row in rows if row.get("image_id")}
+    try:
+        text = table.read_text(encoding="utf-8-sig")
+        # the cells that a short line lacks, such as the last one of a file that is cut off, are ""
+        rows = list(csv.DictReader(text.splitlines(), delimiter=";" if ";" in text.partition("\n")[0] else ",", restval=""))
+    except (OSError, ValueError, csv.Error) as error:
+        raise UserError(table, f"cannot be read as a table ({getattr(error, 'strerror', None) or error})", "download it again") from error
+    said = {row.get("image_id", "").strip(): row.get("split", "").strip().lower() for row in rows}
+    split = {name: SPLITS[word] for name, word in said.items() if word in SPLITS}
+    if not split:
+        result.warnings.append("meta.csv names no split (columns image_id and split): all scans count as training, split by folds")
+    return split
 
 
 def _niftis(folder: Path) -> list[Path]:
@@ -131,8 +140,11 @@ def _niftis(folder: Path) -> list[Path]:
 
 
 def _names_are(names: list[str]) -> str:
-    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-    return f"{', '.join(names[:5])}{more} {'is' if len(names) == 1 else 'are'}"
+    return f"{_names(names)} {'is' if len(names) == 1 else 'are'}"
+
+
+def _names(names: list[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
 def _structure_name(path: Path) -> str:

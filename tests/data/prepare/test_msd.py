@@ -7,6 +7,7 @@ import json
 import pytest
 
 from bundle.data.datalist import datalist
+from bundle.data.prepare import msd
 from bundle.errors import UserError
 
 
@@ -47,3 +48,40 @@ def test_a_task_that_does_not_say_what_its_values_mean(prepared, put):
     put("Task99/imagesTr/a.nii.gz", "Task99/labelsTr/a.nii.gz")
     with pytest.raises(UserError, match=r"dataset\.json: does not say what the label values mean"):
         prepared.run("msd")
+
+
+def one_case(prepared, put, text: str, encoding: str = "utf-8") -> None:
+    put("imagesTr/a.nii.gz", "labelsTr/a.nii.gz")
+    (prepared.source / "dataset.json").write_text(text, encoding=encoding)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize(
+    "said", [{}, {"modality": {"0": "ct"}}, {"channel_names": {"0": "CT"}}, {"modality": {"0": "CT"}, "channel_names": {"0": "x"}}]
+)
+def test_a_list_of_a_ct_in_any_spelling(prepared, put, said, encoding):
+    one_case(prepared, put, json.dumps({"labels": {"1": "pancreas", "2": "spleen"}, **said}), encoding)
+    assert [case.name for case in msd.plan(prepared.source).cases] == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('{"labels":', r"is not valid JSON"),
+        ("[1]", r"holds a list, not an object"),
+        ('{"modality": ["CT"]}', r'"modality" is a list, not an object\. Fix: write {"modality": {"0": "CT"}}'),
+        ('{"modality": "CT"}', r'"modality" is a text \("CT"\), not an object'),
+        ('{"channel_names": null}', r'"channel_names" is null, not an object\. Fix: write {"channel_names"'),
+        ('{"channel_names": {"0": "MRI"}}', r"is not a CT data set \(channel_names MRI\)"),
+        ('{"modality": {"0": 3}}', r"is not a CT data set \(modality 3\)"),
+        ('{"modality": {}}', r"is not a CT data set \(modality names nothing\)"),
+        ('{"training": 3}', r'"training" is a number \(3\), not a list'),
+        ('{"training": null}', r'"training" is null, not a list'),
+        ('{"labels": 3}', r"does not say what the label values mean"),
+    ],
+)
+def test_a_list_that_is_damaged_or_of_something_else_is_one_line(prepared, put, text, said):
+    one_case(prepared, put, text)
+    with pytest.raises(UserError, match=r"dataset\.json: .*" + said) as caught:
+        prepared.run("msd")
+    assert "\n" not in str(caught.value) and not prepared.output.exists()

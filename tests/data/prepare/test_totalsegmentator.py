@@ -108,6 +108,27 @@ def test_files_that_are_there_twice(prepared, subject, save, scan):
         totalsegmentator.plan(prepared.source)
 
 
+def test_a_table_that_is_cut_off(prepared, subject):
+    for name in ("s0001", "s0002", "s0003", "s0004"):
+        subject(name)
+    (prepared.source / "meta.csv").write_text("image_id;age;split\ns0001;60;VAL\ns0002;70;validation\ns0003;6")
+    found = totalsegmentator.plan(prepared.source)
+    assert [case.section for case in found.cases] == ["validation", "training", "training", "training"]
+    assert found.warnings == ["s0002, s0003, s0004 have no split in meta.csv (train, val or test): counted as training"]
+
+
+def test_a_table_without_a_split_or_that_is_no_table(prepared, subject):
+    subject("s0001")
+    for text in ("", "image_id;age\ns0001;60", "a;b\n1;train"):
+        (prepared.source / "meta.csv").write_text(text)
+        found = totalsegmentator.plan(prepared.source)
+        assert found.cases[0].section == "training"
+        assert found.warnings == ["meta.csv names no split (columns image_id and split): all scans count as training, split by folds"]
+    (prepared.source / "meta.csv").write_bytes(b"image_id;split\ns0001;\xff\xfe")
+    with pytest.raises(UserError, match=r"meta\.csv: cannot be read as a table .*Fix: download it again"):
+        prepared.run("totalsegmentator")
+
+
 def test_structures_that_no_scan_has(prepared, subject, capsys):
     subject("s0001", kidney_left=None, kidney_right=None)
     assert prepared.run("totalsegmentator") == 0
