@@ -20,8 +20,6 @@ MOST_HU = 1e5
 MOST_VOXELS, MOST_THREADS = 4096, 1024
 # a tenth of a patch is the smallest step of the window: with less, a scan would take days
 MOST_OVERLAP = 0.9
-# how a switch may be typed, in any case of letters
-YES, NO = ("true", "yes", "1"), ("false", "no", "0")
 # one step of a larger one makes any weights useless
 MOST_RATE = 10.0
 
@@ -95,11 +93,11 @@ def one_of(*choices: Any) -> Kind:
 
 
 def switch(value: Any) -> bool:
-    """True or false, also as text (yes, no, 1, 0): fire takes `false` for a word, and a word that is not empty would be true."""
+    """True or false, also as text: fire takes `false` for a word, and a word that is not empty would be true."""
     text = str(value).lower()
-    if text not in (*YES, *NO):
+    if text not in ("true", "false", "1", "0"):
         raise Wrong("true or false")
-    return text in YES
+    return text in ("true", "1")
 
 
 def mixed_precision(value: Any) -> Any:

@@ -17,6 +17,7 @@ from bundle.files import named
 Parse = Callable[[str], Any]
 # keys of the configs that `experiment` hands on and that name files or folders
 PATH_KEYS = ("dataset_dir", "output_dir", "ckpt_dir", "cache_dir", "datalist", "pretrained", "bundle_root")
+SPOKEN = {"yes": True, "no": False}
 HELP = ("--help", "-h")
 
 
@@ -128,13 +129,13 @@ def _switch(name: str, raw: str, optional: bool = False) -> Any:
 
 
 def switch(name: str, value: object) -> bool:
-    """Yes or no, as a verb's switch is typed; also of an argument that fire has read already.
+    """True or false, as a verb's switch is typed: as in the configs, or yes and no. Also of an argument that fire has read already.
 
     Raises:
         UserError: the value is neither; it names the argument.
     """
     try:
-        return kinds.switch(value)
+        return kinds.switch(SPOKEN.get(str(value).lower(), value))
     except kinds.Wrong as wrong:
         raise UserError(f"--{name}", f"{value!r} does not fit this argument", f"give {wrong}") from None
 

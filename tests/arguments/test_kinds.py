@@ -24,7 +24,7 @@ from bundle.arguments.kinds import Wrong, device, mixed_precision, number, one_o
         (several(whole(1), 3, "three"), {(1, 2, 3): [1, 2, 3]}, [(1, 2), 5, "1,2,3", (1, 2, 0)]),
         (several(whole(1), None, "some"), {(7,): [7]}, [()]),
         (one_of("a", "b"), {"a": "a"}, ["c", None]),
-        (switch, {True: True, "false": False, "TRUE": True, "0": False, "yes": True, "No": False}, ["maybe", None, 2, ""]),
+        (switch, {True: True, "false": False, "TRUE": True, "0": False}, ["yes", None, 2, ""]),
         (mixed_precision, {"auto": "auto", "true": True, False: False}, ["bf16"]),
         (rising, {(-200, 300): [-200, 300]}, [(300, -200), (1, 1), (1,), 5]),
         (part, {None: None, "3/8": "3/8"}, ["0/8", "3", 0.375]),
