@@ -25,8 +25,10 @@ from bundle.evaluation.experiment_plan import (
 )
 from bundle.files import write_json
 from bundle.json_input import read_object
-from bundle.results import outputs
+from bundle.results import identity, outputs
 
+# names of cases, each with its files
+Cases = Mapping[str, Sequence[str]]
 # keys of `monai.bundle run` itself: they cannot be in a config
 RUN_KEYS = ("meta_file", "logging_file", "tracking", "args_file", "init_id", "final_id")
 
@@ -91,30 +93,51 @@ def experiment(
     write_json(shared, {key: merged[key] for key in SHARED if key in merged})
     for fold in wanted:
         folder, own = output / f"fold_{fold}", replace(split, fold=fold)
-        if weights is None and not (folder / "trained.json").is_file():
-            _train(folder, own, files, overrides)
-        if not train_only and not _is_scored(folder, held_out[fold]):
+        if weights is None and not _is_trained(folder, merged):
+            _train(folder, own, files, overrides, merged)
+        if not train_only and not _is_scored(folder, _weights(folder, plan), held_out[fold]):
             _evaluate(folder, own, merged, inference, _weights(folder, plan), held_out[fold])
-    missing = [fold for fold in held_out if not _is_scored(output / f"fold_{fold}", held_out[fold])]
+    folders = {fold: output / f"fold_{fold}" for fold in held_out}
+    missing = [fold for fold, folder in folders.items() if not _is_scored(folder, _weights(folder, plan), held_out[fold])]
     if missing:
         print(f"Folds still to do before the table: {', '.join(map(str, missing))}")
         return None
     return _summarise(output, plan, split.num_folds)
 
 
-def _train(folder: Path, split: Split, files: Sequence[str], overrides: Mapping[str, Any]) -> None:
+def _train(folder: Path, split: Split, files: Sequence[str], overrides: Mapping[str, Any], merged: Mapping[str, Any]) -> None:
     """Train one fold in a process of its own; resumes where an earlier one was interrupted."""
     print(f"Fold {split.fold} of {split.num_folds}: training", flush=True)
     keys = {**overrides, **split_keys(split), "output_dir": str(folder), "ckpt_dir": str(folder / "models")}
     if (folder / "last.pt").is_file():
         keys["resume"] = True
+    began_from = _began_from(merged)
     _run("training", files, keys, folder / "training_keys.json", f"training of fold {split.fold}")
-    write_json(folder / "trained.json", {"fold": split.fold})
+    write_json(folder / "trained.json", {"fold": split.fold, **began_from})
 
 
-def _evaluate(
-    folder: Path, split: Split, merged: Mapping[str, Any], inference: Sequence[str], weights: Path, held_out: Sequence[str]
-) -> None:
+def _began_from(merged: Mapping[str, Any]) -> dict[str, str]:
+    """The digest of the weights that a training begins from, where a file of them is named."""
+    path = merged.get("pretrained")
+    return {"pretrained": identity.file_digest(path)} if isinstance(path, str) and Path(path).is_file() else {}
+
+
+def _is_trained(folder: Path, merged: Mapping[str, Any]) -> bool:
+    """Whether the training of a fold has ended.
+
+    Raises:
+        UserError: it has, and `pretrained` holds other weights by now: hours of training are not thrown away unasked.
+    """
+    if not (folder / "trained.json").is_file():
+        return False
+    before, now = read_object(folder / "trained.json", '{"fold": 0}').get("pretrained"), _began_from(merged).get("pretrained")
+    if before and now and before != now:
+        problem = f"was trained from other weights than {merged['pretrained']} holds now"
+        raise UserError(folder, problem, "use another folder, or delete this one to train the fold anew")
+    return True
+
+
+def _evaluate(folder: Path, split: Split, merged: Mapping[str, Any], inference: Sequence[str], weights: Path, held_out: Cases) -> None:
     """Predict and score the held-out cases of one fold: the validation cases, or the test cases where there is one fold.
 
     Raises:
@@ -126,6 +149,7 @@ def _evaluate(
     keys |= {"section": split.held_out, "ckpt_path": str(weights), "output_dir": str(output)}
     keys["previews"] = False  # the table is wanted here; `misses` draws cases
     (folder / "scored.json").unlink(missing_ok=True)
+    scored = _scored(weights, held_out)
     try:
         _run("inference", inference, keys, folder / "evaluation_keys.json", what)
     except UserError as error:
@@ -139,12 +163,24 @@ def _evaluate(
         raise UserError(
             output / "metrics.csv", f"lacks {counted(len(missing), 'held-out case')}: {_first_names(missing)}", "run the same command again"
         )
-    write_json(folder / "scored.json", {"fold": split.fold, "cases": len(held_out)})
+    write_json(folder / "scored.json", {"fold": split.fold, "cases": len(held_out), **scored})
 
 
-def _is_scored(folder: Path, held_out: Sequence[str]) -> bool:
-    """Whether the evaluation of a fold ended well and its table holds every held-out case."""
-    return (folder / "scored.json").is_file() and set(held_out) <= _scored_cases(folder / "evaluation")
+def _is_scored(folder: Path, weights: Path, held_out: Cases) -> bool:
+    """Whether the evaluation of a fold ended well, was of these weights, scans and references, and its table holds every case."""
+    path = folder / "scored.json"
+    if not path.is_file():
+        return False
+    made = read_object(path, '{"fold": 0}')
+    if any(made.get(name) != value for name, value in _scored(weights, held_out).items()):
+        return False
+    return set(held_out) <= _scored_cases(folder / "evaluation")
+
+
+def _scored(weights: Path, held_out: Cases) -> dict[str, str]:
+    """What scores depend on: the digest of the weights, where they are still there, and a stamp of the files of all cases."""
+    files = [file for case in sorted(held_out) for file in held_out[case]]
+    return {"data": identity.stamp(files), **({"weights": identity.file_digest(weights)} if weights.is_file() else {})}
 
 
 def _segmented(evaluation: Path) -> set[str]:

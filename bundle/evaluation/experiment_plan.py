@@ -15,6 +15,7 @@ from bundle.data.splits import Split
 from bundle.errors import UserError, counted
 from bundle.files import write_json
 from bundle.json_input import read_object
+from bundle.results import identity
 
 # what a trained network and its inference must agree on: taken from the training configuration, given to inference
 SHARED = ("labels", "channels", "network_def", "spacing", "hu_range")
@@ -41,8 +42,8 @@ def folds_to_do(wanted: Names | int | None, total: int) -> list[int]:
     return chosen
 
 
-def held_out_cases(merged: Mapping[str, Any], split: Split) -> dict[int, list[str]]:
-    """The names of the cases that each fold is scored on, as their label maps are named.
+def held_out_cases(merged: Mapping[str, Any], split: Split) -> dict[int, dict[str, list[str]]]:
+    """The cases that each fold is scored on, as their label maps are named, each with the files of its scan and its reference.
 
     Raises:
         UserError: before anything is trained, where a scored case is also trained on, or is scored in two folds.
@@ -54,7 +55,7 @@ def held_out_cases(merged: Mapping[str, Any], split: Split) -> dict[int, list[st
         problem = f"its cases have fold keys up to {max(keys)}, but num_folds is {split.num_folds}: some would be in no table"
         raise UserError(source, problem, f"give --num_folds {max(keys) + 1}")
     raise_all(listing.problems)
-    found: dict[int, list[str]] = {}
+    found: dict[int, dict[str, list[str]]] = {}
     fold_of: dict[str, int] = {}
     for fold in range(split.num_folds):
         own = replace(split, fold=fold)
@@ -70,7 +71,8 @@ def held_out_cases(merged: Mapping[str, Any], split: Split) -> dict[int, list[st
             fix = 'a list with a section "validation" has one fold: use a list without it, or train once without `experiment`'
             raise UserError(source, problem, fix)
         fold_of |= dict.fromkeys(scored, fold)
-        found[fold] = [str(item["case"]) for item in listed_scans(parts[1], merged["dataset_dir"])]
+        items = listed_scans(parts[1], merged["dataset_dir"])
+        found[fold] = {str(item["case"]): [*identity.files_of(item), item["label_path"]] for item in items}
     return found
 
 

@@ -148,10 +148,42 @@ def test_weights_are_scored_as_they_are(runs: Runs, configs: dict, tmp_path: Pat
     assert [what for what, _ in runs.calls] == ["inference"] * 3 and summary["cases"] == 6
     assert {keys["ckpt_path"] for _, keys in runs.calls} == {str(tmp_path / "given.pt")}
     assert json.loads((tmp_path / "out" / "experiment.json").read_text(encoding="utf-8"))["parameters"] == 5
+    runs.calls.clear()
+    experiment(str(tmp_path / "out"), weights=str(tmp_path / "given.pt"), **configs)
+    assert not runs.calls
+    torch.save({"w": torch.zeros(6)}, tmp_path / "given.pt")
+    experiment(str(tmp_path / "out"), weights=str(tmp_path / "given.pt"), **configs)
+    assert [what for what, _ in runs.calls] == ["inference"] * 3, "other weights in the same file"
     with pytest.raises(UserError, match="holds another experiment"):
         experiment(str(tmp_path / "out"), **configs)
     with pytest.raises(UserError, match=r"absent.pt: there is no such checkpoint"):
         experiment(str(tmp_path / "new"), weights=str(tmp_path / "absent.pt"), **configs)
+
+
+def test_a_corrected_reference_is_scored_anew(runs: Runs, configs: dict, tmp_path: Path) -> None:
+    experiment(str(tmp_path / "out"), **configs)
+    runs.calls.clear()
+    for fold in range(3):
+        (tmp_path / "out" / f"fold_{fold}" / "last.pt").unlink()
+    experiment(str(tmp_path / "out"), **configs)
+    assert not runs.calls, "states that were deleted to save room are not missed"
+    (tmp_path / "data" / "labelsTr" / "case_3.nii.gz").write_bytes(b"corrected")
+    experiment(str(tmp_path / "out"), **configs)
+    assert [what for what, _ in runs.calls] == ["inference"] and "case_3" in runs.scored[-1]
+
+
+def test_other_weights_to_begin_from_do_not_pass_for_those_that_were_trained_from(runs: Runs, configs: dict, tmp_path: Path) -> None:
+    (tmp_path / "start.pt").write_bytes(b"one")
+    keys = {**configs, "pretrained": str(tmp_path / "start.pt")}
+    (tmp_path / "train.json").write_text(json.dumps({**TRAIN, "pretrained": None}))
+    experiment(str(tmp_path / "out"), **keys)
+    runs.calls.clear()
+    (tmp_path / "start.pt").write_bytes(b"two")
+    with pytest.raises(UserError, match=r"fold_0: was trained from other weights than .*start\.pt holds now.*use another folder"):
+        experiment(str(tmp_path / "out"), **keys)
+    assert not runs.calls
+    (tmp_path / "start.pt").write_bytes(b"one")
+    assert experiment(str(tmp_path / "out"), **keys)["cases"] == 6 and not runs.calls
 
 
 def test_a_value_of_none_reaches_training_and_scoring_alike(runs: Runs, configs: dict, tmp_path: Path) -> None:

@@ -51,7 +51,9 @@ def test_lists_whose_folds_do_not_fit(data):
     entries = [{"image": f"imagesTr/case_{n}.nii.gz", "label": f"labelsTr/case_{n}.nii.gz"} for n in range(6)]
     merged = {"dataset_dir": str(data), "datalist": str(data / "list.json")}
     (data / "list.json").write_text(json.dumps({"training": [{**entry, "fold": n // 2} for n, entry in enumerate(entries)]}))
-    assert held_out_cases(merged, Split(num_folds=3)) == {0: ["case_0", "case_1"], 1: ["case_2", "case_3"], 2: ["case_4", "case_5"]}
+    found = held_out_cases(merged, Split(num_folds=3))
+    assert {fold: list(cases) for fold, cases in found.items()} == {n: [f"case_{2 * n}", f"case_{2 * n + 1}"] for n in range(3)}
+    assert found[1]["case_3"] == [str(data / "imagesTr" / "case_3.nii.gz"), str(data / "labelsTr" / "case_3.nii.gz")]
     with pytest.raises(UserError, match=r"fold keys up to 2, but num_folds is 2.*--num_folds 3"):
         held_out_cases(merged, Split(num_folds=2))
     (data / "list.json").write_text(json.dumps({"training": entries[:4], "validation": entries[4:]}))
