@@ -15,6 +15,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from bundle.errors import UserError
 from bundle.files import written_aside
 
 NUMBER = r"[+-](?:\d+\.?\d*(?:[eE][+-]?\d+)?|\.\d+(?:[eE][+-]?\d+)?|inf|nan)\s*(?:$|[;\t\r\n])"
@@ -66,3 +67,25 @@ def read_csv(path: str | os.PathLike) -> list[dict[str, str]]:
     with open(path, newline="", encoding="utf-8-sig") as file:
         rows = csv.DictReader(file, restval="")
         return [{original(name): original(cell) for name, cell in row.items() if name is not None} for row in rows]
+
+
+def read_table(path: str | os.PathLike, needed: Sequence[str], fix: str) -> list[dict[str, str]]:
+    """`read_csv` of a table that other programs may have saved since.
+
+    Args:
+        path: the file.
+        needed: columns that it must have.
+        fix: what to do about a table that cannot be used.
+
+    Raises:
+        UserError: it cannot be read, or it has rows and lacks a column.
+    """
+    try:
+        rows = read_csv(path)
+    except (OSError, ValueError, csv.Error) as error:
+        raise UserError(path, f"cannot be read as a table ({getattr(error, 'strerror', None) or error})", fix) from error
+    lacking = [name for name in needed if rows and name not in rows[0]]
+    if lacking:
+        there = ", ".join(list(rows[0])[:5])[:80]
+        raise UserError(path, f"has no column {lacking[0]}; its first line begins with {there!r}", fix)
+    return rows

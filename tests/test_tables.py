@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from bundle.tables import original, plain, read_csv, write_csv
+from bundle.errors import UserError
+from bundle.tables import original, plain, read_csv, read_table, write_csv
 
 FORMULAS = (
     "=1+1",
@@ -76,3 +77,15 @@ def test_a_carriage_return_does_not_end_a_row(tmp_path: Path) -> None:
     with path.open(newline="", encoding="utf-8") as file:
         assert list(csv.DictReader(file)) == [{name: str(value) for name, value in row.items()} for row in rows]
     assert [row["case"] for row in read_csv(path)] == ["a\rb", "c\r\nd", "e"]
+
+
+def test_a_table_that_lacks_a_column_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("case;dice\na;0.5\n")
+    with pytest.raises(UserError, match=r"t\.csv: has no column case; its first line begins with 'case;dice'. Fix: save it anew"):
+        read_table(path, ("case", "dice"), "save it anew")
+    path.write_text("case,dice\na,0.5\n")
+    assert read_table(path, ("case", "dice"), "") == [{"case": "a", "dice": "0.5"}]
+    path.write_bytes(b"case\n\xff\xfe\n")
+    with pytest.raises(UserError, match=r"t\.csv: cannot be read as a table"):
+        read_table(path, ("case",), "save it anew")

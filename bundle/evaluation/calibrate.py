@@ -13,7 +13,7 @@ from bundle.errors import UserError, counted
 from bundle.files import write_json
 from bundle.inferers.calibration import Line, calibrated, logit
 from bundle.results import outputs
-from bundle.tables import read_csv
+from bundle.tables import read_table
 
 # a line through less says nothing
 LEAST_CASES = 5
@@ -88,16 +88,26 @@ def _weights(folder: Path) -> str:
 
 def _pairs(folder: Path) -> dict[str, list[tuple[float, float]]]:
     """Expected and measured Dice of each structure that was found and whose reference is not empty."""
-    tables = {}
     for name in (outputs.TABLE, "metrics.csv"):
         if not (folder / name).is_file():
             fix = "score the results: the overlay evaluate, or python -m bundle score"
             raise UserError(str(folder), f"there is no {name}", fix)
-        tables[name] = read_csv(folder / name)
-    dice = {(row["case"], row["structure"]): row["dice"] for row in tables["metrics.csv"]}
+    expected = _numbers(folder / outputs.TABLE, "expected_dice", "run inference on that folder again")
+    dice = _numbers(folder / "metrics.csv", "dice", "score the results again")
     pairs: dict[str, list[tuple[float, float]]] = {}
-    for row in tables[outputs.TABLE]:
-        measured = dice.get((row["case"], row["structure"]), "")
-        if row["expected_dice"] and measured:
-            pairs.setdefault(row["structure"], []).append((float(row["expected_dice"]), float(measured)))
+    for (case, structure), value in expected.items():
+        if (case, structure) in dice:
+            pairs.setdefault(structure, []).append((value, dice[case, structure]))
     return pairs
+
+
+def _numbers(table: Path, column: str, fix: str) -> dict[tuple[str, str], float]:
+    """A column of a table by case and structure; empty cells are left out."""
+    found: dict[tuple[str, str], float] = {}
+    for row in read_table(table, ("case", "structure", column), fix):
+        try:
+            if row[column]:
+                found[row["case"], row["structure"]] = float(row[column])
+        except ValueError:
+            raise UserError(table, f"case {row['case']}: {column} is {row[column]!r}", fix) from None
+    return found

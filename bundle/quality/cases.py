@@ -15,7 +15,7 @@ from bundle.quality.measure import Structure, measure_structures
 from bundle.quality.review import Judgement, judge
 from bundle.quality.scan_check import check_scan
 from bundle.results import outputs
-from bundle.tables import read_csv, write_csv
+from bundle.tables import read_table, write_csv
 
 CSV_NAME = outputs.TABLE
 COLUMNS = (
@@ -210,12 +210,17 @@ def write_rows(output_dir: str | os.PathLike, rows: Iterable[Mapping[str, Any]])
     return write_csv(Path(output_dir) / CSV_NAME, COLUMNS, rows)
 
 
-def read_cases_csv(output_dir: str | os.PathLike) -> list[dict[str, str]]:
-    """Rows of a folder's `cases.csv` as text; an empty list where there is none."""
+def read_cases_csv(output_dir: str | os.PathLike, needed: Sequence[str] = ("case",)) -> list[dict[str, str]]:
+    """Rows of a folder's `cases.csv` as text, with these columns at least; an empty list where there is none.
+
+    Raises:
+        UserError: it is no table of cases, such as one that was saved with other separators.
+    """
     path = Path(output_dir) / CSV_NAME
     if not path.is_file():
         return []
-    return [row for row in read_csv(path) if row.get("case")]
+    fix = "run inference on that folder again, which writes the table anew from its records; cells are separated by commas"
+    return [row for row in read_table(path, needed, fix) if row["case"]]
 
 
 def _number(value: float | None, digits: int) -> float | str:

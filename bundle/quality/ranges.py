@@ -80,6 +80,8 @@ def load_ranges(path: str | os.PathLike | None) -> dict[str, Any] | None:
     """
     if path is None or str(path) == "":
         return None
+    if not os.path.isfile(path):
+        raise UserError(path, "there is no such file", FIX)
     ranges = read_object(path, '{"structures": {"spleen": {"volume_ml": [50, 600]}}}')
     if not isinstance(ranges.get("structures"), dict):
         raise UserError(path, "has no 'structures' block", FIX)

@@ -39,7 +39,7 @@ def table(output_dir: str | os.PathLike, wide: bool = False, long: bool = False,
         raise UserError(folder, f"there is no {outputs.TABLE} here", "give the folder that inference has written to")
     if out is not None and wide == long:
         raise UserError(out, "one file cannot hold both forms", "add --wide or --long")
-    rows = read_cases_csv(folder)
+    rows = read_cases_csv(folder, ("case", "structure"))
     if wide or not long:
         columns, wide_rows = wide_form(rows)
         print(write_csv(out or folder / outputs.WIDE_TABLE, columns, wide_rows))
@@ -52,18 +52,18 @@ def wide_form(rows: Iterable[Mapping[str, str]]) -> tuple[list[str], Rows]:
     structures: dict[str, None] = {}
     cases: dict[str, dict[str, str]] = {}
     for row in rows:
-        case = cases.setdefault(row["case"], {name: row[name] for name in OF_CASE})
+        case = cases.setdefault(row["case"], {name: row.get(name, "") for name in OF_CASE})
         if row["structure"]:
             structures[row["structure"]] = None
-            case |= {f"{row['structure']}_{measure}": row[measure] for measure in OF_STRUCTURE}
+            case |= {f"{row['structure']}_{measure}": row.get(measure, "") for measure in OF_STRUCTURE}
     return [*OF_CASE, *(f"{name}_{measure}" for name in structures for measure in OF_STRUCTURE)], list(cases.values())
 
 
 def long_form(rows: Iterable[Mapping[str, str]]) -> Rows:
     """A row per case, structure and measure; what is not known is left out, and so are cases without structures."""
     return [
-        {"case": row["case"], "structure": row["structure"], "measure": measure, "value": row[measure]}
+        {"case": row["case"], "structure": row["structure"], "measure": measure, "value": row.get(measure, "")}
         for row in rows
         for measure in OF_STRUCTURE
-        if row["structure"] and row[measure] != ""
+        if row["structure"] and row.get(measure, "") != ""
     ]

@@ -68,3 +68,16 @@ def test_what_cannot_be_fitted_is_one_line(tmp_path):
     with pytest.raises(UserError, match=r"there is no run.json"):
         calibrate(str(tmp_path / "empty"), str(tmp_path / "out.json"))
     assert not (tmp_path / "out.json").exists()
+
+
+@pytest.mark.parametrize("name", ["cases.csv", "metrics.csv"])
+def test_tables_that_another_program_saved_are_named(tmp_path, name):
+    folder = _results(tmp_path / "a", [0.5] * 6)
+    table = tmp_path / "a" / name
+    content = table.read_text()
+    table.write_text(content.replace(",", ";"))
+    with pytest.raises(UserError, match=rf"{name}: has no column case; its first line begins with 'case;structure;"):
+        calibrate(folder, str(tmp_path / "out.json"))
+    table.write_text(content.replace("0.8\n", "80 %\n").replace("0.5\n", "50 %\n"))
+    with pytest.raises(UserError, match=rf"{name}: case c0: \w+ is '[58]0 %'"):
+        calibrate(folder, str(tmp_path / "out.json"))

@@ -13,6 +13,7 @@ import pytest
 from bundle.errors import UserError
 from bundle.quality.cases import COLUMNS, CaseResult, case_rows, write_cases_csv
 from bundle.quality.table_forms import OF_CASE, OF_STRUCTURE, table
+from bundle.tables import write_csv
 
 
 @pytest.fixture
@@ -73,6 +74,25 @@ def test_both_without_a_choice_and_one_into_a_file_of_its_own(folder, tmp_path):
         table(folder, out=str(tmp_path / "mine.csv"))
     with pytest.raises(UserError, match=r"no cases\.csv"):
         table(tmp_path / "elsewhere")
+
+
+def test_a_table_of_an_earlier_version_lacks_columns(folder):
+    rows = read(folder / "cases.csv")
+    write_csv(folder / "cases.csv", [name for name in COLUMNS if name not in ("left_out_ml", "score")], rows)
+    table(folder)
+    wide = {row["case"]: row for row in read(folder / "cases_wide.csv")}["good"]
+    assert wide["score"] == wide["spleen_left_out_ml"] == "" and wide["spleen_volume_ml"] != ""
+    assert "left_out_ml" not in {row["measure"] for row in read(folder / "cases_long.csv")}
+
+
+def test_a_table_that_a_spreadsheet_saved_with_other_separators_is_refused(folder):
+    table(folder, wide=True)
+    before = (folder / "cases_wide.csv").read_bytes()
+    text = (folder / "cases.csv").read_text(encoding="utf-8")
+    (folder / "cases.csv").write_text(text.replace(",", ";"), encoding="utf-8")
+    with pytest.raises(UserError, match=r"cases\.csv: has no column case; its first line begins with 'case;"):
+        table(folder, wide=True)
+    assert (folder / "cases_wide.csv").read_bytes() == before
 
 
 def test_from_the_command_line(folder, repository):
