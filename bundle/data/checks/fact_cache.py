@@ -16,6 +16,8 @@ from bundle.results.identity import companions
 class FactCache:
     """Facts kept in a JSON file, valid as long as a file's size and time of change stay what they were.
 
+    That a file could not be read is not kept: permissions, memory and a missing package change without the file.
+
     Args:
         path: the JSON file; None keeps nothing. An unreadable or older one is dropped, not an error.
     """
@@ -30,11 +32,11 @@ class FactCache:
     def get(self, kind: str, file: str) -> dict | None:
         """Facts known of `file` (kind `image` or `label`), None where they must be measured."""
         entry = self.known.get(f"{kind}:{file}")
-        return entry["facts"] if entry and entry["stamp"] == stamp(file) else None
+        return entry["facts"] if entry and "error" not in entry["facts"] and entry["stamp"] == stamp(file) else None
 
     def put(self, kind: str, file: str, before: list[int] | None, facts: dict) -> None:
         """Keep facts measured while the file's stamp was `before`."""
-        if before is not None:
+        if before is not None and "error" not in facts:
             self.known[f"{kind}:{file}"] = {"stamp": before, "facts": facts}
             self.changed = True
 

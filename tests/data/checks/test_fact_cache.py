@@ -30,6 +30,19 @@ def test_cache_forgets_what_lies_beside_its_header_and_was_written_again(tmp_pat
     assert cache.get("image", str(header)) is None
 
 
+def test_a_failure_is_not_kept(tmp_path):
+    """Nor taken from a file that an earlier version wrote: the reason may have been the machine's."""
+    file, kept = tmp_path / "a.nii", tmp_path / "cache.json"
+    file.write_bytes(b"one")
+    cache = FactCache(str(kept))
+    cache.put("image", str(file), stamp(str(file)), {"error": "Permission denied"})
+    cache.save()
+    assert not kept.exists() and cache.get("image", str(file)) is None
+    entry = {"stamp": stamp(str(file)), "facts": {"error": "Permission denied"}}
+    kept.write_text(json.dumps({"version": VERSION, "files": {f"image:{file}": entry}}))
+    assert FactCache(str(kept)).get("image", str(file)) is None
+
+
 def test_cache_in_a_folder_that_cannot_be_written(tmp_path):
     (tmp_path / "file").touch()
     cache = FactCache(str(tmp_path / "file/cache.json"))
