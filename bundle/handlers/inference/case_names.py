@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from bundle.files import spelled
 from bundle.results import identity
 from bundle.results.outputs import LONGEST_CASE
-from bundle.results.records import Entry, key
+from bundle.results.records import key
 
 logger = logging.getLogger("bundle.inference")
 Item = dict[str, Any]
@@ -21,7 +21,7 @@ Item = dict[str, Any]
 class Known(Protocol):
     """What a folder holds."""
 
-    def get(self, case: str) -> Entry | None:
+    def get(self, case: str, /) -> Mapping[str, Any] | None:
         """The entry of a case; None where there is none."""
 
 
@@ -50,7 +50,7 @@ def named_apart(items: Sequence[Item], records: Known) -> list[Item]:
     return named
 
 
-def is_free(entry: Entry | None, item: Mapping[str, Any]) -> bool:
+def is_free(entry: Mapping[str, Any] | None, item: Mapping[str, Any]) -> bool:
     """Whether a name has no entry, or one of this very scan."""
     return entry is None or is_of(entry, item)
 

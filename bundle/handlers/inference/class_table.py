@@ -16,6 +16,7 @@ from bundle.engines.case_handler import CaseHandler
 from bundle.engines.evaluator import ScanEvaluator
 from bundle.errors import UserError, reason
 from bundle.files import locked, spelled
+from bundle.handlers.inference.case_names import named_apart
 from bundle.handlers.inference.segmentation_writer import write_attention
 from bundle.results import outputs
 from bundle.results.identity import source_of
@@ -37,7 +38,8 @@ class ClassTable(CaseHandler):
 
     Columns: case, source, status, class (the most probable), probability (its), p_<class> for each, review and reasons, weights (the
     first digits of their digest), seconds, error. The table is written every ten seconds and at the end, whole at any moment. Rows of
-    cases of earlier runs stay, and so do those that other parts of this run write meanwhile.
+    cases of earlier runs stay, and so do those that other parts of this run write meanwhile: a scan whose name is that of another one's row
+    gets another name. A scan that fails keeps the class that it had, with the error beside it.
 
     Args:
         output_dir: folder of the results.
@@ -60,6 +62,10 @@ class ClassTable(CaseHandler):
         self.rows: dict[str, Mapping[str, Any]] = {}
         self.mine: dict[str, Mapping[str, Any]] = {}
         self._written = 0.0
+
+    def named(self, items: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Give each scan a name that no other one has in the table; a row whose source is gone is another scan's too."""
+        return named_apart(items, self._rows_in(self.output_dir / outputs.CLASS_TABLE))
 
     def start(self, evaluator: ScanEvaluator, items: Sequence[dict[str, Any]]) -> None:
         """Make the folder, and keep the rows of earlier runs."""
@@ -113,7 +119,9 @@ class ClassTable(CaseHandler):
         if case.error is None:
             row |= case.rows[0]
         else:
-            row |= {"review": "yes", "reasons": "failed", "error": spelled(reason(case.error))}
+            before = self.rows.get(case.name, {})
+            kept = {name: before.get(name, "") for name in self.columns if name in ("class", "probability", "weights") or name[:2] == "p_"}
+            row |= (kept if kept["class"] else {}) | {"review": "yes", "reasons": "failed", "error": spelled(reason(case.error))}
         self.mine[case.name] = row
 
         if time.monotonic() - self._written > EVERY:

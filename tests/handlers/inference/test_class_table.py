@@ -79,6 +79,36 @@ def test_two_parts_write_one_table(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert [row["case"] for row in read_csv(tmp_path / "classes.csv")] == ["a", "b", "c"]
 
 
+def test_scans_of_one_name_have_a_row_each(tmp_path: Path) -> None:
+    """`patA/ct.nii`, then `patB/ct.nii` into the same folder; the first again has its own row again."""
+    sources = {name: tmp_path / name / "ct.nii" for name in ("patA", "patB")}
+    for path in sources.values():
+        path.parent.mkdir()
+        path.touch()
+    for name in ("patA", "patB", "patA"):
+        table = ClassTable(tmp_path / "out", ["none", "portal"])
+        (item,) = table.named([{"case": "ct", "source": str(sources[name]), "image": str(sources[name])}])
+        table.start(None, [item])
+        case = a_case(item["case"], [0.1, 0.9])
+        case.item = item
+        table.completed(case), table.ended(case), table.finish(None)
+    rows = read_csv(tmp_path / "out" / "classes.csv")
+    assert [(row["case"], row["source"]) for row in rows] == [("ct", str(sources["patA"])), ("patB_ct", str(sources["patB"]))]
+
+
+def test_a_scan_that_fails_keeps_the_class_that_it_had(tmp_path: Path) -> None:
+    for error in (None, UserError("a.nii.gz", "is not mounted", "mount it")):
+        table, case = ClassTable(tmp_path, ["none", "portal"]), a_case("a", [0.1, 0.9])
+        table.start(None, [])
+        case.error = error
+        if error is None:
+            table.completed(case)
+        table.ended(case), table.finish(None)
+    (row,) = read_csv(tmp_path / "classes.csv")
+    assert (row["status"], row["class"], row["p_portal"], row["review"]) == ("failed", "portal", "0.9000", "yes")
+    assert "is not mounted" in row["error"]
+
+
 def test_a_table_of_other_classes_is_refused(tmp_path: Path) -> None:
     first = ClassTable(tmp_path, ["none", "portal"])
     first.start(None, [])
