@@ -46,7 +46,7 @@ def unpacked(path: str | os.PathLike) -> Path:
     except UserError:
         shutil.rmtree(holder, ignore_errors=True)
         raise
-    except (zipfile.BadZipFile, OSError, RuntimeError, NotImplementedError, EOFError, ValueError) as error:
+    except Exception as error:  # the decompressors' own errors share no base class
         shutil.rmtree(holder, ignore_errors=True)
         reason = " ".join(str(error).split())[:150] or type(error).__name__
         raise UserError(path, f"it cannot be unpacked ({reason})", "copy or export it again, or unpack it yourself") from error

@@ -13,7 +13,15 @@ from bundle.files import ASIDE, remove_unfinished
 DESCRIPTION = "dataset.json"
 
 
-def claim(folder: Path, verb: str, own: Mapping[str, Any], *, parts: tuple[str, ...], overwrite: bool = False) -> None:
+def claim(
+    folder: Path,
+    verb: str,
+    own: Mapping[str, Any],
+    *,
+    parts: tuple[str, ...],
+    usual: Mapping[str, Any] | None = None,
+    overwrite: bool = False,
+) -> None:
     """Refuse a folder that holds something else, and clear what a killed run left in it.
 
     The verb then writes `dataset.json` with `own` under the key `verb` before anything else, so that an interrupted run knows its
@@ -24,6 +32,7 @@ def claim(folder: Path, verb: str, own: Mapping[str, Any], *, parts: tuple[str, 
         verb: key of the record in `dataset.json`.
         own: what decides which scans are written: those of another record must not stay under this one's name.
         parts: folders that the verb writes into.
+        usual: what a record means that lacks a key of `own`.
         overwrite: whether scans of another record of this verb are removed, as far as its `dataset.json` names them.
 
     Raises:
@@ -37,6 +46,7 @@ def claim(folder: Path, verb: str, own: Mapping[str, Any], *, parts: tuple[str, 
         found = content.get(verb) if isinstance(content, dict) else None
         if not isinstance(found, dict):
             raise UserError(description, f"the folder holds another data set, not one of '{verb}'", "choose another folder")
+        found = {**(usual or {}), **found}
         differing = {key: value for key, value in own.items() if found.get(key) != value}
         if differing and not overwrite:
             was, now = (", ".join(f"{key} {_short(values.get(key))}" for key in differing) for values in (found, own))

@@ -113,6 +113,19 @@ def test_damaged_files_are_one_line(tmp_path: Path, content: bytes) -> None:
         find_scans(path)
 
 
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_damaged_bytes_of_every_kind_of_compression_are_one_line(tmp_path: Path, method: int) -> None:
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w", method) as archive:
+        archive.writestr("ct.nii", bytes(range(256)) * 40)
+    content = path.read_bytes()
+    begin = content.index(b"ct.nii") + len("ct.nii") + 9  # behind LZMA's own header
+    for place in range(begin, begin + 40):
+        path.write_bytes(content[:place] + bytes([content[place] ^ 0xFF]) + content[place + 1 :])
+        with pytest.raises(UserError, match=r"a\.zip: it cannot be unpacked"):
+            unpacked(path)
+
+
 def test_a_zip_without_scans_is_named(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         archive.writestr("readme.txt", "x")

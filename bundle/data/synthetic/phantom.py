@@ -18,6 +18,8 @@ from bundle.limits import cpu_limit
 # Raise when the same seed begins to give other images, so that folders written before are not silently mixed.
 VERSION = 1
 PARTS = ("imagesTr", "labelsTr", "imagesTs")
+# of fewer voxels no organ is left
+LEAST_VOXELS = 1e4
 LABELS = {"0": "background", "1": "pancreas", "2": "spleen", "3": "kidney"}
 
 
@@ -56,6 +58,8 @@ def write_phantom(
     for name, value in (("cases", cases), ("seed", seed), ("unlabelled", unlabelled)):
         if isinstance(value, bool) or not isinstance(value, int) or value < 0:
             raise UserError(f"--{name}", f"{value!r} is not a whole number from 0", f"for example --{name} 20")
+    if not LEAST_VOXELS <= max_voxels:
+        raise UserError("--max_voxels", f"{max_voxels!r} is less than {LEAST_VOXELS:g}", "for example --max_voxels 1e6")
     folder, max_voxels = Path(out), float(max_voxels)
     own = {"seed": seed, "version": VERSION, "max_voxels": max_voxels}
     claim(folder, "phantom", own, parts=PARTS, overwrite=overwrite)
@@ -113,10 +117,15 @@ def run_parallel(
     """Call `work` on every item, in `jobs` processes (one per core by default), with a bar; the first error ends it.
 
     `after` is called in this process, without arguments, each time an item is done.
+
+    Raises:
+        UserError: less than one process.
     """
     from tqdm import tqdm
 
-    jobs = jobs or cpu_limit()
+    jobs = cpu_limit() if jobs is None else jobs
+    if isinstance(jobs, bool) or not isinstance(jobs, int) or jobs < 1:
+        raise UserError("--jobs", f"{jobs!r} is not a whole number from 1", "for example --jobs 2")
     with tqdm(total=len(todo), desc=title, unit="scan", disable=not progress or not todo) as bar:
         if jobs == 1 or len(todo) < 2:
             for case in todo:

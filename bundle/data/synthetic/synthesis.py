@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
@@ -13,6 +15,7 @@ from bundle.data.synthetic.phantom import LABELS, run_parallel
 from bundle.data.synthetic.sources import PERSON, SPACING, Sources, further_labels, label_maps, sources_of, whole_bodies
 from bundle.errors import UserError, counted
 from bundle.files import write_json
+from bundle.results.identity import file_digest
 
 VERSION = 8
 # below, a body takes all memory; above, an organ is a few voxels
@@ -67,13 +70,16 @@ def synthesise(
     files = label_maps(maps) | whole_bodies(people)
     sources = replace(sources_of(folder, files, real), spacing=float(spacing), whole=float(whole))
     names = _names(cases, validation, seed, sources, shares)
-    claim(folder, "synthesis", _own(seed, sources), parts=PARTS, overwrite=overwrite)
+    own = _own(seed, sources, files)
+    # records of earlier versions do not say which bytes the scans were made of, and one without real CT may get them
+    usual = {"spacing": SPACING[0], "whole": 0.0, **{key: own.get(key) for key in ("maps", "real_ct")}}
+    claim(folder, "synthesis", own, parts=PARTS, usual=usual, overwrite=overwrite)
     todo = [name for name in names if overwrite or not _exists(folder, name)]
-    describe = partial(_describe, folder, names, seed, sources)
+    describe = partial(_describe, folder, names, own, sources)
     describe()
     for name in PARTS:
         (folder / name).mkdir(parents=True, exist_ok=True)
-    unprepared = [(name, path) for name, path in files.items() if not _prepared(folder, name).exists()]
+    unprepared = [(name, path) for name, path in files.items() if overwrite or not _prepared(folder, name).exists()]
     run_parallel(partial(_prepare, folder), unprepared, jobs=jobs, title="anatomies")
     run_parallel(partial(_write_case, folder, sources, seed), todo, jobs=jobs, title="synthesis", after=describe)
     print(f"{counted(cases, 'scan')} for training and {validation} for validation in {folder}")
@@ -114,8 +120,9 @@ def _exists(folder: Path, name: str) -> bool:
     return all(path.exists() for path in _paths(folder, name))
 
 
-def _own(seed: int, sources: Sources) -> dict[str, object]:
-    """What decides which scan a name means. Not the real CT: its scans have names of their own."""
+def _own(seed: int, sources: Sources, files: Mapping[str, Path]) -> dict[str, object]:
+    """What decides which scan a name means. Real CT may come later, as their scans have names of their own."""
+    real = [Path(folder) / name for folder in sources.real for name in ("ct.nii.gz", "labels.nii.gz", "structures.nii.gz")]
     return {
         "seed": seed,
         "version": VERSION,
@@ -123,9 +130,16 @@ def _own(seed: int, sources: Sources) -> dict[str, object]:
         "anatomies_validation": list(sources.validation),
         "people_training": list(sources.people),
         "people_validation": list(sources.people_held_out),
-        **({} if sources.spacing == SPACING[0] else {"spacing": sources.spacing}),
-        **({"whole": sources.whole} if sources.whole else {}),
+        "spacing": sources.spacing,
+        "whole": sources.whole,
+        "maps": _digest(files.values()),
+        **({"real_ct": _digest(real)} if real else {}),
     }
+
+
+def _digest(files: Iterable[Path]) -> str:
+    """Of the bytes of several files in their order, those that are there."""
+    return hashlib.sha256("".join(file_digest(path) for path in files if path.is_file()).encode()).hexdigest()[:16]
 
 
 def _prepare(folder: Path, named: tuple[str, Path]) -> None:
@@ -144,7 +158,7 @@ def _prepared(folder: Path, name: str) -> Path:
     return folder / "donors" / f"{name}.npz"
 
 
-def _describe(folder: Path, names: list[str], seed: int, sources: Sources) -> None:
+def _describe(folder: Path, names: list[str], own: Mapping[str, object], sources: Sources) -> None:
     """Write `dataset.json` of the scans that exist, and `without_real.json`: the same list less those made from the real CT."""
     names = [name for name in names if _exists(folder, name)]
 
@@ -163,7 +177,7 @@ def _describe(folder: Path, names: list[str], seed: int, sources: Sources) -> No
             "training": items(False, without),
             "validation": items(True, without),
             "test": real_pairs if without == "real" else [],
-            "synthesis": _own(seed, sources) | {"real": bool(sources.real) and without != "real"},
+            "synthesis": dict(own) | {"real": bool(sources.real) and without != "real"},
         }
         write_json(folder / file, content)
 

@@ -123,6 +123,47 @@ def test_another_seed_or_other_anatomies_never_keep_scans_of_the_first(tmp_path,
         synthesise(out, cases=2, validation=1, seed=2, maps=str(maps), jobs=1)
 
 
+def test_settings_that_are_the_defaults_again_are_others_than_before(tmp_path, quick):
+    synthesise(str(tmp_path / "out"), cases=1, validation=0, spacing=4.0, whole=0.2, jobs=1)
+    with pytest.raises(UserError, match=r"spacing 4\.0, whole 0\.2.*not spacing 2\.0, whole 0\.0"):
+        synthesise(str(tmp_path / "out"), cases=1, validation=0, jobs=1)
+    folder = synthesise(str(tmp_path / "old"), cases=1, validation=0, jobs=1)
+    described = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
+    # a record of an earlier version, which left the defaults out
+    described["synthesis"] = {key: value for key, value in described["synthesis"].items() if key not in ("spacing", "whole", "maps")}
+    (folder / "dataset.json").write_text(json.dumps(described), encoding="utf-8")
+    assert synthesise(str(folder), cases=1, validation=0, jobs=1) == folder
+
+
+def test_label_maps_and_real_ct_that_were_changed_make_another_data_set(tmp_path, quick, monkeypatch):
+    prepared = []
+
+    def prepare(folder, named):
+        (folder / "donors" / f"{named[0]}.npz").touch()
+        prepared.append(named[0])
+
+    monkeypatch.setattr(synthesis, "_prepare", prepare)
+    maps, out = tmp_path / "maps", str(tmp_path / "out")
+    maps.mkdir()
+    for name in "ab":
+        (maps / f"{name}.nii.gz").write_bytes(b"one")
+    synthesise(out, cases=1, validation=0, maps=str(maps), jobs=1)
+    synthesise(out, cases=1, validation=0, maps=str(maps), jobs=1)
+    assert prepared == ["a", "b"]
+    (maps / "b.nii.gz").write_bytes(b"two")
+    with pytest.raises(UserError, match=r"another data set \(maps \w{16}\), not maps \w{16}.*--overwrite"):
+        synthesise(out, cases=1, validation=0, maps=str(maps), jobs=1)
+    synthesise(out, cases=1, validation=0, maps=str(maps), jobs=1, overwrite=True)
+    assert prepared == ["a", "b"] * 2, "donors are made of the new maps"
+    for name in ("one", "two"):
+        real_ct(tmp_path / name)
+        (tmp_path / name / "note").write_text(name)
+    (tmp_path / "two" / "ct.nii.gz").write_bytes(b"another")
+    synthesise(out, cases=1, validation=0, maps=str(maps), real=str(tmp_path / "one"), jobs=1)
+    with pytest.raises(UserError, match="real_ct"):
+        synthesise(out, cases=1, validation=0, maps=str(maps), real=str(tmp_path / "two"), jobs=1)
+
+
 def test_the_real_ct_can_be_added_later(tmp_path, quick):
     real_ct(tmp_path / "real")
     folder = synthesise(str(tmp_path / "out"), cases=8, validation=1, jobs=1)
