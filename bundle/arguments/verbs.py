@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import re
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from functools import partial
@@ -19,6 +20,8 @@ Parse = Callable[[str], Any]
 PATH_KEYS = ("dataset_dir", "output_dir", "ckpt_dir", "cache_dir", "datalist", "pretrained", "bundle_root")
 SPOKEN = {"yes": True, "no": False}
 HELP = ("--help", "-h")
+# a type of several numbers
+NUMBERS = re.compile(r"(Sequence|Iterable|tuple|list)\[((?:int|float)(?:, (?:int|float|\.\.\.))*)\]")
 
 
 def call(function: Callable, verb: str, words: Sequence[str]) -> Any:
@@ -103,6 +106,10 @@ def _parser(name: str, annotation: str) -> Parse:
     optional = "None" in types
     if "str" in types or "Path" in types:
         return partial(_text, optional=optional, several="Sequence" in types or "list" in types or "Iterable" in types)
+    if "Mapping" not in types and (found := NUMBERS.search(types)):
+        several = [part.strip() for part in found[2].split(",")]
+        count = len(several) if found[1] == "tuple" and "..." not in several else None
+        return partial(_numbers, name, whole=several[0] == "int", count=count, optional=optional)
     if "Sequence" in types or "Mapping" in types or "list" in types or "tuple" in types:
         return DefaultParseValue
     for kind, what in (("bool", _switch), ("float", _number), ("int", _whole)):
@@ -146,6 +153,21 @@ def _whole(name: str, raw: str, optional: bool = False) -> Any:
 
 def _number(name: str, raw: str, optional: bool = False) -> Any:
     return _converted(name, raw, float, "a number", optional)
+
+
+def _numbers(name: str, raw: str, whole: bool, count: int | None, optional: bool = False) -> Any:
+    """Numbers with commas between them, in brackets or without; one alone is a list of one."""
+    if optional and raw == "None":
+        return None
+    kind, what = (int, "whole numbers") if whole else (float, "numbers")
+    wanted = f"give {what if count is None else f'{count} {what}'}, separated by commas"
+    try:
+        values = [kind(part) for part in raw.strip().strip("[]()").rstrip(",").split(",")]
+    except ValueError:
+        raise UserError(f"--{name}", f"{raw!r} does not fit this argument", wanted) from None
+    if count is not None and len(values) != count:
+        raise UserError(f"--{name}", f"{raw!r} does not fit this argument", wanted)
+    return tuple(values) if count is not None else values
 
 
 def _converted(name: str, raw: str, kind: type, wanted: str, optional: bool) -> Any:

@@ -27,7 +27,7 @@ def gates(
     reference: str | None = None,
     config_file: str | Sequence[str] = "configs/inference.json",
     ckpt_path: str | None = None,
-    size: Sequence[int] = (160, 160, 96),
+    size: tuple[int, int, int] = (160, 160, 96),
 ) -> Path:
     """Draw, for each gate, the skip's features before it, its coefficients, and the features times these, axial and sagittal.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -24,6 +24,12 @@ def test_names_of_folders_are_taken_as_typed(verb: Callable[..., str], name: str
         ("prepare msd a b --check maybe", "--check: 'maybe' does not fit this argument. Fix: give true or false."),
         ("phantom out --cases", "--cases: there is no value after this argument."),
         ("phantom", "bundle phantom: OUT is missing."),
+        ("phantom out --jobs=-1", "--jobs: -1 is not a whole number from 1. Fix: for example --jobs 2."),
+        ("phantom out --max_voxels 0", "--max_voxels: 0.0 is less than 10000."),
+        ("gates s.nii --size 48", "--size: '48' does not fit this argument. Fix: give 3 whole numbers, separated by commas."),
+        ("gates s.nii --size 48,48", "--size: '48,48' does not fit this argument. Fix: give 3 whole numbers, separated by commas."),
+        ("diagrams d --channels a,b", "--channels: 'a,b' does not fit this argument. Fix: give whole numbers, separated by commas."),
+        ("synthesise out --shares 0.5", "--shares: '0.5' does not fit this argument. Fix: give 4 numbers, separated by commas."),
         ("score A 2025", "bundle score: OUTPUT_DIR is missing."),
         ("average o a b --outt c", "--outt: average has no such argument, did you mean --out?"),
         ("experiment o --dataset_dir d --learing_rate 3", "--learing_rate: this config has no such key, did you mean learning_rate?"),
@@ -46,6 +52,17 @@ def test_values_arrive_with_the_types_of_the_function() -> None:
     assert call(_takes, "takes", words) == ("2024", ("1,2", "x#y"), 1.0, ["p", "q"], False, None, -3)
     assert [call(_takes, "takes", ["a", "--switch", word])[4] for word in ("yes", "No", "1", "0")] == [True, False, True, False]
     assert call(_takes, "takes", ["1e5", "--several", "p,q", "--noswitch"]) == ("1e5", (), 0.5, "p,q", False, "x", 1)
+
+
+def _takes_numbers(four: tuple[float, float, float, float] = (1, 1, 1, 1), some: Sequence[int] = (), none: Sequence[float] | None = None):
+    return four, some, none
+
+
+@pytest.mark.parametrize("typed", ["0.3,0.2,0.1,0", "(0.3,0.2,0.1,0)", "[0.3, 0.2, 0.1, 0]", "0.3,0.2,0.1,0,"])
+def test_several_numbers_arrive_in_brackets_or_without(typed: str) -> None:
+    assert call(_takes_numbers, "takes", ["--four", typed]) == ((0.3, 0.2, 0.1, 0.0), (), None)
+    assert call(_takes_numbers, "takes", ["--some", "16", "--none", "None"]) == ((1, 1, 1, 1), [16], None)
+    assert call(_takes_numbers, "takes", ["--some", "[16,32]", "--none", "1,2.5"]) == ((1, 1, 1, 1), [16, 32], [1.0, 2.5])
 
 
 def test_a_folder_that_begins_with_a_dash_is_named(verb: Callable[..., str]) -> None:
