@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from bundle.errors import UserError, counted
-from bundle.networks.weights.files import read_state_dict, write_state_dict
+from bundle.networks.weights.files import learnt_with, read_state_dict, write_state_dict
 
 
 def average(out: str, *checkpoints: str) -> None:
@@ -27,7 +27,11 @@ def average(out: str, *checkpoints: str) -> None:
     states = [read_state_dict(path) for path in checkpoints]
     for path, state in zip(checkpoints[1:], states[1:], strict=True):
         _check_same(states[0], state, checkpoints[0], path)
-    write_state_dict({name: _mean([state[name] for state in states]) for name in states[0]}, out)
+    learnt = [learnt_with(path) for path in checkpoints]
+    for path, other in zip(checkpoints[1:], learnt[1:], strict=True):
+        if other != learnt[0]:
+            raise UserError(path, f"was trained with other classes or settings than {checkpoints[0]}", "give checkpoints of one training")
+    write_state_dict({name: _mean([state[name] for state in states]) for name in states[0]}, out, learnt[0])
     print(f"{out}: mean of {len(states)} checkpoints, {sum(value.numel() for value in states[0].values()):,} values")
 
 

@@ -12,9 +12,8 @@ from torch import nn
 
 from bundle.errors import UserError
 from bundle.networks.attention_sononet import AttentionSononet
-from bundle.networks.weights.files import read_checkpoint, read_state_dict, refuse_not_finite, state_dict_of
+from bundle.networks.weights.files import LEARNT_WITH, MODEL, read_checkpoint, read_state_dict, refuse_not_finite, state_dict_of
 
-MODEL, LEARNT_WITH = "model", "learnt_with"
 # what a file says about its network
 NEEDED = ("classes", "spatial_dims", "spacing", "hu_range", "patch_size", "network")
 

@@ -26,6 +26,8 @@ Paths = str | os.PathLike | Sequence[str | os.PathLike]
 
 # under which keys of a checkpoint its weights are, in this order: MONAI, this bundle and others
 KEYS = ("state_dict", "model", "network")
+# of a classifier: the weights, and what they mean
+MODEL, LEARNT_WITH = "model", "learnt_with"
 # digests of files that `load_weights` has read, by what changes when a file does
 _DIGESTS: dict[tuple, str] = {}
 SETTLED_NS = 2 * 10**9
@@ -202,10 +204,21 @@ def write_checkpoint(content: Any, path: str | os.PathLike) -> None:
         raise UserError(path, f"cannot be written ({error.strerror})", fix) from error
 
 
-def write_state_dict(state_dict: Mapping[str, Tensor], path: str | os.PathLike) -> None:
-    """Write weights and nothing else, whole or not at all; refuses what is not finite (`UserError`)."""
+def write_state_dict(state_dict: Mapping[str, Tensor], path: str | os.PathLike, learnt: Mapping[str, Any] | None = None) -> None:
+    """Write weights, with what they mean where they are a classifier's (`learnt_with`) and otherwise nothing else, whole or not at all.
+
+    Raises:
+        UserError: a value is not finite.
+    """
     refuse_not_finite(state_dict, path)
-    write_checkpoint(dict(state_dict), path)
+    write_checkpoint({MODEL: dict(state_dict), LEARNT_WITH: dict(learnt)} if learnt else dict(state_dict), path)
+
+
+def learnt_with(path: str | os.PathLike) -> dict[str, Any] | None:
+    """What a file of a classifier's weights says about them: classes, spacing, window of HU; None for other files."""
+    content = read_checkpoint(path)
+    learnt = content.get(LEARNT_WITH) if isinstance(content, Mapping) else None
+    return dict(learnt) if isinstance(learnt, Mapping) else None
 
 
 def digest(weights: str | os.PathLike | Mapping[str, Tensor]) -> str:

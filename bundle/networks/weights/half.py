@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from bundle.errors import UserError
-from bundle.networks.weights.files import read_state_dict, write_state_dict
+from bundle.networks.weights.files import learnt_with, read_state_dict, write_state_dict
 
 
 def half_precision(weights: str, out: str) -> None:
@@ -20,15 +20,15 @@ def half_precision(weights: str, out: str) -> None:
 
     Args:
         weights: checkpoint file.
-        out: the file to write, a state dict; for instance `models/model.pt`.
+        out: the file to write; for instance `models/model.pt`.
 
     Raises:
         UserError: the file cannot be read, or a value is too large for half precision.
     """
     halved = in_half_precision(read_state_dict(weights), weights)
-    write_state_dict(halved, out)
-    sizes = [Path(path).stat().st_size / 2**20 for path in (weights, out)]
-    print(f"{out}: {sizes[1]:.1f} MB ({weights}: {sizes[0]:.1f} MB)")
+    before = Path(weights).stat().st_size
+    write_state_dict(halved, out, learnt_with(weights))
+    print(f"{out}: {Path(out).stat().st_size / 2**20:.1f} MB ({weights}: {before / 2**20:.1f} MB)")
 
 
 def in_half_precision(state_dict: Mapping[str, Tensor], where: str | os.PathLike = "state dict") -> dict[str, Tensor]:

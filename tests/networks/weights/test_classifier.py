@@ -10,7 +10,9 @@ import torch
 from bundle.errors import UserError
 from bundle.networks import AttentionSononet
 from bundle.networks.weights import write_checkpoint
+from bundle.networks.weights.average import average
 from bundle.networks.weights.classifier import LearntWith, read_classifier, start_from
+from bundle.networks.weights.half import half_precision
 
 SMALL = {"channels": [2, 2, 2, 2], "convolutions": [1, 1, 1, 1, 1]}
 SEEN = {"classes": ["a", "b"], "spatial_dims": 2, "spacing": [2.0, 2.0, 2.0], "hu_range": [-200, 300], "patch_size": [16, 16, 1]}
@@ -27,6 +29,21 @@ def test_the_file_describes_its_network(tmp_path: Path) -> None:
     x = torch.rand(2, 1, 16, 16)
     assert torch.equal(read(x), network(x)) and read.aggregation == "fine_tuned"
     assert {name: learnt[name] for name in SEEN} == SEEN
+
+
+def test_half_precision_and_the_mean_keep_what_the_weights_mean(tmp_path: Path) -> None:
+    network = AttentionSononet(2, 1, 2, **SMALL)
+    path = str(saved(tmp_path / "model.pt", network))
+    half_precision(path, str(tmp_path / "half.pt"))
+    average(str(tmp_path / "mean.pt"), path, str(tmp_path / "half.pt"))
+    for name in ("half.pt", "mean.pt"):
+        assert read_classifier(tmp_path / name)[1] == read_classifier(path)[1]
+    half_precision(path, path)
+    assert read_classifier(path)[1]["classes"] == ["a", "b"]
+    other = saved(tmp_path / "other.pt", network, classes=["b", "a"])
+    with pytest.raises(UserError, match=r"other\.pt: was trained with other classes or settings than .*half\.pt"):
+        average(str(tmp_path / "no.pt"), str(tmp_path / "half.pt"), str(other))
+    assert not (tmp_path / "no.pt").exists()
 
 
 def test_a_network_of_another_kind_is_given(tmp_path: Path) -> None:
