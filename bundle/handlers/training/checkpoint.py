@@ -109,7 +109,7 @@ class AtomicDiskSaver(BaseSaveHandler):
         if there is None or there in (self.written, _digest(checkpoint, path)):
             return
         assert self.keep is not None
-        for kept in _numbered(self.dirname / self.keep):
+        for kept in numbered(self.dirname / self.keep):
             if not kept.exists():
                 with written_aside(kept) as aside:
                     shutil.copy2(path, aside)
@@ -139,7 +139,7 @@ def _digest(checkpoint: Mapping, path: Path) -> str | None:
         return None
 
 
-def _numbered(path: Path) -> Iterator[Path]:
+def numbered(path: Path) -> Iterator[Path]:
     """The path, and then with numbers: `a.pt`, `a_2.pt`, `a_3.pt` and so on."""
     yield path
     yield from (path.with_name(f"{path.stem}_{number}{path.suffix}") for number in count(2))

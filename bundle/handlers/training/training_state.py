@@ -14,6 +14,7 @@ from ignite.engine import Engine, Events
 
 from bundle.distributed import unwrapped
 from bundle.errors import UserError
+from bundle.handlers.training.checkpoint import numbered
 from bundle.handlers.training.schedule import ScheduleStart, plain
 from bundle.networks.weights import read_checkpoint, refuse_not_finite, state_dict_of, write_checkpoint
 
@@ -23,7 +24,8 @@ class TrainingState:
 
     In the file: weights, optimiser, learning-rate schedule, epoch, loss scale, and the best metric with its epoch. Random
     states need no place in it: `bundle.handlers.EpochSeed` makes them a function of the epoch. The file holds tensors,
-    numbers and strings only (`weights_only=True`), and is replaced only by a whole one. It also is the "last checkpoint".
+    numbers and strings only (`weights_only=True`), and is replaced only by a whole one. It also is the "last checkpoint". That of an
+    earlier training, which is not resumed, is kept under a free name (`last_before.pt`) when the first epoch of this one has ended.
 
     MONAI's `CheckpointLoader` with a `CheckpointSaver` lacks the evaluator's best metric, the loss scale, and safety
     from being killed; it also puts back the old run's settings of schedule and optimizer, where here those of the config apply: a longer
@@ -61,6 +63,7 @@ class TrainingState:
         self.path, self.resume, self.interval = Path(path), resume, max(int(interval), 1)
         self.network = unwrapped(network)
         self.optimizer, self.lr_scheduler, self.evaluator, self.saver = optimizer, lr_scheduler, evaluator, saver
+        self._of_another: Path | None = None
         self.start = ScheduleStart(optimizer, lr_scheduler)
         self.settings = json.loads(json.dumps(dict(settings or {}), default=str))
         self.logger = logging.getLogger(__name__)
@@ -96,11 +99,18 @@ class TrainingState:
         if scaler is not None:
             state["scaler"] = scaler.state_dict()
         refuse_not_finite(state["model"], self.path)
+        if self._of_another and self.path.is_file():
+            self.path.rename(self._of_another)
+        self._of_another = None
         write_checkpoint(state, self.path)
 
     def restore(self, engine: Engine) -> None:
         """Put the saved state back, where `resume` is set and there is one."""
         if not self.resume:
+            if self.path.is_file():
+                self._of_another = next(path for path in numbered(self.path.with_stem(f"{self.path.stem}_before")) if not path.exists())
+                told = f"{self.path} is of an earlier training and will be kept as {self._of_another.name}; --resume True goes on with it"
+                self.logger.warning(told)
             return
         if not self.path.is_file():
             self.logger.info(f"nothing to resume at {self.path}: starting at the first epoch")

@@ -71,6 +71,21 @@ def test_without_resume_it_starts_anew(tmp_path):
     assert len(Training(tmp_path / "s.pt").run().rates) == 12
 
 
+def test_the_state_of_an_earlier_training_is_kept(tmp_path, caplog):
+    path, kept = tmp_path / "last.pt", [tmp_path / "last_before.pt", tmp_path / "last_before_2.pt"]
+    Training(path, epochs=3).run()
+    first = path.read_bytes()
+    Training(path, dies_in=1).run()
+    assert path.read_bytes() == first and not kept[0].exists(), "until the first epoch has ended"
+    assert "last.pt is of an earlier training and will be kept as last_before.pt; --resume True goes on with it" in caplog.text
+    Training(path, dies_in=3).run()
+    assert kept[0].read_bytes() == first and torch.load(path)["epoch"] == 2
+    Training(path, resume=True).run()
+    assert not kept[1].exists(), "its own state is replaced"
+    Training(path, epochs=1).run()
+    assert torch.load(kept[1])["epoch"] == 6 and torch.load(path)["epoch"] == 1
+
+
 def test_nothing_to_resume_is_a_start(tmp_path):
     assert len(Training(tmp_path / "s.pt", resume=True).run().rates) == 12
 
