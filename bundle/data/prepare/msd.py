@@ -29,6 +29,7 @@ def plan(source: Path) -> Plan:
     path = folder / "dataset.json"
     about = read_object(path, EXAMPLE) if path.is_file() else {}
     _check_modality(path, about)
+    _check_regions(path, about.get("labels"))
     training = about.get("training", [])
     if not isinstance(training, list):
         raise UserError(path, f'"training" is {kind(training)}, not a list', "take it away, or write a list of cases")
@@ -59,6 +60,14 @@ def plan(source: Path) -> Plan:
         if labels or images.parent.name == "imagesTs":
             result.cases.append(PlannedCase(case.name, images, labels, case.section or ("training" if labels else "test")))
     return result
+
+
+def _check_regions(path: Path, labels: Any) -> None:
+    """Refuse nnU-Net's regions, which are several values under one name and may overlap: one name would stand for the last of them."""
+    for name, value in labels.items() if isinstance(labels, dict) else ():
+        if isinstance(value, list):
+            problem = f'"labels" has a region of several values ({name}: {value})'
+            raise UserError(path, problem, "write a name for each value; `labels` of train.json can join them again")
 
 
 def _check_modality(path: Path, about: dict[str, Any]) -> None:

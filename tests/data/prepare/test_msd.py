@@ -30,6 +30,14 @@ def test_msd_pancreas_with_tumour(prepared, put, capsys):
     assert "structure: pancreas (value 1) in 2 of 2 labelled cases" in said
 
 
+def test_regions_of_nnunet_are_refused(prepared, put):
+    put("Task07_Pancreas/imagesTr/p.nii.gz", "Task07_Pancreas/labelsTr/p.nii.gz")
+    about = {"channel_names": {"0": "CT"}, "labels": {"background": 0, "organ": [1, 2], "tumour": 2}}
+    (prepared.source / "Task07_Pancreas/dataset.json").write_text(json.dumps(about))
+    with pytest.raises(UserError, match=r"dataset\.json: \"labels\" has a region of several values \(organ: \[1, 2\]\)"):
+        prepared.run("msd")
+
+
 def test_msd_mri_is_refused(prepared, put):
     put("Task05_Prostate/imagesTr/p.nii.gz", "Task05_Prostate/labelsTr/p.nii.gz")
     (prepared.source / "Task05_Prostate/dataset.json").write_text(json.dumps({"modality": {"0": "T2", "1": "ADC"}, "labels": {}}))
