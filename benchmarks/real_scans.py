@@ -1,14 +1,16 @@
 """Scores weights on the real CT at hand: `python benchmarks/real_scans.py --data FOLDER [WEIGHTS ...]`.
 
 WEIGHTS are checkpoints, or overlays of inference that have their own (`fast`); `shipped` or none at all are those of inference.json.
-Each case counts only the structures that its reference labels. A case that weights were trained on does not judge them: name it with
-`--trained_on`, and its row says so and leaves the mean. Scans without labels get volumes alone. Writes a table and, with `--out`, JSON.
+Each case counts only the structures that its reference labels. A case that weights were trained on does not judge them: its row says so
+and leaves the mean. `--trained_on` names them; by default they are those of the shipped weights. Scans without labels get volumes alone.
+Writes a table and, with `--out`, JSON.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,6 +46,9 @@ CASES = (
     RealCase("abdomen_168", "dicom/abdomen_168"),
     RealCase("acrin_flt_001", "ct/acrin_flt_001/ct.nii.gz"),
 )
+
+# what the shipped weights were trained on
+TRAINED_ON = ["nih_0002", "torso", "abdomen_168", "acrin_flt_001"]
 
 
 def options_of(weights: str) -> dict[str, str]:
@@ -82,8 +87,9 @@ def _affine(scan: Path) -> np.ndarray:
 
 
 def dice(one: np.ndarray, other: np.ndarray) -> float:
-    """Of two masks of one shape."""
-    return float(2 * (one & other).sum() / (one.sum() + other.sum()))
+    """Of two masks of one shape; NaN where both are empty."""
+    total = int(one.sum()) + int(other.sum())
+    return 2 * int((one & other).sum()) / total if total else math.nan
 
 
 def table(results: dict[str, dict[str, dict[str, dict[str, float]]]], trained_on: set[str]) -> str:
@@ -113,7 +119,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("weights", nargs="*", default=[SHIPPED], help="checkpoints, overlays of inference, or `shipped`")
     parser.add_argument("--data", default="../shared/data", help="folder of the real CT")
-    parser.add_argument("--trained_on", nargs="*", default=["torso"], help="cases that do not judge")
+    parser.add_argument(
+        "--trained_on", nargs="*", default=TRAINED_ON, help="cases that do not judge; by default those of the shipped weights"
+    )
     parser.add_argument("--cases", nargs="*", help="only these")
     parser.add_argument("--out", help="JSON file for the figures")
     arguments = parser.parse_args()
