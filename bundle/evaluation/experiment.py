@@ -111,9 +111,10 @@ def _train(folder: Path, split: Split, files: Sequence[str], overrides: Mapping[
     keys = {**overrides, **split_keys(split), "output_dir": str(folder), "ckpt_dir": str(folder / "models")}
     if (folder / "last.pt").is_file():
         keys["resume"] = True
-    began_from = _began_from(merged)
+    else:
+        write_json(folder / "began.json", {"fold": split.fold, **_began_from(merged)})
     _run("training", files, keys, folder / "training_keys.json", f"training of fold {split.fold}")
-    write_json(folder / "trained.json", {"fold": split.fold, **began_from})
+    write_json(folder / "trained.json", {"fold": split.fold})
 
 
 def _began_from(merged: Mapping[str, Any]) -> dict[str, str]:
@@ -126,15 +127,15 @@ def _is_trained(folder: Path, merged: Mapping[str, Any]) -> bool:
     """Whether the training of a fold has ended.
 
     Raises:
-        UserError: it has, and `pretrained` holds other weights by now: hours of training are not thrown away unasked.
+        UserError: it has begun from other weights than `pretrained` holds now: hours of training are not thrown away unasked.
     """
-    if not (folder / "trained.json").is_file():
-        return False
-    before, now = read_object(folder / "trained.json", '{"fold": 0}').get("pretrained"), _began_from(merged).get("pretrained")
+    began = folder / "began.json"
+    before = read_object(began, '{"fold": 0}').get("pretrained") if began.is_file() and (folder / "last.pt").is_file() else None
+    now = _began_from(merged).get("pretrained")
     if before and now and before != now:
         problem = f"was trained from other weights than {merged['pretrained']} holds now"
         raise UserError(folder, problem, "use another folder, or delete this one to train the fold anew")
-    return True
+    return (folder / "trained.json").is_file()
 
 
 def _evaluate(folder: Path, split: Split, merged: Mapping[str, Any], inference: Sequence[str], weights: Path, held_out: Cases) -> None:
@@ -148,6 +149,9 @@ def _evaluate(folder: Path, split: Split, merged: Mapping[str, Any], inference: 
     keys = {key: merged[key] for key in ("dataset_dir", "datalist") if key in merged} | split_keys(split)
     keys |= {"section": split.held_out, "ckpt_path": str(weights), "output_dir": str(output)}
     keys["previews"] = False  # the table is wanted here; `misses` draws cases
+    if not weights.is_file():
+        problem = "these weights are gone, and the fold is to be scored anew: its references, scans or weights have changed"
+        raise UserError(weights, problem, "put the file back, or use another folder to train anew")
     (folder / "scored.json").unlink(missing_ok=True)
     scored = _scored(weights, held_out)
     try:
@@ -167,20 +171,29 @@ def _evaluate(folder: Path, split: Split, merged: Mapping[str, Any], inference: 
 
 
 def _is_scored(folder: Path, weights: Path, held_out: Cases) -> bool:
-    """Whether the evaluation of a fold ended well, was of these weights, scans and references, and its table holds every case."""
+    """Whether the evaluation of a fold ended well, was of these weights, scans and references, and its table holds every case.
+
+    What a record of an earlier version does not say counts as unchanged.
+    """
     path = folder / "scored.json"
     if not path.is_file():
         return False
     made = read_object(path, '{"fold": 0}')
-    if any(made.get(name) != value for name, value in _scored(weights, held_out).items()):
+    if any(made.get(name, value) != value for name, value in _scored(weights, held_out).items()):
         return False
     return set(held_out) <= _scored_cases(folder / "evaluation")
 
 
-def _scored(weights: Path, held_out: Cases) -> dict[str, str]:
-    """What scores depend on: the digest of the weights, where they are still there, and a stamp of the files of all cases."""
-    files = [file for case in sorted(held_out) for file in held_out[case]]
-    return {"data": identity.stamp(files), **({"weights": identity.file_digest(weights)} if weights.is_file() else {})}
+def _scored(weights: Path, held_out: Cases) -> dict[str, Any]:
+    """What scores depend on, the same on every machine: digests of the weights, where they are still there, and of the references, and
+    how many bytes the scans have."""
+    scans = [file for *scan, _ in held_out.values() for file in scan]
+    known: dict[str, Any] = {"scan_bytes": identity.size(scans)}
+    if all(Path(reference).is_file() for *_, reference in held_out.values()):
+        known["references"] = identity.content_digest([reference for *_, reference in held_out.values()])
+    if weights.is_file():
+        known["weights"] = identity.file_digest(weights)
+    return known
 
 
 def _segmented(evaluation: Path) -> set[str]:

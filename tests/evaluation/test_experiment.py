@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from pathlib import Path
 
@@ -167,6 +168,22 @@ def test_a_corrected_reference_is_scored_anew(runs: Runs, configs: dict, tmp_pat
         (tmp_path / "out" / f"fold_{fold}" / "last.pt").unlink()
     experiment(str(tmp_path / "out"), **configs)
     assert not runs.calls, "states that were deleted to save room are not missed"
+    reference, scored = tmp_path / "data" / "labelsTr" / "case_3.nii.gz", tmp_path / "out" / "fold_0" / "scored.json"
+    reference.chmod(0o640)
+    os.utime(reference, (1, 1))
+    experiment(str(tmp_path / "out"), **configs)
+    assert not runs.calls, "another time or mode, as on another machine, the same bytes"
+    before = scored.read_text(encoding="utf-8")
+    scored.write_text('{"fold": 0, "cases": 2}')
+    experiment(str(tmp_path / "out"), **configs)
+    assert not runs.calls, "a record of an earlier version"
+    scored.write_text(before)
+    fold = next(n for n, cases in enumerate(runs.scored) if "case_3" in cases)
+    reference.write_bytes(b"corrected")
+    with pytest.raises(UserError, match=rf"fold_{fold}/last\.pt: these weights are gone, and the fold is to be scored anew"):
+        experiment(str(tmp_path / "out"), **configs)
+    assert (tmp_path / "out" / f"fold_{fold}" / "scored.json").is_file(), "what was scored is not thrown away"
+    torch.save({"model": {"w": torch.zeros(2, 3)}}, tmp_path / "out" / f"fold_{fold}" / "last.pt")
     (tmp_path / "data" / "labelsTr" / "case_3.nii.gz").write_bytes(b"corrected")
     experiment(str(tmp_path / "out"), **configs)
     assert [what for what, _ in runs.calls] == ["inference"] and "case_3" in runs.scored[-1]
@@ -184,6 +201,13 @@ def test_other_weights_to_begin_from_do_not_pass_for_those_that_were_trained_fro
     assert not runs.calls
     (tmp_path / "start.pt").write_bytes(b"one")
     assert experiment(str(tmp_path / "out"), **keys)["cases"] == 6 and not runs.calls
+    # the same of a fold that was interrupted: its state is of the first weights
+    runs.fail_at = ("training", 0)
+    with pytest.raises(UserError, match="exit code 1"):
+        experiment(str(tmp_path / "again"), **keys)
+    (tmp_path / "start.pt").write_bytes(b"two")
+    with pytest.raises(UserError, match=r"fold_0: was trained from other weights"):
+        experiment(str(tmp_path / "again"), **keys)
 
 
 def test_a_value_of_none_reaches_training_and_scoring_alike(runs: Runs, configs: dict, tmp_path: Path) -> None:
