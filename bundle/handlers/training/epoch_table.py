@@ -13,6 +13,7 @@ from ignite.engine import Engine, Events
 from monai.handlers import from_engine
 
 from bundle import labels as label_block
+from bundle.handlers.training.checkpoint import numbered
 from bundle.tables import read_csv, write_csv
 
 
@@ -59,7 +60,7 @@ class EpochTable:
         ]
         self._loss_of = from_engine(["loss"], first=True)
         self._losses: list[float] = []
-        self._patches = 0
+        self._patches, self._own = 0, False
         self._started, self._trained, self._rate = 0.0, 0.0, math.nan
         self._evaluations: dict[str, float] = {}
 
@@ -109,6 +110,10 @@ class EpochTable:
             if evaluator.state.epoch == engine.state.epoch:
                 row.update({name: value for name, value in evaluator.state.metrics.items() if name in self.columns})
         rows = [old for old in read_table(self.path) if int(old["epoch"]) < engine.state.epoch]
+        if engine.state.epoch == 1 and not self._own and self.path.is_file():
+            # of an earlier training, whose state is kept as well (`TrainingState`)
+            self.path.rename(next(kept for kept in numbered(self.path.with_stem(f"{self.path.stem}_before")) if not kept.exists()))
+        self._own = True
         table = [{name: _cell(value) for name, value in one.items()} for one in (*rows, row)]
         write_csv(self.path, self.columns, table, alone=True)
 

@@ -106,8 +106,12 @@ class ScheduleStart:
         with warnings.catch_warnings():
             # torch wants a step of the optimizer before each of the schedule
             warnings.simplefilter("ignore")
-            for _ in range(steps - begin):
-                self.lr_scheduler.step()
+            try:
+                for _ in range(steps - begin):
+                    self.lr_scheduler.step()
+            except ValueError as error:  # such as of OneCycleLR, which ends
+                fix = "give it as many steps as were taken and more, or train into another --output_dir"
+                raise UserError(path, f"{steps} steps of the schedule were taken, and this one ends before ({error})", fix) from error
         if before is not None:
             self.logger.info(f"the schedule goes on with other settings: {_told(before, self.schedule)}")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from bundle.errors import UserError
 from bundle.handlers.training.checkpoint import numbered
 from bundle.handlers.training.schedule import ScheduleStart, plain
 from bundle.networks.weights import read_checkpoint, refuse_not_finite, state_dict_of, write_checkpoint
+from bundle.results.identity import stamp
 
 
 class TrainingState:
@@ -63,7 +65,9 @@ class TrainingState:
         self.path, self.resume, self.interval = Path(path), resume, max(int(interval), 1)
         self.network = unwrapped(network)
         self.optimizer, self.lr_scheduler, self.evaluator, self.saver = optimizer, lr_scheduler, evaluator, saver
-        self._of_another: Path | None = None
+        # whether this object has written the file, and the stamp of the one that was there before
+        self._own = False
+        self._earlier: str | None = None
         self.start = ScheduleStart(optimizer, lr_scheduler)
         self.settings = json.loads(json.dumps(dict(settings or {}), default=str))
         self.logger = logging.getLogger(__name__)
@@ -99,18 +103,33 @@ class TrainingState:
         if scaler is not None:
             state["scaler"] = scaler.state_dict()
         refuse_not_finite(state["model"], self.path)
-        if self._of_another and self.path.is_file():
-            self.path.rename(self._of_another)
-        self._of_another = None
+        self._keep_others()
         write_checkpoint(state, self.path)
+        self._own = True
+
+    def _keep_others(self) -> None:
+        """Give the state of an earlier training, which was there when this one began, a free name."""
+        if self._earlier is None or self._earlier != stamp([str(self.path)]):
+            return
+        self._earlier = None
+        for kept in numbered(self.path.with_stem(f"{self.path.stem}_before")):
+            try:
+                os.link(self.path, kept)
+            except FileExistsError:
+                continue
+            except OSError:  # a file system without hard links
+                if kept.exists():
+                    continue
+                self.path.rename(kept)
+            return
 
     def restore(self, engine: Engine) -> None:
         """Put the saved state back, where `resume` is set and there is one."""
         if not self.resume:
-            if self.path.is_file():
-                self._of_another = next(path for path in numbered(self.path.with_stem(f"{self.path.stem}_before")) if not path.exists())
-                told = f"{self.path} is of an earlier training and will be kept as {self._of_another.name}; --resume True goes on with it"
-                self.logger.warning(told)
+            if self.path.is_file() and not self._own:
+                self._earlier = stamp([str(self.path)])
+                name = f"{self.path.stem}_before{self.path.suffix}"
+                self.logger.warning(f"{self.path} is of an earlier training and will be kept as {name}; --resume True goes on with it")
             return
         if not self.path.is_file():
             self.logger.info(f"nothing to resume at {self.path}: starting at the first epoch")

@@ -90,6 +90,15 @@ def test_resumed_training_replaces_the_epochs_it_repeats(tmp_path):
     assert [(row["epoch"], row["train_loss"]) for row in rows] == [("1", "1"), ("2", "8")]
 
 
+def test_the_table_of_an_earlier_training_is_kept(tmp_path):
+    run(tmp_path / "t.csv", [[1.0], [2.0]], {})
+    run(tmp_path / "t.csv", [[3.0], [4.0], [5.0]], {})
+    assert [row["train_loss"] for row in read_table(tmp_path / "t.csv")] == ["3", "4", "5"]
+    assert [row["train_loss"] for row in read_table(tmp_path / "t_before.csv")] == ["1", "2"]
+    run(tmp_path / "t.csv", [[6.0]], {})
+    assert len(read_table(tmp_path / "t_before_2.csv")) == 3
+
+
 def test_half_a_row_of_a_killed_writer_does_no_harm(tmp_path):
     path = tmp_path / "t.csv"
     run(path, [[1.0]], {})

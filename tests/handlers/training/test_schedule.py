@@ -141,6 +141,13 @@ def test_another_schedule_goes_on_as_if_it_had_been_there_from_the_beginning(sch
     assert "the schedule goes on with other settings: " in caplog.text
 
 
+def test_a_schedule_that_ends_before_the_steps_that_were_taken_is_refused():
+    first = Run(one_cycle)
+    first.epochs(0, 8)
+    with pytest.raises(UserError, match=r"last\.pt: 8 steps of the schedule were taken, and this one ends before .*as many steps"):
+        Run(lambda optimizer: one_cycle(optimizer, 4), first.kept())
+
+
 def test_another_learning_rate_goes_on_with_the_schedule():
     first = Run(polynomial)
     first.epochs(0, 5)

@@ -86,6 +86,27 @@ def test_the_state_of_an_earlier_training_is_kept(tmp_path, caplog):
     assert torch.load(kept[1])["epoch"] == 6 and torch.load(path)["epoch"] == 1
 
 
+def test_a_training_that_runs_in_rounds_keeps_none_of_its_own(tmp_path):
+    """As a client of federated learning does, which runs the same trainer in every round."""
+    training = Training(tmp_path / "last.pt", epochs=1)
+    for _ in range(3):
+        training.run()
+    assert [path.name for path in tmp_path.iterdir()] == ["last.pt"]
+
+
+def test_two_trainings_at_once_keep_what_was_there_before_both(tmp_path):
+    path = tmp_path / "last.pt"
+    Training(path, epochs=3).run()
+    earlier = path.read_bytes()
+    both = [Training(path, epochs=1), Training(path, epochs=1)]
+    for training in both:
+        training.state.restore(training.engine)
+        training.engine.state.max_epochs, training.engine.state.epoch = 1, 1
+    for training in both:
+        training.state.save(training.engine)
+    assert (tmp_path / "last_before.pt").read_bytes() == earlier and not (tmp_path / "last_before_2.pt").exists()
+
+
 def test_nothing_to_resume_is_a_start(tmp_path):
     assert len(Training(tmp_path / "s.pt", resume=True).run().rates) == 12
 
