@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import hashlib
 import logging
 import os
 import time
@@ -20,7 +22,7 @@ from bundle.handlers.inference.case_names import named_apart
 from bundle.handlers.inference.segmentation_writer import write_attention
 from bundle.results import outputs
 from bundle.results.identity import source_of
-from bundle.tables import read_csv, write_csv
+from bundle.tables import read_table, write_csv
 from bundle.transforms.restore_labels import restore_bytes
 
 logger = logging.getLogger(__name__)
@@ -61,7 +63,7 @@ class ClassTable(CaseHandler):
         self.digest = file_digest(weights)[:12] if weights is not None else ""
         self.rows: dict[str, Mapping[str, Any]] = {}
         self.mine: dict[str, Mapping[str, Any]] = {}
-        self._written = 0.0
+        self._written, self.started = 0.0, False
 
     def named(self, items: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         """Give each scan a name that no other one has in the table; a row whose source is gone is another scan's too."""
@@ -70,7 +72,7 @@ class ClassTable(CaseHandler):
     def start(self, evaluator: ScanEvaluator, items: Sequence[dict[str, Any]]) -> None:
         """Make the folder, and keep the rows of earlier runs."""
         self.output_dir.mkdir(parents=True, exist_ok=True)
-        self.mine = {}
+        self.mine, self.rows, self.started = {}, {}, False
         self._write_table(LOCKED)  # a folder that cannot be written to is found before the first scan
 
     def completed(self, case: Case) -> None:
@@ -141,12 +143,30 @@ class ClassTable(CaseHandler):
         with locked(self.output_dir / f".{outputs.CLASS_TABLE}.lock", wait=wait) as alone:
             if not alone and not wait:
                 return
-            self.rows = {**self._rows_in(path), **self.mine}
+            try:
+                there = self._rows_in(path)
+            except (UserError, ValueError, csv.Error) as error:
+                if not self.started:
+                    raise
+                # another program saved it meanwhile: answers are worth more than what it made of the table
+                there = {}
+                logger.warning("%s was changed while this run went on, and is written anew with its rows: %s", path, reason(error))
+            self.rows = there | {name: row for name, row in self.rows.items() if name not in there} | self._mine_beside(there)
             write_csv(path, self.columns, [self.rows[name] for name in sorted(self.rows)])
-            self._written = time.monotonic()
+            self._written, self.started = time.monotonic(), True
+
+    def _mine_beside(self, there: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+        """The rows of this process by name; where another one has taken a name meanwhile for another scan, with a digest behind it."""
+        found: dict[str, Mapping[str, Any]] = {}
+        for name, row in self.mine.items():
+            taken = name in there and there[name]["source"] != row["source"]
+            own = f"{name}_{hashlib.sha256(row['source'].encode('utf-8', 'replace')).hexdigest()[:8]}" if taken else name
+            found[own] = {**row, "case": own}
+        return found
 
     def _rows_in(self, path: Path) -> dict[str, Mapping[str, Any]]:
-        rows = list(read_csv(path)) if path.is_file() else []
+        fix = "give another --output_dir, or take the table away"
+        rows = read_table(path, ("case", "source"), fix) if path.is_file() else []
         if rows and list(rows[0]) != self.columns:
             known = ", ".join(name.removeprefix("p_") for name in rows[0] if name.startswith("p_"))
             raise UserError(path, f"it is of other classes ({known})", "give another --output_dir")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from pathlib import Path
 
@@ -94,6 +95,34 @@ def test_scans_of_one_name_have_a_row_each(tmp_path: Path) -> None:
         table.completed(case), table.ended(case), table.finish(None)
     rows = read_csv(tmp_path / "out" / "classes.csv")
     assert [(row["case"], row["source"]) for row in rows] == [("ct", str(sources["patA"])), ("patB_ct", str(sources["patB"]))]
+
+
+def test_scans_of_one_name_at_the_same_time_have_a_row_each(tmp_path: Path) -> None:
+    """Both runs take the name before either has a row; the second, which finds it taken, puts a digest of its source behind it."""
+    tables = [ClassTable(tmp_path, ["none", "portal"]) for _ in "ab"]
+    for table in tables:
+        table.start(None, [])
+    for table, folder in zip(tables, "ab", strict=True):
+        case = a_case("ct", [0.1, 0.9])
+        case.item["source"] = f"/{folder}/ct.nii"
+        table.completed(case), table.ended(case), table.finish(None), table.finish(None)
+    rows = read_csv(tmp_path / "classes.csv")
+    assert [row["source"] for row in rows] == ["/a/ct.nii", "/b/ct.nii"]
+    assert rows[0]["case"] == "ct" and re.fullmatch(r"ct_[0-9a-f]{8}", rows[1]["case"])
+
+
+@pytest.mark.parametrize("saved", [b"case;source\na;a.nii.gz\n", b"case,source\n\xe4,x\n", b"\n"])
+def test_a_table_that_is_saved_by_another_program_meanwhile_costs_no_answer(tmp_path: Path, saved: bytes) -> None:
+    table = ClassTable(tmp_path, ["none", "portal"])
+    for name in "ab":
+        table.start(None, []) if name == "a" else (tmp_path / "classes.csv").write_bytes(saved)
+        case = a_case(name, [0.1, 0.9])
+        table.completed(case), table.ended(case), table.finish(None)
+    assert [(row["case"], row["class"]) for row in read_csv(tmp_path / "classes.csv")] == [("a", "portal"), ("b", "portal")]
+    # before anything is done such a table is refused
+    (tmp_path / "classes.csv").write_bytes(b"case;source\na;a.nii.gz\n")
+    with pytest.raises(UserError, match=r"classes\.csv: has no column case"):
+        ClassTable(tmp_path, ["none", "portal"]).start(None, [])
 
 
 def test_a_scan_that_fails_keeps_the_class_that_it_had(tmp_path: Path) -> None:
