@@ -26,6 +26,7 @@ from bundle.engines.prediction import predict
 from bundle.engines.segmentation import Segmentation, case_result
 from bundle.engines.segmentation import details as details_of
 from bundle.errors import UserError, counted
+from bundle.inferers.memory import apart
 from bundle.quality.ranges import load_ranges
 from bundle.results.identity import stamp
 
@@ -109,13 +110,18 @@ def segment(image: Any, affine: Any = None, *, details: bool = False, overlays: 
     """
     files = tuple(config_path(item) for item in ("configs/inference.json", *as_list(overlays)))
     if not isinstance(image, (list, tuple)):
-        return _segment_one(image, affine, details, files, options)
+        with apart():
+            return _segment_one(image, affine, details, files, options)
     # one matrix is that of all scans
     affines = [affine] * len(image) if affine is None or getattr(affine, "ndim", 0) == 2 else list(affine)
     if len(affines) != len(image):
         there = f"{counted(len(affines), 'affine')} for {counted(len(image), 'scan')}"
         raise UserError("affine", there, "give a list with one for each")
-    return [_segment_one(*pair, details, files, options) for pair in zip(image, affines, strict=True)]
+    found = []
+    for pair in zip(image, affines, strict=True):
+        with apart():
+            found.append(_segment_one(*pair, details, files, options))
+    return found
 
 
 def _segment_one(image: Any, affine: Any, details: bool, files: tuple[str, ...], options: Mapping[str, Any]) -> np.ndarray | Segmentation:

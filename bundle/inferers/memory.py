@@ -30,7 +30,11 @@ SAFE = 0.95
 # what the allocator and the convolutions' own buffers take on top, whatever the volume
 FIXED = 0.15e9
 
+# what Python takes with PyTorch, MONAI and this bundle
+OWN = 0.5e9
+
 _reserved: ContextVar[float] = ContextVar("_reserved", default=0.0)
+_apart: ContextVar[float] = ContextVar("_apart", default=0.0)
 
 
 @contextmanager
@@ -41,6 +45,20 @@ def reserved(bytes_: float) -> Iterator[None]:
         yield
     finally:
         _reserved.reset(token)
+
+
+@contextmanager
+def apart() -> Iterator[None]:
+    """What the process holds when the block begins, beyond what Python takes with PyTorch and MONAI, counts against no budget in it.
+
+    It is the caller's: arrays in a notebook, results that were kept.
+    """
+    give_back()
+    token = _apart.set(max(0.0, psutil.Process().memory_info().rss - OWN))
+    try:
+        yield
+    finally:
+        _apart.reset(token)
 
 
 def free_bytes(memory_gb: float | None, device: torch.device, *, in_need: bool = False) -> float:
@@ -104,12 +122,12 @@ def _up(bytes_: float) -> str:
 
 def _budget(memory_gb: float) -> float:
     # processes that torchrun started on this machine share its memory
-    return min(memory_gb * 1e9, memory_limit() / distributed.local_size())
+    return min(memory_gb * 1e9, memory_limit() / distributed.local_size() - _apart.get())
 
 
-def _taken() -> int:
-    """Bytes that this process holds, and the one that reads for it."""
-    return psutil.Process().memory_info().rss + reader_process.resident_bytes()
+def _taken() -> float:
+    """Bytes that this process holds, but for what is set apart, and the one that reads for it."""
+    return max(0.0, psutil.Process().memory_info().rss - _apart.get()) + reader_process.resident_bytes()
 
 
 def beside_the_network(scan: torch.Tensor | None) -> float:

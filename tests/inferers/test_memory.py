@@ -1,5 +1,7 @@
 """Budgets of memory: what a container allows is less than what a user asks for, and counts."""
 
+from types import SimpleNamespace
+
 import psutil
 import pytest
 import torch
@@ -23,6 +25,19 @@ def test_a_container_smaller_than_the_budget_counts(monkeypatch):
 def test_without_a_budget_half_of_what_may_be_taken(monkeypatch):
     monkeypatch.setattr(memory, "memory_available", lambda: 1e9)
     assert memory.free_bytes(None, CPU) == 5e8
+
+
+def test_what_the_caller_holds_is_apart(monkeypatch):
+    """1.5 GB held, of which Python takes 0.5: a budget of 2 leaves what it leaves to a process that holds 0.5."""
+    monkeypatch.setattr(memory.psutil, "Process", lambda: SimpleNamespace(memory_info=lambda: SimpleNamespace(rss=1.5e9)))
+    monkeypatch.setattr(memory.reader_process, "resident_bytes", lambda: 0)
+    monkeypatch.setattr(memory, "memory_limit", lambda: 16e9)
+    assert memory.free_bytes(2.0, CPU) == pytest.approx(0.95 * 2e9 - 1.5e9 - 0.15e9)
+    with memory.apart():
+        assert memory.free_bytes(2.0, CPU) == pytest.approx(0.95 * 2e9 - 0.5e9 - 0.15e9)
+        monkeypatch.setattr(memory, "memory_limit", lambda: 2.5e9)  # of which 1 GB is the caller's
+        assert memory.free_bytes(2.0, CPU) == pytest.approx(0.95 * 1.5e9 - 0.5e9 - 0.15e9)
+    assert memory.free_bytes(2.0, CPU) == pytest.approx(0.95 * 2e9 - 1.5e9 - 0.15e9)
 
 
 def test_in_need_all_that_there_is(monkeypatch):
