@@ -11,7 +11,7 @@ from bundle import distributed, files
 from bundle.data.scans.find import FoundScans
 from bundle.errors import UserError, counted
 from bundle.results import identity, outputs
-from bundle.results.parts import GIVEN, Part, Parts, even_parts, part_of, told
+from bundle.results.parts import Part, Parts, even_parts, part_of, told
 
 Item = dict[str, Any]
 
@@ -45,7 +45,7 @@ class Share:
         if not claims and self.size > 1:
             fix = "leave out torchrun, and give each process a --part of the scans, such as 1/2 and 2/2"
             raise UserError("torchrun", f"its {self.size} processes would each do all scans with these configs", fix)
-        if not claims and self.part.count == 1 and self.part.origin not in ("", GIVEN):
+        if not claims and self.part.uneven:
             problem = f"the tasks of this array would each do all scans with these configs ({self.part.origin})"
             raise UserError("--part", problem, "give each task its --part, such as 1/2 and 2/2, or 1/1 for scans of its own")
 

@@ -26,11 +26,12 @@ WRITTEN = 60.0
 
 @dataclass(frozen=True)
 class Part:
-    """Part `number` of `count`, counted from 1; `origin` says where that was read."""
+    """Part `number` of `count`, counted from 1; `origin` says where that was read, `uneven` that an array of several tasks has no parts."""
 
     number: int = 1
     count: int = 1
     origin: str = ""
+    uneven: bool = False
 
     def __str__(self) -> str:
         return f"{self.number}/{self.count}"
@@ -66,7 +67,7 @@ def _of_array(index: int, environment: Mapping[str, str]) -> Part:
     number, rest = divmod(index - least, step)
     if least + (count - 1) * step != most or rest or not 0 <= number < count:
         # a list of tasks, such as those of a first try that failed: nobody says which of them this one is
-        return Part(1, 1, f"{origin}, which is not evenly spaced")
+        return Part(1, 1, f"{origin}, which is not evenly spaced", uneven=True)
     return Part(number + 1, count, origin)
 
 

@@ -58,6 +58,10 @@ def test_where_no_case_is_claimed_only_parts_share(tmp_path: Path, monkeypatch: 
     with pytest.raises(UserError, match=r"^--part: the tasks of this array would each do all scans .*not evenly spaced"):
         Share(tmp_path / "out", claims=False)
     assert len(Share(tmp_path / "out", "1/1", claims=False).of(items)) == 2
+    # an array of one task has nobody to share with
+    for name, value in {"MAX": 3, "COUNT": 1}.items():
+        monkeypatch.setenv(f"SLURM_ARRAY_TASK_{name}", str(value))
+    assert len(Share(tmp_path / "out", claims=False).of(items)) == 2
 
 
 def shared(data: Path, out: Path, part: str, **options: Any) -> Any:

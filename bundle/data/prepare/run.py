@@ -65,7 +65,8 @@ def prepare(
     options = _options(dataset, module.plan, options)
     plan = _plan(module, source_dir, options)
     _guard(source_dir, output)
-    state = _state(output, {"dataset": dataset, "source": str(source_dir), "options": json.loads(json.dumps({**options, **plan.options}))})
+    what = {"dataset": dataset, "source": str(source_dir), "options": json.loads(json.dumps({**options, **plan.options}))}
+    state = _state(output, what, _switches(module.plan))
     plan.options = {**plan.options, "link": link}
     failed = _write_all(plan, output, state, num_workers)
     kept = _kept(plan, output)
@@ -89,6 +90,11 @@ def _options(dataset: str, plan: Callable[..., Plan], typed: Mapping[str, object
             raise UserError("prepare", f"{dataset} has no option --{name}{did_you_mean(name, list(defaults), '--')}", there)
     options = {name: switch(name, value) if isinstance(defaults[name], bool) else value for name, value in typed.items()}
     return {name: value for name, value in options.items() if value != defaults[name]}
+
+
+def _switches(plan: Callable[..., Plan]) -> dict[str, bool]:
+    """The switches among a data set's own options, with their defaults."""
+    return {name: one.default for name, one in inspect.signature(plan).parameters.items() if isinstance(one.default, bool)}
 
 
 def _plan(module: ModuleType, source: Path, options: dict) -> Plan:
@@ -116,7 +122,7 @@ def _guard(source: Path, output: Path) -> None:
         raise UserError(output, f"is not empty and was not written by prepare ({', '.join(others[:3])})", "choose a new folder")
 
 
-def _state(output: Path, what: dict) -> dict:
+def _state(output: Path, what: dict, switches: Mapping[str, bool]) -> dict:
     """What an earlier run did, if it was the same run; cases by name with their sources' stamps, remarks and error."""
     path = output / STATE
     if not path.is_file():
@@ -128,9 +134,17 @@ def _state(output: Path, what: dict) -> dict:
         whole = False
     if not whole:
         raise UserError(path, "is not the state of an earlier run", "choose a new folder, or take this one away")
-    if {key: known.get(key) for key in what} != what:
-        raise UserError(output, f"holds {known.get('dataset')} from {known.get('source')}, or other options", "choose a new folder")
-    return known
+    # earlier versions kept switches as they were typed, and took every word for true
+    before, now = (
+        {**switches, **{name: bool(value) if name in switches else value for name, value in options.items()}}
+        for options in (known.get("options") or {}, what["options"])
+    )
+    if known.get("dataset") != what["dataset"] or known.get("source") != what["source"]:
+        raise UserError(output, f"holds {known.get('dataset')} from {known.get('source')}", "choose a new folder")
+    if differing := [name for name in {**before, **now} if before.get(name) != now.get(name)]:
+        name = differing[0]
+        raise UserError(output, f"was made with {name} {before.get(name)}, not {now.get(name)}", "choose a new folder")
+    return {**known, **what}
 
 
 def _targets(output: Path, case: PlannedCase) -> Targets:

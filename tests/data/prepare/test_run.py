@@ -96,7 +96,7 @@ def test_a_changed_source_and_a_lost_output_are_written_again(download, save, sc
 
 def test_another_run_into_the_same_folder_is_refused(download):
     download.run("totalsegmentator")
-    with pytest.raises(UserError, match="or other options"):
+    with pytest.raises(UserError, match="was made with keep_empty False, not True"):
         download.run("totalsegmentator", keep_empty=True)
 
 
@@ -214,8 +214,19 @@ def test_a_switch_of_a_data_set_that_says_no_means_no(typed, words):
 @pytest.mark.parametrize("words", [["--official_split"], ["--official_split", "true"], ["--official_split=1"], ["--official_split", "yes"]])
 def test_a_switch_of_a_data_set_that_says_yes_means_yes(typed, words):
     assert typed(*words) == {"training", "validation"}
-    with pytest.raises(UserError, match="or other options"):
+    with pytest.raises(UserError, match="was made with official_split True, not False"):
         typed()
+
+
+@pytest.mark.parametrize(("word", "kept"), [("true", "true"), ("true", "false"), ("false", False), ("true", True)])
+def test_the_state_of_an_earlier_version_is_understood(typed, prepared, word, kept):
+    """It kept switches as they were typed, words among them, of which all meant yes; and those that said the default."""
+    first = typed("--official_split", word)
+    path = prepared.output / run.STATE
+    state = json.loads(path.read_text(encoding="utf-8"))
+    state["options"]["official_split"] = kept
+    path.write_text(json.dumps(state), encoding="utf-8")
+    assert typed("--official_split", word) == first
 
 
 @pytest.mark.parametrize("word", ["maybe", "2", "None", "[]"])
