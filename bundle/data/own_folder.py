@@ -21,7 +21,7 @@ def claim(
     parts: tuple[str, ...],
     usual: Mapping[str, Any] | None = None,
     overwrite: bool = False,
-) -> None:
+) -> Mapping[str, Any]:
     """Refuse a folder that holds something else, and clear what a killed run left in it.
 
     The verb then writes `dataset.json` with `own` under the key `verb` before anything else, so that an interrupted run knows its
@@ -35,9 +35,13 @@ def claim(
         usual: what a record means that lacks a key of `own`.
         overwrite: whether scans of another record of this verb are removed, as far as its `dataset.json` names them.
 
+    Returns:
+        The record that the folder had, empty where it had none or that of others was removed.
+
     Raises:
         UserError: the folder holds another data set, other files, or scans of another record without `overwrite`.
     """
+    before: Mapping[str, Any] = {}
     description = folder / DESCRIPTION
     if folder.exists() and not folder.is_dir():
         raise UserError(folder, "is a file", "choose another folder")
@@ -46,7 +50,7 @@ def claim(
         found = content.get(verb) if isinstance(content, dict) else None
         if not isinstance(found, dict):
             raise UserError(description, f"the folder holds another data set, not one of '{verb}'", "choose another folder")
-        found = {**(usual or {}), **found}
+        before, found = found, {**(usual or {}), **found}
         differing = {key: value for key, value in own.items() if found.get(key) != value}
         if differing and not overwrite:
             was, now = (", ".join(f"{key} {_short(values.get(key))}" for key in differing) for values in (found, own))
@@ -54,6 +58,7 @@ def claim(
                 description, f"the folder holds another data set ({was}), not {now}", "choose another folder, or give --overwrite"
             )
         if differing:
+            before = {}
             for path in _own_files(folder, content, parts):
                 path.unlink(missing_ok=True)
     elif folder.is_dir() and (others := sorted(_others(folder, parts))):
@@ -61,6 +66,7 @@ def claim(
         raise UserError(folder, f"holds something else ({', '.join(others[:3])}{more})", "choose a new folder")
     for part in (folder, *(folder / name for name in parts)):
         remove_unfinished(part)
+    return before
 
 
 def _short(value: Any) -> str:

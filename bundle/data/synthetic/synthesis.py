@@ -73,7 +73,9 @@ def synthesise(
     own = _own(seed, sources, files)
     # records of earlier versions do not say which bytes the scans were made of, and one without real CT may get them
     usual = {"spacing": SPACING[0], "whole": 0.0, **{key: own.get(key) for key in ("maps", "real_ct")}}
-    claim(folder, "synthesis", own, parts=PARTS, usual=usual, overwrite=overwrite)
+    before = claim(folder, "synthesis", own, parts=PARTS, usual=usual, overwrite=overwrite)
+    if "real_ct" in before:  # a run without real CT leaves the scans that were made of them
+        own["real_ct"] = before["real_ct"]
     todo = [name for name in names if overwrite or not _exists(folder, name)]
     describe = partial(_describe, folder, names, own, sources)
     describe()

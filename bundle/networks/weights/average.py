@@ -27,11 +27,13 @@ def average(out: str, *checkpoints: str) -> None:
     states = [read_state_dict(path) for path in checkpoints]
     for path, state in zip(checkpoints[1:], states[1:], strict=True):
         _check_same(states[0], state, checkpoints[0], path)
-    learnt = [learnt_with(path) for path in checkpoints]
-    for path, other in zip(checkpoints[1:], learnt[1:], strict=True):
-        if other != learnt[0]:
-            raise UserError(path, f"was trained with other classes or settings than {checkpoints[0]}", "give checkpoints of one training")
-    write_state_dict({name: _mean([state[name] for state in states]) for name in states[0]}, out, learnt[0])
+    # the state of a training (`last.pt`) does not say it
+    known = {path: learnt for path in checkpoints if (learnt := learnt_with(path)) is not None}
+    first = next(iter(known), "")
+    for path, other in known.items():
+        if other != known[first]:
+            raise UserError(path, f"was trained with other classes or settings than {first}", "give checkpoints of one training")
+    write_state_dict({name: _mean([state[name] for state in states]) for name in states[0]}, out, known.get(first))
     print(f"{out}: mean of {len(states)} checkpoints, {sum(value.numel() for value in states[0].values()):,} values")
 
 

@@ -160,6 +160,7 @@ def test_label_maps_and_real_ct_that_were_changed_make_another_data_set(tmp_path
         (tmp_path / name / "note").write_text(name)
     (tmp_path / "two" / "ct.nii.gz").write_bytes(b"another")
     synthesise(out, cases=1, validation=0, maps=str(maps), real=str(tmp_path / "one"), jobs=1)
+    synthesise(out, cases=1, validation=0, maps=str(maps), jobs=1)
     with pytest.raises(UserError, match="real_ct"):
         synthesise(out, cases=1, validation=0, maps=str(maps), real=str(tmp_path / "two"), jobs=1)
 

@@ -38,6 +38,9 @@ def test_half_precision_and_the_mean_keep_what_the_weights_mean(tmp_path: Path) 
     average(str(tmp_path / "mean.pt"), path, str(tmp_path / "half.pt"))
     for name in ("half.pt", "mean.pt"):
         assert read_classifier(tmp_path / name)[1] == read_classifier(path)[1]
+    write_checkpoint({"model": network.state_dict(), "epoch": 3}, tmp_path / "last.pt")
+    average(str(tmp_path / "mean.pt"), str(tmp_path / "last.pt"), path)
+    assert read_classifier(tmp_path / "mean.pt")[1]["classes"] == ["a", "b"]
     half_precision(path, path)
     assert read_classifier(path)[1]["classes"] == ["a", "b"]
     other = saved(tmp_path / "other.pt", network, classes=["b", "a"])
