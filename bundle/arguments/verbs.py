@@ -104,6 +104,8 @@ def _parser(name: str, annotation: str) -> Parse:
 
     types = annotation.replace("typing.", "").replace("collections.abc.", "")
     optional = "None" in types
+    if types.startswith("Mapping[") and "| str" not in types:
+        return partial(_mapping, name, optional=optional)
     if "str" in types or "Path" in types:
         return partial(_text, optional=optional, several="Sequence" in types or "list" in types or "Iterable" in types)
     if "Mapping" not in types and (found := NUMBERS.search(types)):
@@ -153,6 +155,18 @@ def _whole(name: str, raw: str, optional: bool = False) -> Any:
 
 def _number(name: str, raw: str, optional: bool = False) -> Any:
     return _converted(name, raw, float, "a number", optional)
+
+
+def _mapping(name: str, raw: str, optional: bool = False) -> Any:
+    """A dictionary, as JSON or as Python writes it."""
+    from fire.parser import DefaultParseValue
+
+    if optional and raw == "None":
+        return None
+    value = DefaultParseValue(raw)
+    if not isinstance(value, dict):
+        raise UserError(f"--{name}", f"{raw!r} does not fit this argument", 'give a dictionary, such as \'{"case_7": ["pancreas"]}\'')
+    return value
 
 
 def _numbers(name: str, raw: str, whole: bool, count: int | None, optional: bool = False) -> Any:

@@ -53,7 +53,8 @@ def calibrate(results: str | Sequence[str], out: str = "calibration.json") -> No
         out: the JSON file to write.
 
     Raises:
-        UserError: a file is missing, the folders are of different weights, or a structure has fewer than five cases.
+        UserError: a file is missing, the folders are of different weights or were made with a calibration, or a structure has fewer than
+            five cases.
     """
     folders = [Path(folder) for folder in ([results] if isinstance(results, str) else results)]
     weights = {folder: _weights(folder) for folder in folders}
@@ -81,9 +82,15 @@ def calibrate(results: str | Sequence[str], out: str = "calibration.json") -> No
 
 def _weights(folder: Path) -> str:
     try:
-        return str(json.loads((folder / outputs.RECORD).read_text(encoding="utf-8"))["settings"]["weights"])
+        settings = json.loads((folder / outputs.RECORD).read_text(encoding="utf-8"))["settings"]
+        weights, calibration = str(settings["weights"]), settings.get("calibration")
     except (OSError, ValueError, KeyError, TypeError):
         raise UserError(str(folder), f"there is no {outputs.RECORD} that names its weights", "give a folder that inference wrote") from None
+    if calibration is not None:
+        # what is said there has been corrected already, and a line through it would be laid over the network's own word
+        problem = "its expected Dice is that of a calibration already"
+        raise UserError(str(folder), problem, "run inference on these scans again with --calibration None, into another --output_dir")
+    return weights
 
 
 def _pairs(folder: Path) -> dict[str, list[tuple[float, float]]]:

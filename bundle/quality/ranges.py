@@ -102,7 +102,7 @@ def load_ranges(path: str | os.PathLike | None) -> dict[str, Any] | None:
 
 def _check_limits(path: str | os.PathLike, where: str, limits: Any) -> None:
     numbers = isinstance(limits, list) and all(isinstance(n, (int, float)) and not isinstance(n, bool) and math.isfinite(n) for n in limits)
-    if not numbers or len(limits) != 2 or not limits[0] < limits[1]:
+    if not numbers or len(limits) != 2 or not limits[0] <= limits[1]:
         raise UserError(path, f"{where} is {limits if isinstance(limits, list) else kind(limits)}", "write two numbers, [low, high]")
 
 

@@ -107,7 +107,7 @@ def _certainty(name: str, confidence: Sequence[float] | None, disagreement: floa
         found.append(Reason(1.0, f"{name}: a Dice of {expected:.2f} is expected", name))
     elif expected is not None and not is_calibrated and expected < EXPECTED_DICE:
         found.append(Reason(1.0, f"{name}: the network itself expects a Dice of {expected:.2f}", name))
-    elif confidence and confidence[0] < MEAN_CONFIDENCE:
+    elif expected is None and confidence and confidence[0] < MEAN_CONFIDENCE:
         found.append(Reason(1.0, f"{name}: mean confidence {confidence[0]:.2f}", name))
     if disagreement is not None and disagreement > FLIP_DISAGREEMENT:
         found.append(Reason(1.0 - disagreement, f"{name}: {disagreement:.0%} disagreement when the scan is flipped", name))

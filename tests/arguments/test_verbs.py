@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -24,6 +24,7 @@ def test_names_of_folders_are_taken_as_typed(verb: Callable[..., str], name: str
         ("prepare msd a b --check maybe", "--check: 'maybe' does not fit this argument. Fix: give true or false."),
         ("phantom out --cases", "--cases: there is no value after this argument."),
         ("phantom", "bundle phantom: OUT is missing."),
+        ("score p r o --labelled pancreas", "--labelled: 'pancreas' does not fit this argument. Fix: give a dictionary, such as "),
         ("phantom out --jobs=-1", "--jobs: -1 is not a whole number from 1. Fix: for example --jobs 2."),
         ("phantom out --max_voxels 0", "--max_voxels: 0.0 is less than 10000."),
         ("gates s.nii --size 48", "--size: '48' does not fit this argument. Fix: give 3 whole numbers, separated by commas."),
@@ -56,6 +57,16 @@ def test_values_arrive_with_the_types_of_the_function() -> None:
 
 def _takes_numbers(four: tuple[float, float, float, float] = (1, 1, 1, 1), some: Sequence[int] = (), none: Sequence[float] | None = None):
     return four, some, none
+
+
+def _takes_a_mapping(some: Mapping[str, Sequence[str]] | None = None) -> object:
+    return some
+
+
+@pytest.mark.parametrize("typed", ['{"a": ["b"]}', "{'a': ['b']}"])
+def test_a_dictionary_arrives_as_one(typed: str) -> None:
+    assert call(_takes_a_mapping, "takes", ["--some", typed]) == {"a": ["b"]}
+    assert call(_takes_a_mapping, "takes", ["--some", "None"]) is None
 
 
 @pytest.mark.parametrize("typed", ["0.3,0.2,0.1,0", "(0.3,0.2,0.1,0)", "[0.3, 0.2, 0.1, 0]", "0.3,0.2,0.1,0,"])

@@ -61,6 +61,11 @@ def test_what_cannot_be_fitted_is_one_line(tmp_path):
     folders = [_results(tmp_path / "a", [0.5] * 6), _results(tmp_path / "b", [0.5] * 6, "d2")]
     with pytest.raises(UserError, match=r"b: its weights are not those of .*a"):
         calibrate(folders, str(tmp_path / "out.json"))
+    calibrated_already = tmp_path / "c"
+    _results(calibrated_already, [0.5] * 6)
+    (calibrated_already / "run.json").write_text(json.dumps({"settings": {"weights": "d1", "calibration": "abc"}}))
+    with pytest.raises(UserError, match=r"c: its expected Dice is that of a calibration already\. Fix: run .*--calibration None"):
+        calibrate(str(calibrated_already), str(tmp_path / "out.json"))
     (tmp_path / "a" / "metrics.csv").unlink()
     with pytest.raises(UserError, match=r"there is no metrics.csv"):
         calibrate(folders[:1], str(tmp_path / "out.json"))

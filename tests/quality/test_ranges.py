@@ -51,7 +51,8 @@ def test_offsets_are_three_pairs_of_numbers(tmp_path, offsets):
 
 
 def test_what_is_well_formed_is_taken_as_it_is(tmp_path):
-    content = {"cases": 9, "structures": {"node": {"cases": 9, "volume_ml": [0.0031, 379.2], "pieces": 2}, "spleen": [50, 600]}}
+    node = {"cases": 9, "volume_ml": [0.0031, 379.2], "pieces": 2}
+    content = {"cases": 9, "structures": {"node": node, "spleen": [50, 600], "cyst": [0.01, 0.01]}}
     content["offsets_mm"] = {"spleen": {"liver": [[-280, -60.5], [-9, 9], [0, 1]]}}
     (tmp_path / "r.json").write_text(json.dumps(content), encoding="utf-8-sig")
     assert load_ranges(tmp_path / "r.json") == content and usual("spleen", content)["volume_ml"] == (50, 600)

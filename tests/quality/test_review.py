@@ -72,6 +72,7 @@ def test_the_score_follows_the_expected_dice_else_the_mean_confidence():
     assert judge(measured, confidence={"pancreas": (0.9, 0.4, 0.7, True)}).reasons == []
     assert judge(measured, confidence={"pancreas": (0.9, 0.4, 0.69, True)}).reasons == ["pancreas: a Dice of 0.69 is expected"]
     assert judge(measured, confidence={"pancreas": (0.8, 0.4)}).reasons == ["pancreas: mean confidence 0.80"]
+    assert judge(measured, confidence={"pancreas": (0.8, 0.4, 0.75, True)}).reasons == [], "an expected Dice says more"
 
 
 def test_flips_that_disagree_are_a_reason():

@@ -127,12 +127,13 @@ def label_problems(source: str, cases: list[Case], facts: Mapping[str, Mapping],
 
 
 def missing_problems(case: Case, label: Mapping, labels: label_block.Labels) -> list[Problem]:
-    """Structures that one case does not have."""
+    """Structures that one case does not have, of those that it is said to be labelled for."""
     counts = label.get("counts")
     if counts is None:
         return []
     block = zip(label_block.names(labels), label_block.values(labels), strict=True)
-    absent = [name for name, values in block if not any(str(value) in counts for value in values)]
+    known = label_block.names(labels) if case.labelled is None else case.labelled
+    absent = [name for name, values in block if name in known and not any(str(value) in counts for value in values)]
     if not absent:
         return []
     problem = f"has no {', '.join(absent)}"

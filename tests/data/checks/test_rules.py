@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -119,6 +121,9 @@ def test_names_that_the_data_set_gives_otherwise() -> None:
 
 def test_a_case_without_a_structure_and_one_smaller_than_the_patch() -> None:
     (one,) = rules.missing_problems(CASE, label(counts={"0": 1, "3": 1}), LABELS)
+    partly = replace(CASE, labelled=("kidney",))
+    assert rules.missing_problems(partly, label(counts={"0": 1, "2": 1}), LABELS) == []
+    assert rules.missing_problems(partly, label(counts={"0": 1}), LABELS)[0].problem == "has no kidney"
     assert one.problem == "has no pancreas" and rules.missing_problems(CASE, {"error": "x"}, LABELS) == []
     (one,) = rules.patch_problems(CASE, image(), (200.0, 201.0, 320.0))
     assert one.problem == "is smaller than the patch: y 200 of 201 mm, z 200 of 320 mm"
