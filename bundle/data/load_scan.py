@@ -140,18 +140,21 @@ def loaded_scan(image: torch.Tensor | np.ndarray, meta: Mapping | None = None, w
     if values.ndim == 4 and 1 in (values.shape[0], values.shape[-1]):
         first = values.shape[0] == 1 and (values.shape[-1] != 1 or meta.get("original_channel_dim") == 0)
         values = values[0] if first else values[..., 0]
-    values = checked_voxels(values, where)
+    values, replaced = checked_voxels(values, where)
     affine = np.asarray(meta["affine"], dtype=np.float64)
     check_affine(where, affine)
     grid = {"affine": affine, "original_affine": affine.copy(), "spatial_shape": np.array(values.shape)}
-    return MetaTensor(torch.from_numpy(np.ascontiguousarray(values)), meta={**meta, **grid, "original_channel_dim": float("nan")})
+    # where `LoadScand` has loaded it before, air stands there already
+    own = {"original_channel_dim": float("nan"), "not_numbers": replaced or int(meta.get("not_numbers", 0))}
+    return MetaTensor(torch.from_numpy(np.ascontiguousarray(values)), meta={**meta, **grid, **own})
 
 
 class ScanReader(ImageReader):
     """One CT scan as int16 (where HU are whole numbers) or float32, with its affine in RAS+; anything else is refused.
 
     `bundle.images.read_scan` behind MONAI's interface. The metadata hold, besides MONAI's own keys, `orientation_known`: whether
-    the header says which side is which; and `nifti_forms`: the qform and sform of a NIfTI (`bundle.images.forms.Forms`).
+    the header says which side is which; `nifti_forms`: the qform and sform of a NIfTI (`bundle.images.forms.Forms`); and
+    `not_numbers`: how many voxels were NaN or infinite.
     """
 
     def __init__(self, memory_gb: float | None = None) -> None:
@@ -170,8 +173,11 @@ class ScanReader(ImageReader):
         return as_monai(*img)
 
 
-def checked_voxels(values: np.ndarray, where: str) -> np.ndarray:
+def checked_voxels(values: np.ndarray, where: str) -> tuple[np.ndarray, int]:
     """An array (X, Y, Z) in HU as `ScanReader` would give it: int16 or float32, air in place of what is not a number.
+
+    Returns:
+        the array; and how many voxels were NaN or infinite.
 
     Raises:
         UserError: it is not a three-dimensional scan with one value per voxel.

@@ -74,8 +74,9 @@ def _voxels(image: Any, affine: Any, where: str, kind: str) -> MetaTensor:
             "affine", "an array does not say how large its voxels are and how they are oriented", "give the affine (4, 4) in mm, RAS+"
         )
     values = image.numpy() if isinstance(image, torch.Tensor) else np.asarray(image)
+    replaced = 0
     if kind == "ct":
-        values = checked_voxels(values, where)
+        values, replaced = checked_voxels(values, where)
     else:
         check_grid(where, values.shape, dtype=values.dtype)
         values = numbers(values.reshape(values.shape[:3]))
@@ -84,7 +85,8 @@ def _voxels(image: Any, affine: Any, where: str, kind: str) -> MetaTensor:
         raise UserError("affine", f"its shape is {affine.shape}", "give a (4, 4) matrix")
     check_affine("affine", affine)
     meta = {"original_affine": affine.copy(), "spatial_shape": np.array(values.shape), "original_channel_dim": float("nan")}
-    return MetaTensor(torch.from_numpy(values.copy(order="K")), affine=torch.as_tensor(affine), meta={**meta, "space": "RAS"})
+    meta |= {"space": "RAS", "not_numbers": replaced}
+    return MetaTensor(torch.from_numpy(values.copy(order="K")), affine=torch.as_tensor(affine), meta=meta)
 
 
 def _no_affine(affine: Any, what: str) -> None:

@@ -24,7 +24,7 @@ class SegmentedStructure:
     Attributes:
         name, value: as in the `labels` block; `labels == value` are its voxels.
         volume_ml: 0 where it was not found.
-        mean_hu, sd_hu: of the scan inside it.
+        mean_hu, sd_hu: of the scan inside it; NaN and infinite values count as air.
         centroid_mm: centre of mass in RAS+ millimetres.
         components: pieces.
         left_out_ml: small pieces that were found and are not in the label map (`keep_pieces`).
@@ -111,6 +111,7 @@ def case_result(
         seconds=dict(case.seconds),
         reference_ranges=reference_ranges,
         orientation_known=bool(scan.meta.get("orientation_known", True)),
+        not_numbers=int(scan.meta.get("not_numbers", 0)),
         notes=[*case.notes, *look_notes(values_found, case.data["image"], structures), *found.meta.get(NOTES, [])],
     )
 

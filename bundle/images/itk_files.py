@@ -31,7 +31,7 @@ MOST_EXACT = 2.0**53  # of whole numbers in float64
 
 
 def read(path: str, scan: bool, memory_gb: float | None) -> tuple[np.ndarray, np.ndarray, dict]:
-    """Voxels (X, Y, Z), affine (4, 4) in RAS+ mm, and whether the sides are known.
+    """Voxels (X, Y, Z), affine (4, 4) in RAS+ mm, and whether the sides are known; of a scan also what was not a number.
 
     Args:
         path: the file.
@@ -47,8 +47,8 @@ def read(path: str, scan: bool, memory_gb: float | None) -> tuple[np.ndarray, np
         "bundle.images.itk_files:_read_here", path, scan, memory_gb, packed is None, where=path, memory_gb=_allowed(memory_gb)
     )
     if packed is not None:
-        values = _unpacked(path, *packed, np.dtype(extra["stored"]), tuple(extra["shape"]), scan)
-    return values, affine, {"orientation_known": known}
+        values, extra = _unpacked(path, *packed, np.dtype(extra["stored"]), tuple(extra["shape"]), scan)
+    return values, affine, {**extra, "orientation_known": known}
 
 
 def header_fields(path: str) -> tuple[dict[str, str], int]:
@@ -152,17 +152,20 @@ def _packed_voxels(path: str, fields: dict[str, str], end: int) -> tuple[str, in
     return str(Path(path).parent / name), int(skipped), most
 
 
-def _unpacked(path: str, file: str, start: int, big_endian: bool, dtype: np.dtype, shape: tuple[int, ...], scan: bool) -> np.ndarray:
+def _unpacked(
+    path: str, file: str, start: int, big_endian: bool, dtype: np.dtype, shape: tuple[int, ...], scan: bool
+) -> tuple[np.ndarray, dict]:
     size = int(np.prod(shape))
     stored = dtype.newbyteorder(">" if big_endian else "<")
     chunks = (part.astype(dtype, copy=False) for part in _inflated(path, file, start, stored, size))
     if scan:
-        return as_scan(chunks, size, path).reshape(shape[:3], order="F")
+        found, replaced = as_scan(chunks, size, path)
+        return found.reshape(shape[:3], order="F"), {"not_numbers": replaced}
     values, at = np.empty(size, dtype=dtype), 0
     for part in chunks:
         values[at : at + part.size] = part
         at += part.size
-    return values.reshape(shape[:3], order="F")
+    return values.reshape(shape[:3], order="F"), {}
 
 
 def _inflated(path: str, file: str, start: int, dtype: np.dtype, size: int) -> Iterator[np.ndarray]:
@@ -238,7 +241,10 @@ def _read_here(path: str, scan: bool, memory_gb: float | None, voxels: bool) -> 
         if values.dtype.kind == "f" and np.abs(values).max() > MOST_EXACT:
             raise UserError(path, "it has 64-bit values that are no HU and no labels", "export it again, in 16 or 32 bits")
         values = values.astype(stored, order="F")
-    return array_as_scan(values, path) if scan else values, affine, {}
+    if not scan:
+        return values, affine, {}
+    values, replaced = array_as_scan(values, path)
+    return values, affine, {"not_numbers": replaced}
 
 
 def _check_length(path: str, claimed: int) -> None:

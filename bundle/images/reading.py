@@ -19,6 +19,9 @@ from bundle.images.voxels import array_as_scan, as_scan, check_affine, check_gri
 
 Source = str | os.PathLike | Sequence[str | os.PathLike]
 
+# what is so where a format does not say anything else
+UNKNOWN = {"orientation_known": True, "not_numbers": 0}
+
 
 def read(source: Source, *, memory_gb: float | None = None) -> tuple[np.ndarray, np.ndarray, dict]:
     """Voxels of the type that the file stores them in, affine in mm, and `extra`, as `read_scan`. For label maps and the like.
@@ -40,8 +43,8 @@ def read_scan(source: Source, *, memory_gb: float | None = None) -> tuple[np.nda
 
     Returns:
         values (X, Y, Z), int16 or float32 (air in place of what is not a number); affine (4, 4), voxel indices to mm, RAS+; and
-        a dictionary of `orientation_known` (whether the header says which side is which) and `nifti_forms` (`Forms.numbers`
-        of a NIfTI, zeros for other formats).
+        a dictionary of `orientation_known` (whether the header says which side is which), `nifti_forms` (`Forms.numbers`
+        of a NIfTI, zeros for other formats) and `not_numbers` (how many voxels were NaN or infinite, where air stands now).
 
     Raises:
         UserError: no such file, no 3-D image with one value per voxel, no voxel size, damage, or too large.
@@ -55,7 +58,7 @@ def _read(source: Source, scan: bool, memory_gb: float | None) -> tuple[np.ndarr
     try:
         values, affine, extra = _by_kind(files, scan, memory_gb)
         check_affine(where, affine)
-        return values, affine, {"orientation_known": True, "nifti_forms": Forms.none(), **extra}
+        return values, affine, {**UNKNOWN, "nifti_forms": Forms.none(), **extra}
     except Exception as error:
         raise unreadable(where, error) from error
 
@@ -80,7 +83,7 @@ def read_channel(source: Source, kind: str, *, memory_gb: float | None = None) -
             values, affine, extra = _pet_series(files, memory_gb)
         except Exception as error:
             raise unreadable(files[0], error) from error
-        return values, affine, {"orientation_known": True, "nifti_forms": Forms.none(), **extra}
+        return values, affine, {**UNKNOWN, "nifti_forms": Forms.none(), **extra}
     values, affine, extra = read(files if len(files) > 1 else files[0], memory_gb=memory_gb)
     return numbers(values), affine, extra
 
@@ -106,7 +109,7 @@ def read_volumes(
         memory_gb: as `read_scan`.
 
     Returns:
-        an array (X, Y, Z) for each kind; affine and `extra` as `read_scan`.
+        an array (X, Y, Z) for each kind; affine and `extra` as `read_scan`, whose `not_numbers` are those of the first channel.
 
     Raises:
         UserError: it has another number of volumes, or as `read_scan`.
@@ -124,9 +127,10 @@ def read_volumes(
         parts = np.concatenate(list(stored.values())).reshape(stored.shape, order="F")
     except Exception as error:
         raise unreadable(path, error) from error
-    found = [array_as_scan(parts[..., k], str(path)) if one == "ct" else numbers(parts[..., k]) for k, one in enumerate(kinds)]
+    found = [array_as_scan(parts[..., k], str(path)) if one == "ct" else (numbers(parts[..., k]), 0) for k, one in enumerate(kinds)]
     forms = Forms.none() if stored.forms is None else stored.forms.numbers
-    return found, stored.affine, {"orientation_known": stored.orientation_known, "nifti_forms": forms}
+    extra = {"orientation_known": stored.orientation_known, "nifti_forms": forms, "not_numbers": found[0][1]}
+    return [values for values, _ in found], stored.affine, extra
 
 
 def numbers(values: np.ndarray) -> np.ndarray:
@@ -187,8 +191,9 @@ def read_stored(stored: nifti.Stored, scan: bool, memory_gb: float | None) -> tu
     width = stored.loaded_width if scan else stored.dtype.itemsize
     check_size(stored.path, stored.shape, width, memory_gb)
     stored.check_length()
+    extra: dict[str, Any] = {"orientation_known": stored.orientation_known}
     if scan:
-        values = as_scan(stored.values(), stored.size, stored.path)
+        values, extra["not_numbers"] = as_scan(stored.values(), stored.size, stored.path)
     else:
         values, at = np.empty(0), 0
         for part in stored.values():
@@ -196,7 +201,6 @@ def read_stored(stored: nifti.Stored, scan: bool, memory_gb: float | None) -> tu
                 values = np.empty(stored.size, dtype=part.dtype)
             values[at : at + part.size] = part
             at += part.size
-    extra: dict[str, Any] = {"orientation_known": stored.orientation_known}
     if stored.forms is not None:
         extra["nifti_forms"] = stored.forms.numbers
     return values.reshape(stored.shape[:3], order="F"), stored.affine, extra
@@ -239,4 +243,7 @@ def _dicom(where: str, files: list[str], scan: bool, memory_gb: float | None) ->
     check_size(where, shape, 2, memory_gb)
     values, affine = read_series(files)
     values = values.reshape(values.shape[:3], order="F")
-    return array_as_scan(values, where) if scan else values, affine, {}
+    if not scan:
+        return values, affine, {}
+    values, replaced = array_as_scan(values, where)
+    return values, affine, {"not_numbers": replaced}

@@ -86,7 +86,7 @@ def check_affine(where: str, affine: np.ndarray) -> None:
         raise UserError(where, "the affine in its header is singular, so voxels have no place or size", "repair the header")
 
 
-def as_scan(chunks: Iterable[np.ndarray], size: int, where: str) -> np.ndarray:
+def as_scan(chunks: Iterable[np.ndarray], size: int, where: str) -> tuple[np.ndarray, int]:
     """Chunks of values as one array: int16 where that loses nothing, otherwise float32 with air in place of what is not a number.
 
     Args:
@@ -95,7 +95,7 @@ def as_scan(chunks: Iterable[np.ndarray], size: int, where: str) -> np.ndarray:
         where: the file, for messages.
 
     Returns:
-        (size,), int16 or float32.
+        (size,), int16 or float32; and how many voxels were NaN or infinite, where air stands now.
 
     Raises:
         UserError: no voxel holds a number.
@@ -123,22 +123,25 @@ def as_scan(chunks: Iterable[np.ndarray], size: int, where: str) -> np.ndarray:
         at += values.size
     if size and not finite_ones:
         raise UserError(where, "no voxel holds a number (all are NaN or infinite)", "export the scan again")
-    return out
+    return out, size - finite_ones
 
 
-def array_as_scan(values: np.ndarray, where: str) -> np.ndarray:
+def array_as_scan(values: np.ndarray, where: str) -> tuple[np.ndarray, int]:
     """An array (X, Y, Z) as `as_scan` gives it, in the order of memory that it has; itself where it is int16 already.
+
+    Returns:
+        (X, Y, Z), int16 or float32; and how many voxels were NaN or infinite, where air stands now.
 
     Raises:
         UserError: no voxel holds a number.
     """
     if values.dtype == np.int16 and values.dtype.isnative:
-        return values
+        return values, 0
     fortran = values.flags.f_contiguous
     flat = values.reshape(-1, order="F" if fortran else "C")
     native = (flat[start : start + CHUNK] for start in range(0, flat.size, CHUNK))
-    scan = as_scan((part.astype(part.dtype.newbyteorder("="), copy=False) for part in native), flat.size, where)
-    return scan.reshape(values.shape, order="F" if fortran else "C")
+    scan, replaced = as_scan((part.astype(part.dtype.newbyteorder("="), copy=False) for part in native), flat.size, where)
+    return scan.reshape(values.shape, order="F" if fortran else "C"), replaced
 
 
 def _fits_int16(values: np.ndarray) -> bool:

@@ -66,6 +66,7 @@ class CaseResult:
         error: why the case failed; None when it did not.
         reference_ranges: what is usual for the structures (`bundle.quality.ranges.load_ranges`); None: the literature's.
         orientation_known: whether the scan's file says which side is which.
+        not_numbers: how many voxels of the scan were NaN or infinite, and are air in `image`.
         colours: of the structures, by name; None: those of `bundle.structures`.
         notes: (weight, words) for what was odd about the scan, or on its way to its label map; reasons to review it.
     """
@@ -83,6 +84,7 @@ class CaseResult:
     error: str | None = None
     reference_ranges: Mapping[str, Any] | None = None
     orientation_known: bool = True
+    not_numbers: int = 0
     colours: Mapping[str, tuple[int, int, int]] | None = None
     notes: Sequence[tuple[float, str]] = ()
     _measured: dict[str, Structure] | None = field(default=None, init=False, repr=False)
@@ -103,7 +105,9 @@ class CaseResult:
             if self.error is not None:
                 self._judgement = Judgement([f"failed: {self.error}"], 0.0)
             else:
-                scan = [] if self.image is None else check_scan(self.image, self.label_map()[1], self.orientation_known)
+                scan = []
+                if self.image is not None:
+                    scan = check_scan(self.image, self.label_map()[1], self.orientation_known, self.not_numbers)
                 self._judgement = judge(
                     self.measured,
                     confidence=self.confidence,

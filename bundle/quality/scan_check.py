@@ -26,13 +26,14 @@ MIN_FIELD_MM = 100.0
 MIN_SLICES = 8
 
 
-def check_scan(image: np.ndarray, affine: np.ndarray, orientation_known: bool = True) -> list[Reason]:
+def check_scan(image: np.ndarray, affine: np.ndarray, orientation_known: bool = True, not_numbers: int = 0) -> list[Reason]:
     """(weight, words) for everything odd about a scan; an empty list for an ordinary CT of the abdomen.
 
     Args:
         image: (X, Y, Z) in HU.
         affine: (4, 4), from voxel indices to RAS+ millimetres.
         orientation_known: whether the file says which side is which.
+        not_numbers: how many voxels were NaN or infinite when it was loaded, and are air in `image`.
     """
     views = Views(affine, image.shape)
     upright = grids.reorder(image, views.axes)
@@ -44,8 +45,8 @@ def check_scan(image: np.ndarray, affine: np.ndarray, orientation_known: bool = 
         found.append((0.3, SIDES_A_GUESS))
     if not finite.any():
         return [*found, (0.1, "the scan holds no numbers")]
-    if not finite.all():
-        found.append((0.6, f"{1 - finite.mean():.0%} of the scan are not numbers"))
+    if share := not_numbers / image.size + 1 - finite.mean():
+        found.append((0.6, f"{share:.0%} of the scan are not numbers" if share >= 0.005 else "less than 1% of the scan are not numbers"))
         sample = np.where(finite, sample, AIR_HU)
     found += _units(sample, image)
     if sample.shape[2] >= MIN_SLICES:

@@ -98,6 +98,7 @@ class QualityRecordd(MapTransform):
             left_out=left_out(labels, self.structures),
             reference_ranges=load_ranges(self.reference_ranges),
             orientation_known=bool(scan.meta.get("orientation_known", True)),
+            not_numbers=int(scan.meta.get("not_numbers", 0)),
         )
         structures = {name: {"volume_ml": round(float(one.volume_ml), 3), "mean_hu": one.mean_hu} for name, one in result.measured.items()}
         for name, entry in structures.items():

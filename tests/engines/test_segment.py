@@ -196,6 +196,25 @@ def test_details_of_voxels_are_those_of_their_file(tmp_path: Path, options: dict
     assert of_voxels.source == "image" and of_voxels.structures == of_file.structures and of_voxels.reasons == of_file.reasons
 
 
+@pytest.mark.parametrize("where", ["at the rim", "inside"])
+def test_voxels_that_are_no_numbers_are_a_reason_to_review(tmp_path: Path, options: dict, where: str) -> None:
+    values, (x, y, z) = body().astype(np.float32), (n // 2 for n in SHAPE)
+    holes = np.zeros(SHAPE, bool)
+    if where == "at the rim":
+        holes[: SHAPE[0] // 4] = True
+    else:
+        holes[x, y, z : z + 2] = True
+    values[holes], values[tuple(np.argwhere(holes)[0])] = np.nan, np.inf
+    share = f"{holes.mean():.0%}" if where == "at the rim" else "less than 1%"
+    path = nifti(tmp_path / "scan.nii.gz", values, dtype=np.float32)
+    of_file, of_voxels = segment(path, details=True, **options), segment(values, AFFINE, details=True, **options)
+    for found in (of_file, of_voxels, segment(nibabel.load(path), details=True, **options)):
+        assert found.review and f"{share} of the scan are not numbers" in found.reasons
+    assert of_file.reasons == of_voxels.reasons
+    clean = segment(body(), AFFINE, details=True, **options)
+    assert not any("not numbers" in reason for reason in clean.reasons)
+
+
 def test_a_list_gives_a_list_in_its_order(tmp_path: Path, options: dict) -> None:
     other = body()[::-1].copy()
     paths = [nifti(tmp_path / "a.nii.gz"), nifti(tmp_path / "b.nii.gz", other)]

@@ -39,9 +39,15 @@ def test_the_result_of_a_case(case):
     assert (result.name, result.source, result.structures) == ("a", "a.nii", {"spleen": 2, "kidney": 5, "pancreas": 7})
     assert result.labels.shape == result.image.shape == (6, 5, 4) and result.affine.tolist() == AFFINE.tolist()
     assert set(result.confidence) == {"spleen", "kidney"} and result.flip_disagreement == {"spleen": 0.1, "kidney": 0.2, "pancreas": 0.0}
-    assert result.orientation_known is False and result.seconds == {"network": 1.5}
+    assert result.orientation_known is False and result.not_numbers == 0 and result.seconds == {"network": 1.5}
     case.flip_disagreement = []
     assert case_result(case, LABELS, "a.nii").flip_disagreement is None
+
+
+def test_voxels_that_were_no_numbers_are_a_reason(case):
+    case.scan.meta["not_numbers"] = 12  # of 120
+    found = case_result(case, LABELS, "a.nii")
+    assert found.not_numbers == 12 and "10% of the scan are not numbers" in details(found).reasons
 
 
 def test_a_scan_that_no_step_loaded_is_named(case):

@@ -5,14 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import dicom_files
+import nibabel
 import numpy as np
 import pydicom
 import pytest
-from small_scans import body, dicom_series, nifti
+from small_scans import AFFINE, body, dicom_series, nifti
 
 from bundle.errors import UserError
 from bundle.images import read, read_scan
-from bundle.images.reading import unreadable
+from bundle.images.reading import read_volumes, unreadable
+from bundle.images.voxels import AIR
 
 
 def test_reading_takes_the_memory_of_one_volume(tmp_path: Path):
@@ -34,6 +36,25 @@ def test_voxels_of_a_scan_are_int16_or_float32_and_of_an_image_what_is_stored(tm
         path = nifti(tmp_path / "a.nii", (body() // 10 + 100).astype(stored), dtype=stored)
         assert read(path)[0].dtype == stored and read_scan([path])[0].dtype == as_scan
         assert np.array_equal(read(path)[0], read_scan(path)[0])
+
+
+def test_voxels_that_are_no_numbers_are_counted_in_every_format(tmp_path: Path) -> None:
+    import itk
+
+    values = np.asfortranarray(body(), dtype=np.float32)
+    values[3, :2, 5] = np.nan, -np.inf
+    mgh = tmp_path / "a.mgz"
+    nibabel.save(nibabel.MGHImage(values, AFFINE), mgh)
+    paths = [nifti(tmp_path / "a.nii.gz", values, dtype=np.float32), mgh]
+    for name, packed in (("a.nrrd", False), ("b.mha", False), ("c.mha", True)):
+        itk.imwrite(itk.image_from_array(values.T.copy()), str(tmp_path / name), compression=packed)
+        paths.append(tmp_path / name)
+    for path in paths:
+        scan, _, extra = read_scan(path)
+        assert extra["not_numbers"] == 2 and (scan[3, :2, 5] == AIR).all(), path
+    assert read_scan(nifti(tmp_path / "b.nii.gz"))[2]["not_numbers"] == 0
+    both = nifti(tmp_path / "both.nii.gz", np.stack([values, np.zeros_like(values)], axis=-1), dtype=np.float32)
+    assert read_volumes(both, ["ct", "pet"])[2]["not_numbers"] == 2
 
 
 def test_of_several_series_in_a_folder_the_largest_is_read(tmp_path: Path) -> None:

@@ -56,13 +56,13 @@ def test_an_affine_without_a_size_is_refused() -> None:
 
 
 def test_chunks_become_int16_where_that_loses_nothing() -> None:
-    found = as_scan([np.array([1, -1000], np.int64), np.array([7], np.uint8)], 3, "a")
-    assert found.dtype == np.int16 and found.tolist() == [1, -1000, 7]
+    found, replaced = as_scan([np.array([1, -1000], np.int64), np.array([7], np.uint8)], 3, "a")
+    assert replaced == 0 and found.dtype == np.int16 and found.tolist() == [1, -1000, 7]
     # a value that int16 has not, in a later chunk: what came before stays
-    found = as_scan([np.array([1, 2], np.int16), np.array([40000], np.uint16)], 3, "a")
+    found, _ = as_scan([np.array([1, 2], np.int16), np.array([40000], np.uint16)], 3, "a")
     assert found.dtype == np.float32 and found.tolist() == [1, 2, 40000]
-    found = as_scan([np.array([1.5, np.nan]), np.array([np.inf, -3.0]), np.array([1e300])], 5, "a")
-    assert found.dtype == np.float32 and found.tolist() == [1.5, AIR, AIR, -3, AIR]
+    found, replaced = as_scan([np.array([1.5, np.nan]), np.array([np.inf, -3.0]), np.array([1e300])], 5, "a")
+    assert replaced == 3 and found.dtype == np.float32 and found.tolist() == [1.5, AIR, AIR, -3, AIR]
     with pytest.raises(UserError, match="a: no voxel holds a number"):
         as_scan([np.array([np.nan, np.inf])], 2, "a")
 
@@ -70,9 +70,10 @@ def test_chunks_become_int16_where_that_loses_nothing() -> None:
 def test_an_array_keeps_its_order_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(voxels, "CHUNK", 5)
     plain = np.arange(24, dtype=np.int16).reshape(2, 3, 4)
-    assert array_as_scan(plain, "a") is plain
+    assert array_as_scan(plain, "a")[0] is plain
     for order in "CF":
         for dtype, wanted in ((">i2", np.int16), ("<i4", np.int16), (">f4", np.float32), ("f8", np.float32)):
-            found = array_as_scan(np.asarray(plain, dtype, order=order), "a")
+            found, replaced = array_as_scan(np.asarray(plain, dtype, order=order), "a")
+            assert replaced == 0
             assert found.dtype == wanted and found.dtype.isnative and np.array_equal(found, plain)
             assert found.flags.f_contiguous == (order == "F") and found.flags.c_contiguous == (order == "C")

@@ -32,6 +32,14 @@ def test_an_ordinary_scan_has_no_finding():
     assert words(torso()) == ""
 
 
+def test_voxels_that_are_no_numbers_are_counted_before_loading_or_seen_now():
+    scan = torso()
+    assert check_scan(scan, SPACING, not_numbers=scan.size // 25) == [(0.6, "4% of the scan are not numbers")]
+    assert check_scan(scan, SPACING, not_numbers=1) == [(0.6, "less than 1% of the scan are not numbers")]
+    scan[:8] = np.nan  # of 100
+    assert check_scan(scan, SPACING) == [(0.6, "8% of the scan are not numbers")]
+
+
 @pytest.mark.parametrize(
     ("damage", "expected"),
     [

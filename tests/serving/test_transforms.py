@@ -40,6 +40,10 @@ def test_record_measures_the_scan_in_its_file(tmp_path: Path) -> None:
     assert liver == {"volume_ml": 20.0, "mean_hu": 60.0, "confidence": 0.5}
     assert data["result"]["review"] is True and any("0.45" in reason for reason in data["result"]["reasons"])
     assert json.loads(json.dumps(data["result"])) == data["result"]
+    holes = hu.astype(np.float32)
+    holes[:2] = np.nan
+    nibabel.save(nibabel.Nifti1Image(holes, affine), tmp_path / "scan.nii.gz")
+    assert "10% of the scan are not numbers" in QualityRecordd("pred", LABELS)({"pred": labels})["result"]["reasons"]
 
 
 def test_scoring_gets_probabilities_on_the_networks_grid() -> None:
