@@ -103,7 +103,8 @@ def _naming(path: Path, aside: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno is not None and error.filename in (None, str(aside)):
-            error.filename, error.filename2 = str(path), None
+            error.filename = str(path)
+            del error.filename2  # None would be told as a second file
         raise
 
 

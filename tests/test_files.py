@@ -97,6 +97,9 @@ def test_a_full_disk_names_the_file_that_was_to_be_written(tmp_path: Path) -> No
     with pytest.raises(OSError) as caught, written_aside(tmp_path / "a.txt"):
         raise OSError(errno.ENOSPC, "No space left on device")
     assert reason(caught.value) == f"{tmp_path / 'a.txt'}: No space left on device"
+    with pytest.raises(OSError) as full, Staged().written(tmp_path / "a.jpg"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert str(full.value) == f"[Errno 28] No space left on device: '{tmp_path / 'a.jpg'}'"
 
 
 def test_names_that_are_not_utf_8_are_spelled() -> None:

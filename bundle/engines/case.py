@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -127,6 +128,20 @@ class Case:
             raise UserError("postprocessing", "it leaves values that are not whole numbers as pred", LABELS_WANTED)
         self.data["pred"] = MetaTensor(values.to(torch.uint8), affine=torch.as_tensor(image.meta["original_affine"]))
         return self.data["pred"]
+
+    def no_picture(self, path: Path, option: str, error: Exception) -> None:
+        """Warn of a picture that is not there; where the disk would not take it, a later run may find room, and makes the case again.
+
+        Args:
+            path: of the picture.
+            option: that asked for it, as in `lacking`.
+            error: why; an `OSError` of the system about the picture itself, or about no file, is one of writing.
+        """
+        if isinstance(error, OSError) and error.errno is not None and error.filename in (None, str(path)):
+            self.lacking.append(option)
+            logger.warning("%s could not be written: %s", path.name, error.strerror)
+        else:
+            logger.warning("%s could not be drawn: %s", path.name, error)
 
     def publish(self) -> None:
         """Let the files that were written take their places, the label map last: who sees it sees the whole result."""

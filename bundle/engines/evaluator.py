@@ -163,6 +163,11 @@ class ScanEvaluator(SupervisedEvaluator):
         """The cases of this run that failed."""
         return [case for case in self.cases if case.error is not None]
 
+    @property
+    def lacking(self) -> list[Case]:
+        """The other cases of this run without a picture that was asked for, as the disk would not take it."""
+        return [case for case in self.cases if case.error is None and case.lacking]
+
     def add_event_handler(self, event_name: Any, handler: Callable, *args: Any, **kwargs: Any) -> RemovableEventHandle:
         """As Ignite's; a handler of a scan's events that raises lets this scan fail, and not the run."""
         if not isinstance(event_name, EventsList):  # each of a list comes here by itself
@@ -226,11 +231,11 @@ class ScanEvaluator(SupervisedEvaluator):
             handler.waiting()
 
     def finalize(self) -> None:
-        """End the process with exit code 1 when a case failed; `run` itself raises nothing, so that notebooks can look on.
+        """End the process with exit code 1 when a case failed or lacks a picture; `run` raises nothing, so that notebooks can look on.
 
         Of several processes that torchrun started the first one says it for all: torchrun ends the others when one fails.
         """
-        if (self.failed or self.problems) and distributed.rank() == 0:
+        if (self.failed or self.lacking or self.problems) and distributed.rank() == 0:
             sys.exit(1)
 
     def _weights(self) -> str:

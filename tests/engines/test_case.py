@@ -57,6 +57,16 @@ def test_what_is_no_label_map_is_said(pred, said):
         case_with(pred).label_map()
 
 
+def test_a_picture_is_lacking_where_it_could_not_be_written(caplog):
+    path, case = Path("/out/3_preview.png"), case_with(None)
+    for error in (ValueError("no body"), OSError("no font"), FileNotFoundError(2, "No such file or directory", "/fonts/a.ttf")):
+        case.no_picture(path, "previews", error)
+    assert case.lacking == [] and caplog.text.count("3_preview.png could not be drawn: ") == 3
+    for error in (OSError(28, "No space left on device", str(path)), OSError(5, "Input/output error")):
+        case.no_picture(path, "previews", error)
+    assert case.lacking == ["previews", "previews"] and "3_preview.png could not be written: Input/output error" in caplog.text
+
+
 def test_a_failure_is_kept_and_lets_go_of_voxels_and_files(tmp_path):
     case = case_with(torch.zeros(1, 2, 2, 1))
     case.scan, case.seconds = torch.zeros(2, 2, 1), {"load": 1.0}

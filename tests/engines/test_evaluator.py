@@ -60,6 +60,27 @@ def test_whatever_fails_costs_one_case(tmp_path: Path, data: Path, call: str, me
     assert end.value.code == 1
 
 
+class NoRoom(CaseHandler):
+    """Finds no room for the pictures of case b."""
+
+    def completed(self, case) -> None:
+        if case.name == "b":
+            case.no_picture(Path("b_preview.png"), "previews", OSError(errno.ENOSPC, "No space left on device"))
+
+
+def test_a_picture_that_could_not_be_written_is_an_exit_code(tmp_path: Path, data: Path) -> None:
+    out = tmp_path / "out"
+    engine = evaluator(data, out, NoRoom())
+    engine.run()
+    assert engine.failed == [] and [case.name for case in engine.lacking] == ["b"] and set(recorded(out).values()) == {"ok"}
+    with pytest.raises(SystemExit) as end:
+        engine.finalize()
+    assert end.value.code == 1
+    engine = evaluator(data, tmp_path / "other")
+    engine.run()
+    engine.finalize()
+
+
 def test_an_interrupt_leaves_a_whole_record_and_the_next_run_does_the_rest(tmp_path: Path, data: Path) -> None:
     out = tmp_path / "out"
     calls = []

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -26,12 +24,8 @@ from bundle.transforms.restore_labels import restore_bytes
 if TYPE_CHECKING:
     from bundle.quality.cases import CaseResult
 
-logger = logging.getLogger(__name__)
 # seconds to wait for another process that is writing the page
 LOCKED = 600.0
-
-# a later run may find room: it makes the case again, picture and all
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 
 class CaseReports(CaseHandler):
@@ -82,9 +76,7 @@ class CaseReports(CaseHandler):
             with case.staged.written(self.output_dir / name) as aside:
                 draw(aside)
         except Exception as error:
-            if isinstance(error, OSError) and error.errno in NO_ROOM:
-                case.lacking.append(option)
-            logger.warning("%s could not be drawn: %s", name, error)
+            case.no_picture(self.output_dir / name, option, error)
 
     def waiting(self) -> None:
         """Write the page over what there is so far."""

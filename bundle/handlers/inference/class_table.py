@@ -103,11 +103,12 @@ class ClassTable(CaseHandler):
         title = f"{case.name}: {row['class']} ({float(row['probability']):.2f}), where the gates looked"
         levels = {f"level {level}": values for level, values in maps.items()}
         affine = np.asarray(case.data["image"].meta["original_affine"], dtype=np.float64)
+        path = self.output_dir / outputs.attention_picture(case.name)
         try:
-            with case.staged.written(self.output_dir / outputs.attention_picture(case.name)) as aside:
+            with case.staged.written(path) as aside:
                 attention_preview(np.asarray(case.loaded_scan().as_tensor()), levels, aside, affine=affine, title=title)
         except Exception as error:  # an answer is worth more than its picture
-            logger.warning("%s could not be drawn: %s", outputs.attention_picture(case.name), reason(error))
+            case.no_picture(path, "attention", error)
 
     def ended(self, case: Case) -> None:
         """Add the row of a scan, failed ones too."""

@@ -118,6 +118,8 @@ class Console(CaseHandler):
                 # a user's mistake names the file itself
                 why, source = _why(case.error), spelled(case.source)
                 print(f"  {case.name}{'' if source in why else f' ({source})'}: {why}")
+        if lacking := sum(case.error is None and bool(case.lacking) for case in self.over):
+            print(f"pictures of {counted(lacking, 'case')} are missing (the warnings say why); run the same command again")
         self._what_next()
         sys.stdout.flush()
 

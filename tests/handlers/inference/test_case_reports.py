@@ -95,7 +95,7 @@ def test_a_picture_that_cannot_be_drawn_costs_no_label_map(tmp_path, monkeypatch
     assert rows_of(case)["spleen"]["status"] == "ok" and list(tmp_path.iterdir()) == []
 
 
-def test_a_picture_without_room_is_noted_as_lacking(tmp_path, monkeypatch):
+def test_a_picture_without_room_is_noted_as_lacking(tmp_path, monkeypatch, caplog):
     def full(*arguments):
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -104,3 +104,4 @@ def test_a_picture_without_room_is_noted_as_lacking(tmp_path, monkeypatch):
     reports.completed(case)
     case.publish()
     assert case.lacking == ["previews"] and "scan_preview.png" not in case.files
+    assert [record.getMessage() for record in caplog.records] == ["scan_preview.png could not be written: No space left on device"]

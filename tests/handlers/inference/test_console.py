@@ -58,6 +58,21 @@ def test_all_words_of_a_run(tmp_path: Path, capsys: pytest.CaptureFixture) -> No
     ]
 
 
+def test_pictures_that_are_missing_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    console, data = Console(tmp_path), items("a", "b", "c", "d")
+    console.start(evaluator(console, data), list(data))
+    for name, lacking in (("a", []), ("b", ["previews", "previews"]), ("c", ["attention"])):
+        case = ended(name)
+        case.lacking += lacking
+        console.ended(case)
+    failed = ended("d", OSError(28, "No space left on device"))
+    failed.lacking.append("previews")
+    console.ended(failed)
+    console.finish(evaluator(console, data))
+    out = capsys.readouterr().out
+    assert "pictures of 2 cases are missing (the warnings say why); run the same command again\n" in out
+
+
 def test_an_interrupted_run_says_what_it_did(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     console, data = Console(tmp_path), items("a", "b", "c")
     console.start(evaluator(console, data), list(data))
