@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from bundle.errors import UserError, counted
 from bundle.files import written_aside
 from bundle.networks.ensemble import Ensemble
+from bundle.networks.weights.fit import refuse_other_settings, why_not
 from bundle.results import identity
 
 # a checkpoint, or several whose networks' logits are averaged
@@ -96,33 +97,39 @@ def read_state_dict(path: str | os.PathLike) -> dict[str, Tensor]:
     Raises:
         UserError: the file cannot be read, holds no state dict, or values that are not finite.
     """
-    state_dict = state_dict_of(read_checkpoint(path), path)
+    return _finite_state_dict(read_checkpoint(path), path)
+
+
+def _finite_state_dict(content: Any, path: str | os.PathLike) -> dict[str, Tensor]:
+    state_dict = state_dict_of(content, path)
     refuse_not_finite(state_dict, path)
     return state_dict
 
 
-def load_weights(network: nn.Module, path: Paths) -> nn.Module:
+def load_weights(network: nn.Module, path: Paths, **settings: Any) -> nn.Module:
     """The network with the weights of a checkpoint file, in evaluation mode; of several, the mean of their logits (`Ensemble`).
 
     Args:
         network: takes the weights of the (first) file; for each further one a copy is made.
         path: a file or a list of files.
+        settings: `labels`, `channels` and `hu_range` that the network runs with: compared where a file says its own, as `last.pt` does.
 
     Raises:
-        UserError: a file cannot be read, its weights are not finite, or of another network.
+        UserError: a file cannot be read, its weights are not finite, of another network, or were trained with other settings.
     """
     if isinstance(path, Sequence) and not isinstance(path, str):
-        return _several(network, path)
+        return _several(network, path, settings)
     stamp = _stamp(path)
-    state_dict = read_state_dict(path)
+    content = read_checkpoint(path)
+    state_dict = _finite_state_dict(content, path)
     _remember(stamp, path, state_dict)
+    refuse_other_settings(content, path, network, settings)
     _check_channels(network, state_dict, path)
     _check_formats(network, state_dict, path)
     try:
         network.load_state_dict(state_dict, strict=True)
     except (RuntimeError, TypeError, AttributeError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise UserError(path, f"these weights are of another network ({reason})", "set network_def as it was in training") from error
+        raise UserError(path, *why_not(network, state_dict, error)) from error
     return network.eval()
 
 
@@ -148,11 +155,11 @@ def _check_formats(network: nn.Module, state_dict: Mapping[str, Tensor], path: s
         raise UserError(path, problem, "give weights as training wrote them, in floating point")
 
 
-def _several(network: nn.Module, paths: Sequence[str | os.PathLike]) -> nn.Module:
+def _several(network: nn.Module, paths: Sequence[str | os.PathLike], settings: Mapping[str, Any]) -> nn.Module:
     if not paths:
         raise UserError("ckpt_path", "the list is empty", "give one checkpoint or more")
     networks = [network, *(copy.deepcopy(network) for _ in paths[1:])]
-    loaded = [load_weights(one, path) for one, path in zip(networks, paths, strict=True)]
+    loaded = [load_weights(one, path, **settings) for one, path in zip(networks, paths, strict=True)]
     return Ensemble(loaded).eval() if len(loaded) > 1 else loaded[0]
 
 
