@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from bundle.errors import counted
 from bundle.files import spelled
 from bundle.results import identity
 from bundle.results.outputs import LONGEST_CASE
@@ -16,6 +17,8 @@ from bundle.results.records import key
 
 logger = logging.getLogger("bundle.inference")
 Item = dict[str, Any]
+# of scans that have another name now, how many are named
+SHOWN = 5
 
 
 class Known(Protocol):
@@ -48,6 +51,37 @@ def named_apart(items: Sequence[Item], records: Known) -> list[Item]:
         logger.warning("%s is the name of %s in this folder: %s is named %s", case, entry["source"], spelled(item["source"]), name)
         named.append({**item, "case": name})
     return named
+
+
+def warn_of_former_names(items: Sequence[Item], entries: Iterable[Mapping[str, Any]]) -> None:
+    """Say in one line which scans of a run have a result under another name in the folder, as after `dataset_dir` was widened.
+
+    Both count in every table. Of the series of one DICOM folder, whose source is the folder, the stamp of the files tells which it is.
+
+    Args:
+        items: entries as `named_apart` gives them.
+        entries: what the folder holds and shows.
+    """
+    mine: dict[str, list[Item]] = {}
+    for item in items:
+        mine.setdefault(spelled(identity.source_of(item)), []).append(item)
+    names = {key(str(item["case"])) for item in items}
+    former: dict[str, list[str]] = {}
+    for entry in entries:
+        for item in mine.get(entry["source"], []):
+            same = not os.path.isdir(entry["source"]) or entry.get("stamp") == identity.stamp(identity.files_of(item))
+            if key(entry["case"]) not in names and same:
+                former.setdefault(str(item["case"]), []).append(f"{entry['case']} is {item['case']} now")
+    if former:
+        told = [line for lines in former.values() for line in lines]
+        more = f", and {len(told) - SHOWN} more" if len(told) > SHOWN else ""
+        logger.warning(
+            "%s a result under another name in this folder (%s%s): both rows stay; "
+            "delete the files of the old one, or use another --output_dir",
+            counted(len(former), "scan has", "scans have"),
+            ", ".join(told[:SHOWN]),
+            more,
+        )
 
 
 def is_free(entry: Mapping[str, Any] | None, item: Mapping[str, Any]) -> bool:

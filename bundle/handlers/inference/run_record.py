@@ -19,7 +19,7 @@ from bundle.engines.evaluator import ScanEvaluator
 from bundle.engines.sharing import Share
 from bundle.errors import UserError, counted
 from bundle.handlers.inference import case_entry
-from bundle.handlers.inference.case_names import named_apart
+from bundle.handlers.inference.case_names import named_apart, warn_of_former_names
 from bundle.handlers.inference.finished import Wanted, architecture, bytes_digest, details
 from bundle.handlers.inference.run_tables import RunTables, rows_by_case
 from bundle.networks.weights import weights_digest
@@ -111,6 +111,7 @@ class RunRecord(CaseHandler):
             raise self._not_writable(error) from error
         self.hidden = {entry["case"] for entry in self.records if is_past(self.folder, entry)}
         named = named_apart(items, _Shown(self.records, self.hidden))
+        warn_of_former_names(named, [entry for entry in self.records if entry["case"] not in self.hidden])
         self.names |= {str(item["source"]) + str(item["case"]): str(new["case"]) for item, new in zip(items, named, strict=True)}
         return named
 

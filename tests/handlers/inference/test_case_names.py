@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from bundle.handlers.inference.case_names import is_free, is_of, named_apart
+from bundle.handlers.inference.case_names import is_free, is_of, named_apart, warn_of_former_names
+from bundle.results import identity
 from bundle.results.outputs import LONGEST_CASE
 from bundle.results.records import key
 
@@ -76,3 +77,30 @@ def test_the_same_scan_is_known_by_its_path_or_after_a_move_by_its_bytes(tmp_pat
     assert not is_of({"source": other, **digest}, mine), "two places that both exist are two scans"
     assert not is_of({"source": gone, **digest, "bytes": 5}, mine) and not is_of({"source": gone}, mine)
     assert not is_of({"source": gone, "digest": "0" * 64, "bytes": 4}, mine) and not is_free({"source": other}, mine)
+
+
+def test_a_result_under_another_name_is_told_in_one_line(tmp_path, other, caplog):
+    a, b = item(tmp_path / "a" / "ct.nii", "a_ct"), item(tmp_path / "b" / "ct.nii", "b_ct")
+    mine = [{"case": "a_ct", "source": a["source"]}, {"case": "other", "source": other}]
+    warn_of_former_names([a, b], mine)
+    assert caplog.text == ""
+    warn_of_former_names([a, b], [{"case": "ct", "source": a["source"]}, *mine])
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert line == (
+        "1 scan has a result under another name in this folder (ct is a_ct now): both rows stay; "
+        "delete the files of the old one, or use another --output_dir"
+    )
+    caplog.clear()
+    warn_of_former_names([a, b], [{"case": f"old{n}", "source": one["source"]} for n in range(4) for one in (a, b)])
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert line.startswith("2 scans have a result under another name in this folder (old0 is a_ct now") and "now, and 3 more): both" in line
+
+
+def test_series_of_one_folder_are_not_each_other(tmp_path, caplog):
+    first, second = item(tmp_path / "1.dcm", "s1"), item(tmp_path / "2.dcm", "s2")
+    entries = [{"case": one["case"], "source": str(tmp_path), "stamp": identity.stamp([one["image"]])} for one in (first, second)]
+    # a part of a run has one of them only
+    warn_of_former_names([{**first, "source": str(tmp_path)}], entries)
+    assert caplog.text == ""
+    warn_of_former_names([{**first, "source": str(tmp_path), "case": "patient_s1"}], entries)
+    assert "1 scan has" in caplog.text and "(s1 is patient_s1 now)" in caplog.text

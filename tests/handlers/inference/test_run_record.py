@@ -89,6 +89,19 @@ def test_a_scan_that_moved_is_known_by_its_bytes_and_a_copy_is_a_scan_of_its_own
     assert done(tmp_path / "third", out) == ["third_ct"] and spleen_voxels(out / "ct_seg.nii.gz") == 4
 
 
+def test_a_wider_dataset_dir_names_the_scans_that_now_count_twice(tmp_path: Path, out: Path, caplog) -> None:
+    scan(tmp_path / "seq" / "patA" / "ct.nii", 4), scan(tmp_path / "seq" / "patB" / "ct.nii", 5)
+    assert done(tmp_path / "seq" / "patA", out) == ["ct"] and "another name" not in caplog.text
+    assert done(tmp_path / "seq", out) == ["patA_ct", "patB_ct"] and set(table(out)) == {"ct", "patA_ct", "patB_ct"}
+    assert caplog.text.count("1 scan has a result under another name in this folder (ct is patA_ct now)") == 1
+    # what the line says to do ends it
+    for file in out.glob("ct_*"):
+        file.unlink()
+    caplog.clear()
+    assert done(tmp_path / "seq", out) == [] and set(table(out)) == {"patA_ct", "patB_ct"}
+    assert "another name" not in caplog.text
+
+
 def test_changed_bytes_are_seen_whatever_size_and_time_say(tmp_path: Path, out: Path, caplog) -> None:
     path = scan(tmp_path / "data" / "ct.nii", 4)
     done(path.parent, out)
