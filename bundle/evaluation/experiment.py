@@ -149,7 +149,7 @@ def _evaluate(folder: Path, split: Split, merged: Mapping[str, Any], inference: 
     keys = {key: merged[key] for key in ("dataset_dir", "datalist") if key in merged} | split_keys(split)
     keys |= {"section": split.held_out, "ckpt_path": str(weights), "output_dir": str(output)}
     keys["previews"] = False  # the table is wanted here; `misses` draws cases
-    if not weights.is_file():
+    if (folder / "scored.json").is_file() and not weights.is_file():
         problem = "these weights are gone, and the fold is to be scored anew: its references, scans or weights have changed"
         raise UserError(weights, problem, "put the file back, or use another folder to train anew")
     (folder / "scored.json").unlink(missing_ok=True)

@@ -167,7 +167,7 @@ class ClassTable(CaseHandler):
 
     def _rows_in(self, path: Path) -> dict[str, Mapping[str, Any]]:
         fix = "give another --output_dir, or take the table away"
-        rows = read_table(path, ("case", "source"), fix) if path.is_file() else []
+        rows = read_table(path, ("case",), fix) if path.is_file() else []
         if rows and list(rows[0]) != self.columns:
             known = ", ".join(name.removeprefix("p_") for name in rows[0] if name.startswith("p_"))
             raise UserError(path, f"it is of other classes ({known})", "give another --output_dir")
