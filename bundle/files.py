@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +118,29 @@ def write_text(path: str | os.PathLike, text: str) -> None:
 def write_json(path: str | os.PathLike, content: Any) -> None:
     """Write JSON so that no reader ever sees half of it."""
     write_text(path, json.dumps(content, indent=2) + "\n")
+
+
+def numbered(path: Path) -> Iterator[Path]:
+    """The path, and then with numbers: `a.pt`, `a_2.pt`, `a_3.pt` and so on."""
+    yield path
+    yield from (path.with_name(f"{path.stem}_{number}{path.suffix}") for number in count(2))
+
+
+def keep_before(path: Path) -> None:
+    """Give a file that is about to be replaced a further name, the first free one of `a_before.pt`, `a_before_2.pt` and so on.
+
+    Two processes that do so at once take two names.
+    """
+    for kept in numbered(path.with_stem(f"{path.stem}_before")):
+        try:
+            os.link(path, kept)
+        except FileExistsError:
+            continue
+        except OSError:  # a file system without hard links
+            if kept.exists():
+                continue
+            path.rename(kept)
+        return
 
 
 def spelled(name: str | os.PathLike) -> str:

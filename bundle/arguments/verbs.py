@@ -94,7 +94,7 @@ def _set_parsers(function: Callable) -> None:
         parameters = inspect.signature(function).parameters
     parsers = {name: _parser(name, str(one.annotation).replace("<class '", "").replace("'>", "")) for name, one in parameters.items()}
     rest = next((parsers[name] for name, one in parameters.items() if one.kind is one.VAR_POSITIONAL), DefaultParseValue)
-    keys = {key: partial(_text, optional=True) for key in PATH_KEYS} if any(p.kind is p.VAR_KEYWORD for p in parameters.values()) else {}
+    keys = {key: partial(_or_none, _text) for key in PATH_KEYS} if any(p.kind is p.VAR_KEYWORD for p in parameters.values()) else {}
     SetParseFn(rest)(function)
     SetParseFns(**{**keys, **parsers})(function)
 
@@ -103,38 +103,37 @@ def _parser(name: str, annotation: str) -> Parse:
     from fire.parser import DefaultParseValue
 
     types = annotation.replace("typing.", "").replace("collections.abc.", "")
-    optional = "None" in types
+    parse = _parser_of(name, types) or DefaultParseValue
+    return partial(_or_none, parse) if "None" in types else parse
+
+
+def _parser_of(name: str, types: str) -> Parse | None:
+    """How a value that is not None is read; None: as fire reads it."""
     if types.startswith("Mapping[") and "| str" not in types:
-        return partial(_mapping, name, optional=optional)
+        return partial(_mapping, name)
     if "str" in types or "Path" in types:
-        return partial(_text, optional=optional, several="Sequence" in types or "list" in types or "Iterable" in types)
+        return partial(_text, several="Sequence" in types or "list" in types or "Iterable" in types)
     if "Mapping" not in types and (found := NUMBERS.search(types)):
         several = [part.strip() for part in found[2].split(",")]
         count = len(several) if found[1] == "tuple" and "..." not in several else None
-        return partial(_numbers, name, whole=several[0] == "int", count=count, optional=optional)
+        return partial(_numbers, name, whole=several[0] == "int", count=count)
     if "Sequence" in types or "Mapping" in types or "list" in types or "tuple" in types:
-        return DefaultParseValue
-    for kind, what in (("bool", _switch), ("float", _number), ("int", _whole)):
-        if kind in types:
-            return partial(what, name, optional=optional)
-    return DefaultParseValue
+        return None
+    kinds_of: dict[str, Callable[[str, str], Any]] = {"bool": switch, "float": _number, "int": _whole}
+    return next((partial(what, name) for kind, what in kinds_of.items() if kind in types), None)
 
 
-def _text(raw: str, optional: bool = False, several: bool = False) -> Any:
+def _or_none(parse: Parse, raw: str) -> Any:
+    return None if raw == "None" else parse(raw)
+
+
+def _text(raw: str, several: bool = False) -> Any:
     """A name as it was typed; a list in brackets where several are taken and none has that name."""
     from fire.parser import DefaultParseValue
 
-    if optional and raw == "None":
-        return None
     if several and raw[:1] in "[(" and not os.path.lexists(raw):
         return DefaultParseValue(raw)
     return os.fspath(named(raw)) if raw.startswith("~") else raw
-
-
-def _switch(name: str, raw: str, optional: bool = False) -> Any:
-    if optional and raw == "None":
-        return None
-    return switch(name, raw)
 
 
 def switch(name: str, value: object) -> bool:
@@ -146,48 +145,46 @@ def switch(name: str, value: object) -> bool:
     try:
         return kinds.switch(SPOKEN.get(str(value).lower(), value))
     except kinds.Wrong as wrong:
-        raise UserError(f"--{name}", f"{value!r} does not fit this argument", f"give {wrong}") from None
+        raise _unfit(name, value, f"give {wrong}") from None
 
 
-def _whole(name: str, raw: str, optional: bool = False) -> Any:
-    return _converted(name, raw, int, "a whole number", optional)
+def _whole(name: str, raw: str) -> int:
+    return _converted(name, raw, int, "a whole number")
 
 
-def _number(name: str, raw: str, optional: bool = False) -> Any:
-    return _converted(name, raw, float, "a number", optional)
+def _number(name: str, raw: str) -> float:
+    return _converted(name, raw, float, "a number")
 
 
-def _mapping(name: str, raw: str, optional: bool = False) -> Any:
+def _mapping(name: str, raw: str) -> dict:
     """A dictionary, as JSON or as Python writes it."""
     from fire.parser import DefaultParseValue
 
-    if optional and raw == "None":
-        return None
     value = DefaultParseValue(raw)
     if not isinstance(value, dict):
-        raise UserError(f"--{name}", f"{raw!r} does not fit this argument", 'give a dictionary, such as \'{"case_7": ["pancreas"]}\'')
+        raise _unfit(name, raw, 'give a dictionary, such as \'{"case_7": ["pancreas"]}\'')
     return value
 
 
-def _numbers(name: str, raw: str, whole: bool, count: int | None, optional: bool = False) -> Any:
+def _numbers(name: str, raw: str, whole: bool, count: int | None) -> Any:
     """Numbers with commas between them, in brackets or without; one alone is a list of one."""
-    if optional and raw == "None":
-        return None
     kind, what = (int, "whole numbers") if whole else (float, "numbers")
     wanted = f"give {what if count is None else f'{count} {what}'}, separated by commas"
     try:
         values = [kind(part) for part in raw.strip().strip("[]()").rstrip(",").split(",")]
     except ValueError:
-        raise UserError(f"--{name}", f"{raw!r} does not fit this argument", wanted) from None
+        raise _unfit(name, raw, wanted) from None
     if count is not None and len(values) != count:
-        raise UserError(f"--{name}", f"{raw!r} does not fit this argument", wanted)
+        raise _unfit(name, raw, wanted)
     return tuple(values) if count is not None else values
 
 
-def _converted(name: str, raw: str, kind: type, wanted: str, optional: bool) -> Any:
-    if optional and raw == "None":
-        return None
+def _converted(name: str, raw: str, kind: type, wanted: str) -> Any:
     try:
         return kind(raw)
     except ValueError:
-        raise UserError(f"--{name}", f"{raw!r} does not fit this argument", f"give {wanted}") from None
+        raise _unfit(name, raw, f"give {wanted}") from None
+
+
+def _unfit(name: str, value: object, fix: str) -> UserError:
+    return UserError(f"--{name}", f"{value!r} does not fit this argument", fix)

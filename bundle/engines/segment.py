@@ -110,20 +110,16 @@ def segment(image: Any, affine: Any = None, *, details: bool = False, overlays: 
     """
     files = tuple(config_path(item) for item in ("configs/inference.json", *as_list(overlays)))
     if not isinstance(image, (list, tuple)):
-        with apart():
-            return _segment_one(image, affine, details, files, options)
+        return _segment_one(image, affine, details, files, options)
     # one matrix is that of all scans
     affines = [affine] * len(image) if affine is None or getattr(affine, "ndim", 0) == 2 else list(affine)
     if len(affines) != len(image):
         there = f"{counted(len(affines), 'affine')} for {counted(len(image), 'scan')}"
         raise UserError("affine", there, "give a list with one for each")
-    found = []
-    for pair in zip(image, affines, strict=True):
-        with apart():
-            found.append(_segment_one(*pair, details, files, options))
-    return found
+    return [_segment_one(*pair, details, files, options) for pair in zip(image, affines, strict=True)]
 
 
+@apart()
 def _segment_one(image: Any, affine: Any, details: bool, files: tuple[str, ...], options: Mapping[str, Any]) -> np.ndarray | Segmentation:
     get = partial(_get, _parser(files, options))
     item = entry(image, affine, get("channels"))

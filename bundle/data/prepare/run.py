@@ -8,7 +8,7 @@ import json
 import shlex
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from importlib import import_module
 from multiprocessing import get_context
@@ -62,11 +62,12 @@ def prepare(
         raise UserError("link", f"'{link}' is not a way to link", f"use one of {', '.join(files.LINKS)}")
     source_dir, output = Path(source).expanduser().resolve(), Path(output_dir).expanduser().resolve()
     module = import_module(f"bundle.data.prepare.{DATA_SETS[dataset]}")
-    options = _options(dataset, module.plan, options)
+    defaults = {name: one.default for name, one in inspect.signature(module.plan).parameters.items() if one.kind is one.KEYWORD_ONLY}
+    options = _options(dataset, defaults, options)
     plan = _plan(module, source_dir, options)
     _guard(source_dir, output)
     what = {"dataset": dataset, "source": str(source_dir), "options": json.loads(json.dumps({**options, **plan.options}))}
-    state = _state(output, what, _switches(module.plan))
+    state = _state(output, what, {name: value for name, value in defaults.items() if isinstance(value, bool)})
     plan.options = {**plan.options, "link": link}
     failed = _write_all(plan, output, state, num_workers)
     kept = _kept(plan, output)
@@ -78,23 +79,17 @@ def prepare(
     return 1 if failed else 0
 
 
-def _options(dataset: str, plan: Callable[..., Plan], typed: Mapping[str, object]) -> dict[str, object]:
-    """A data set's own options, those that differ from the default; switches are read as the verbs' own are.
+def _options(dataset: str, defaults: Mapping[str, object], typed: Mapping[str, object]) -> dict[str, object]:
+    """A data set's own options, those that differ from the defaults; switches are read as the verbs' own are.
 
     Fire knows the types of named arguments only: here `false` arrives as a word, which would be true.
     """
-    defaults = {name: one.default for name, one in inspect.signature(plan).parameters.items() if one.kind is one.KEYWORD_ONLY}
     for name in typed:
         if name not in defaults:
             there = f"it has {', '.join(f'--{known}' for known in defaults)}" if defaults else "leave it out"
             raise UserError("prepare", f"{dataset} has no option --{name}{did_you_mean(name, list(defaults), '--')}", there)
     options = {name: switch(name, value) if isinstance(defaults[name], bool) else value for name, value in typed.items()}
     return {name: value for name, value in options.items() if value != defaults[name]}
-
-
-def _switches(plan: Callable[..., Plan]) -> dict[str, bool]:
-    """The switches among a data set's own options, with their defaults."""
-    return {name: one.default for name, one in inspect.signature(plan).parameters.items() if isinstance(one.default, bool)}
 
 
 def _plan(module: ModuleType, source: Path, options: dict) -> Plan:

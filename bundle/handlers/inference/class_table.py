@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import logging
 import os
@@ -146,13 +145,13 @@ class ClassTable(CaseHandler):
                 return
             try:
                 there = self._rows_in(path)
-            except (UserError, ValueError, csv.Error) as error:
+            except UserError as error:
                 if not self.started:
                     raise
                 # another program saved it meanwhile: answers are worth more than what it made of the table
                 there = {}
                 logger.warning("%s was changed while this run went on, and is written anew with its rows: %s", path, reason(error))
-            self.rows = there | {name: row for name, row in self.rows.items() if name not in there} | self._mine_beside(there)
+            self.rows = {**self.rows, **there, **self._mine_beside(there)}
             write_csv(path, self.columns, [self.rows[name] for name in sorted(self.rows)])
             self._written, self.started = time.monotonic(), True
 

@@ -6,8 +6,7 @@ import filecmp
 import logging
 import os
 import shutil
-from collections.abc import Iterator, Mapping
-from itertools import count
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from monai.handlers import CheckpointSaver as MonaiCheckpointSaver
 from torch import Tensor
 
 from bundle.errors import UserError
-from bundle.files import written_aside
+from bundle.files import numbered, written_aside
 from bundle.networks.weights import digest, refuse_not_finite, state_dict_of, weights_digest, write_checkpoint
 
 
@@ -137,9 +136,3 @@ def _digest(checkpoint: Mapping, path: Path) -> str | None:
         return digest(state_dict_of(checkpoint, path))
     except UserError:
         return None
-
-
-def numbered(path: Path) -> Iterator[Path]:
-    """The path, and then with numbers: `a.pt`, `a_2.pt`, `a_3.pt` and so on."""
-    yield path
-    yield from (path.with_name(f"{path.stem}_{number}{path.suffix}") for number in count(2))

@@ -13,7 +13,7 @@ from ignite.engine import Engine, Events
 from monai.handlers import from_engine
 
 from bundle import labels as label_block
-from bundle.handlers.training.checkpoint import numbered
+from bundle.files import keep_before
 from bundle.tables import read_csv, write_csv
 
 
@@ -112,7 +112,7 @@ class EpochTable:
         rows = [old for old in read_table(self.path) if int(old["epoch"]) < engine.state.epoch]
         if engine.state.epoch == 1 and not self._own and self.path.is_file():
             # of an earlier training, whose state is kept as well (`TrainingState`)
-            self.path.rename(next(kept for kept in numbered(self.path.with_stem(f"{self.path.stem}_before")) if not kept.exists()))
+            keep_before(self.path)
         self._own = True
         table = [{name: _cell(value) for name, value in one.items()} for one in (*rows, row)]
         write_csv(self.path, self.columns, table, alone=True)

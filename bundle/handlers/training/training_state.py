@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from ignite.engine import Engine, Events
 
 from bundle.distributed import unwrapped
 from bundle.errors import UserError
-from bundle.handlers.training.checkpoint import numbered
+from bundle.files import keep_before
 from bundle.handlers.training.schedule import ScheduleStart, plain
 from bundle.networks.weights import read_checkpoint, refuse_not_finite, state_dict_of, write_checkpoint
 from bundle.results.identity import stamp
@@ -103,25 +102,12 @@ class TrainingState:
         if scaler is not None:
             state["scaler"] = scaler.state_dict()
         refuse_not_finite(state["model"], self.path)
-        self._keep_others()
+        if self._earlier is not None and self._earlier == stamp([str(self.path)]):
+            # of an earlier training: it was there when this one began, and no other one has written since
+            keep_before(self.path)
+        self._earlier = None
         write_checkpoint(state, self.path)
         self._own = True
-
-    def _keep_others(self) -> None:
-        """Give the state of an earlier training, which was there when this one began, a free name."""
-        if self._earlier is None or self._earlier != stamp([str(self.path)]):
-            return
-        self._earlier = None
-        for kept in numbered(self.path.with_stem(f"{self.path.stem}_before")):
-            try:
-                os.link(self.path, kept)
-            except FileExistsError:
-                continue
-            except OSError:  # a file system without hard links
-                if kept.exists():
-                    continue
-                self.path.rename(kept)
-            return
 
     def restore(self, engine: Engine) -> None:
         """Put the saved state back, where `resume` is set and there is one."""

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from bundle.errors import UserError, counted
-from bundle.networks.weights.files import learnt_with, read_state_dict, write_state_dict
+from bundle.networks.weights.files import read_weights, write_state_dict
 
 
 def average(out: str, *checkpoints: str) -> None:
@@ -24,11 +24,11 @@ def average(out: str, *checkpoints: str) -> None:
     """
     if len(checkpoints) < 2:
         raise UserError(out, f"{counted(len(checkpoints), 'checkpoint')} given", "give two or more: bundle average OUT FIRST SECOND ...")
-    states = [read_state_dict(path) for path in checkpoints]
+    states, learnt = zip(*(read_weights(path) for path in checkpoints), strict=True)
     for path, state in zip(checkpoints[1:], states[1:], strict=True):
         _check_same(states[0], state, checkpoints[0], path)
     # the state of a training (`last.pt`) does not say it
-    known = {path: learnt for path in checkpoints if (learnt := learnt_with(path)) is not None}
+    known = {path: said for path, said in zip(checkpoints, learnt, strict=True) if said is not None}
     first = next(iter(known), "")
     for path, other in known.items():
         if other != known[first]:

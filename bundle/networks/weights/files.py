@@ -221,11 +221,11 @@ def write_state_dict(state_dict: Mapping[str, Tensor], path: str | os.PathLike, 
     write_checkpoint({MODEL: dict(state_dict), LEARNT_WITH: dict(learnt)} if learnt else dict(state_dict), path)
 
 
-def learnt_with(path: str | os.PathLike) -> dict[str, Any] | None:
-    """What a file of a classifier's weights says about them: classes, spacing, window of HU; None for other files."""
+def read_weights(path: str | os.PathLike) -> tuple[dict[str, Tensor], dict[str, Any] | None]:
+    """As `read_state_dict`; and what a file of a classifier says about its weights: classes, spacing, window of HU; None for others."""
     content = read_checkpoint(path)
     learnt = content.get(LEARNT_WITH) if isinstance(content, Mapping) else None
-    return dict(learnt) if isinstance(learnt, Mapping) else None
+    return _finite_state_dict(content, path), dict(learnt) if isinstance(learnt, Mapping) else None
 
 
 def digest(weights: str | os.PathLike | Mapping[str, Tensor]) -> str:

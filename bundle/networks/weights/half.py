@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from bundle.errors import UserError
-from bundle.networks.weights.files import learnt_with, read_state_dict, write_state_dict
+from bundle.networks.weights.files import read_weights, write_state_dict
 
 
 def half_precision(weights: str, out: str) -> None:
@@ -25,9 +25,10 @@ def half_precision(weights: str, out: str) -> None:
     Raises:
         UserError: the file cannot be read, or a value is too large for half precision.
     """
-    halved = in_half_precision(read_state_dict(weights), weights)
+    state_dict, learnt = read_weights(weights)
+    halved = in_half_precision(state_dict, weights)
     before = Path(weights).stat().st_size
-    write_state_dict(halved, out, learnt_with(weights))
+    write_state_dict(halved, out, learnt)
     print(f"{out}: {Path(out).stat().st_size / 2**20:.1f} MB ({weights}: {before / 2**20:.1f} MB)")
 
 
