@@ -1,46 +1,50 @@
-"""`fast.json`: what `student.json` trains, from weights that `narrow` made."""
+"""`fast.json`: weights of its own, such as `student.json` trains from what `narrow` makes."""
 
+import json
 from pathlib import Path
 
 import nibabel
 import numpy as np
 import pytest
-import torch
 
 from bundle.arguments.config import shipped
+from bundle.data.synthetic.phantom import write_phantom
 from bundle.engines import segment
-from bundle.networks.weights import read_state_dict
+from bundle.networks.weights import read_state_dict, weights_digest
 from bundle.networks.weights.narrow import narrow
-
-
-@pytest.fixture(scope="module")
-def small(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The shipped weights, narrowed as the overlay asks."""
-    out = tmp_path_factory.mktemp("narrow") / "narrow.pt"
-    narrow(str(repository / "models" / "model.pt"), str(out), shipped("student")["network_def#channels"])
-    return out
 
 
 def test_what_student_json_trains_is_what_fast_takes() -> None:
     trained, used = shipped("student"), shipped("fast")
     for key in ("spacing", "network_def#channels"):
         assert trained[key] == used[key]
-    assert used["ckpt_path"].endswith("'/runs/student/models/model.pt'") and trained["output_dir"].endswith("'/runs/student'")
-    assert shipped("weights")["ckpt_dir"] == "$@output_dir + '/models'"
     # a window sees as many mm as one of the bundle's own
     seen = [[size * edge for size, edge in zip(one["roi_size"], one["spacing"], strict=True)] for one in (used, shipped("inference"))]
     np.testing.assert_allclose(*seen, rtol=0.06)
 
 
-def test_weights_of_the_overlay_are_small(small: Path) -> None:
-    assert sum(value.numel() for value in read_state_dict(small).values() if value.dtype == torch.float32) * 2 < 4e6
+def test_its_weights_are_small_and_have_a_calibration_of_their_own(repository: Path) -> None:
+    weights = repository / "models" / "fast" / "model.pt"
+    assert shipped("fast")["ckpt_path"] == "$@bundle_root + '/models/fast/model.pt'"
+    assert weights.stat().st_size < 4e6
+    stated = json.loads((weights.parent / "calibration.json").read_text(encoding="utf-8"))
+    assert stated["weights"] == weights_digest(weights)
+    assert set(stated["structures"]) == {"pancreas", "spleen", "kidney"}
 
 
-def test_a_scan_is_segmented_on_its_own_grid(small: Path, tmp_path: Path) -> None:
-    """A block of soft tissue of 80 mm: whatever is found in it, nothing is found in the air."""
-    image = np.full((40, 36, 30), -1000, np.int16)
-    image[8:32, 6:30, 5:25] = 40
-    path = tmp_path / "scan.nii.gz"
-    nibabel.save(nibabel.Nifti1Image(image, np.diag([3.5, 3.5, 4, 1])), path)
-    labels = segment(str(path), overlays="fast", ckpt_path=str(small))
-    assert labels.shape == image.shape and not labels[image < -900].any()
+def test_training_begins_with_the_large_networks_most_important_channels(repository: Path, tmp_path: Path) -> None:
+    channels = shipped("student")["network_def#channels"]
+    narrow(str(repository / "models" / "model.pt"), str(tmp_path / "narrow.pt"), channels)
+    begun, fast = read_state_dict(tmp_path / "narrow.pt"), read_state_dict(repository / "models" / "fast" / "model.pt")
+    assert {name: value.shape for name, value in begun.items()} == {name: value.shape for name, value in fast.items()}
+
+
+@pytest.mark.slow
+def test_a_phantoms_organs_are_found_on_its_own_grid(tmp_path: Path) -> None:
+    folder = write_phantom(str(tmp_path / "data"), cases=1, seed=4, max_voxels=4e5, jobs=1)
+    (scan,) = (folder / "imagesTr").iterdir()
+    found, reference = segment(str(scan), overlays="fast"), np.asarray(nibabel.load(folder / "labelsTr" / scan.name).dataobj)
+    assert found.shape == reference.shape
+    pairs = [(found == value, reference == value) for value in (1, 2, 3)]
+    dice = [2 * (one & other).sum() / (one.sum() + other.sum()) for one, other in pairs]
+    assert dice[0] > 0.65 and dice[1] > 0.85 and dice[2] > 0.9

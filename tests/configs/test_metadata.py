@@ -6,6 +6,8 @@ import hashlib
 import json
 import re
 
+import pytest
+
 import bundle
 from bundle import labels
 
@@ -52,7 +54,9 @@ def test_every_required_package_is_installed_by_setup_cfg(repository):
     assert set(metadata["required_packages_version"]) | {"torch", "monai", "numpy"} == installed
 
 
-def test_weights_are_those_that_the_metadata_names(repository):
-    digest = hashlib.sha256((repository / "models" / "model.pt").read_bytes()).hexdigest()
-    assert _json(repository / "configs" / "metadata.json")["weights"]["sha256"] == digest
-    assert f'hash_val: "{digest}"' in (repository / "large_files.yml").read_text(encoding="utf-8")
+@pytest.mark.parametrize(("key", "file"), [("weights", "models/model.pt"), ("fast_weights", "models/fast/model.pt")])
+def test_weights_are_those_that_the_metadata_names(repository, key, file):
+    digest = hashlib.sha256((repository / file).read_bytes()).hexdigest()
+    stated = _json(repository / "configs" / "metadata.json")[key]
+    assert stated["file"] == file and stated["sha256"] == digest
+    assert f'path: "{file}"\n    url: ""\n    hash_val: "{digest}"' in (repository / "large_files.yml").read_text(encoding="utf-8")
