@@ -183,7 +183,7 @@ def unknown_flags(text: str) -> list[str]:
     foreign = {
         flag
         for span in spans(text)
-        if re.match(r"(pip|monailabel|mlflow|tensorboard|git|ruff|ssh|torchrun)\b", span)
+        if re.match(r"(pip|monailabel|mlflow|tensorboard|git|ruff|ssh|torchrun|docker)\b", span)
         for flag in span.split()
     }
     known |= {name for verb in (ckpt_export, onnx_export, trt_export) for name in inspect.signature(verb).parameters}
