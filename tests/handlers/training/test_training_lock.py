@@ -95,12 +95,11 @@ def test_what_a_killed_training_left_is_removed_and_what_a_living_process_writes
     assert _names(tmp_path) == [alive, "model.pt"]
 
 
-def test_a_read_only_folder_is_one_line(tmp_path):
-    tmp_path.chmod(0o555)
-    with as_a_user(tmp_path), pytest.raises(UserError, match=r"cannot be written to \(Permission denied\)"):
-        TrainingLock([tmp_path]).lock()
-    tmp_path.chmod(0o755)
-    assert _names(tmp_path) == []
+def test_a_read_only_folder_is_one_line(open_folder):
+    open_folder.chmod(0o555)
+    with as_a_user(), pytest.raises(UserError, match=r"cannot be written to \(Permission denied\)"):
+        TrainingLock([open_folder]).lock()
+    assert _names(open_folder) == []
 
 
 def test_a_file_in_the_folders_place_is_one_line(tmp_path):
