@@ -75,11 +75,11 @@ def _check_verb(words: list[str], elided: bool) -> None:
         return
     if verb not in VERBS:
         raise UserError(verb, "there is no such verb", "use another")
+    if any(word in verbs.HELP for word in words):
+        return None
     if verb == "run":
         return _check_run(words[1:])
     module, name = VERBS[verb][0].split(":")
-    if any(word in verbs.HELP for word in words):
-        return None
     try:
         verbs._check(getattr(import_module(module), name), verb, words[1:])
     except UserError as error:
