@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import sys
 from importlib import import_module
-from inspect import getdoc
 
 from bundle import later_imports, read_ahead
 from bundle.arguments.mistakes import one_line
@@ -53,7 +52,7 @@ def main() -> int:
     if verb in ("-h", "--help", "help"):
         print("usage: python -m bundle VERB [ARGUMENTS]   (python -m bundle VERB --help shows the arguments)\n")
         for name, (_, summary) in VERBS.items():
-            print(f"  {name:18s} {summary}")
+            print(f"  {name:20s} {summary}")
         return 0
     try:
         if verb == "run":
@@ -83,11 +82,12 @@ def _call(verb: str, words: list[str]) -> object:
         problem = "there is no such verb" + did_you_mean(verb, list(VERBS))
         raise UserError(verb, problem, f"use one of {', '.join(VERBS)}")
     module, name = VERBS[verb][0].split(":")
-    function = getattr(import_module(module), name)
+    owner = import_module(module)
+    function = getattr(owner, name)
     if verb != "run":
         return call(function, verb, words)
     if any(word in HELP for word in words):
-        print(getdoc(function))
+        print(owner.usage())
         return 0
     return function(words)
 

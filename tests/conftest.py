@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from made_up_abdomen import abdomen  # noqa: F401  a fixture
+from no_rights import open_folder  # noqa: F401  a fixture
 from warm_python import WarmPython
 
 REPOSITORY = Path(__file__).resolve().parent.parent

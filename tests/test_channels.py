@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 
-from bundle.channels import Channel, channels_of, count, further, told
+from bundle.channels import Channel, channels_of, count, further, resolve, told
 from bundle.errors import UserError
 
 BLOCK = [{"name": "ct", "kind": "ct"}, {"name": "pet", "kind": "pet"}]
@@ -16,6 +19,17 @@ def test_channels_of_a_block() -> None:
     assert count(BLOCK) == 2 and told(BLOCK) == "2 channels (ct, pet)" and told(None) == "1 channel (ct)"
     assert further([*BLOCK, {"name": "late", "kind": "pet", "range": [0, 10]}])[1].range == (0, 10)
     assert Channel("fdg_late", "pet").words == {"pet", "pt", "suv", "fdg", "late"}
+
+
+def test_a_block_or_a_file_that_has_one(tmp_path: Path) -> None:
+    file = tmp_path / "pet.json"
+    file.write_text(json.dumps({"channels": BLOCK, "spacing": [4, 4, 4]}))
+    assert resolve(str(file)) == resolve(BLOCK) == BLOCK and resolve(None) is None
+    with pytest.raises(UserError, match="the first one, pet"):
+        resolve(BLOCK[::-1])
+    file.write_text("{}")
+    with pytest.raises(UserError, match=r'pet\.json: it has no channels. Fix: write {"channels": '):
+        resolve(file)
 
 
 @pytest.mark.parametrize(

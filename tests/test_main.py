@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import io
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from contextlib import redirect_stdout
 from importlib import import_module
 
 import pytest
+from fire import docstrings
 
 from bundle.__main__ import VERBS, main
 
@@ -57,6 +59,17 @@ def test_other_errors_keep_their_traceback(repository, warm_python):
     run = warm_python(*command, "--scans", "$1 / 0", cwd=repository)
     assert run.returncode == 1
     assert "Traceback" in run.stderr and "ZeroDivisionError" in run.stderr
+
+
+@pytest.mark.parametrize("verb", [verb for verb in VERBS if verb != "run"])
+def test_help_explains_each_argument_whole(verb):
+    """fire takes `a, b: ...` and a colon at the beginning of a line for something else, and drops what follows."""
+    module, name = VERBS[verb][0].split(":")
+    function = getattr(import_module(module), name)
+    shown = {one.name: one.description for one in docstrings.parse(inspect.getdoc(function)).args}
+    assert list(shown) == list(inspect.signature(function).parameters)
+    section = inspect.getdoc(function).split("Args:\n")[1].split("\n\n")[0]
+    assert " ".join(f"{name}: {text}" for name, text in shown.items()).split() == section.split()
 
 
 @pytest.mark.parametrize("verb", VERBS)

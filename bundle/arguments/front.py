@@ -7,24 +7,32 @@ import runpy
 import sys
 import warnings
 from collections.abc import Sequence
+from inspect import getdoc
 from pathlib import Path
+from textwrap import fill
 
 import bundle
 from bundle.arguments.command_line import CommandLine, given
-from bundle.arguments.config import shipped_path
+from bundle.arguments.config import shipped, shipped_path
 from bundle.arguments.paths import MACRO, NEEDED, OPTIONAL
+from bundle.arguments.values import KINDS
 from bundle.arguments.verbs import did_you_mean
 from bundle.errors import UserError
 
 # run -> the config that has it
 CONFIGS = {"training": "train.json", "inference": "inference.json"}
+# what users replace as a whole, of any shape
+COMPONENTS = ("loss", "network_def", "structures")
 
 
 def run(words: Sequence[str]) -> None:
-    """Train or infer: `python -m bundle run training --dataset_dir D`, as `python -m monai.bundle run training --config_file ...`.
+    """Train or infer: `python -m monai.bundle run` with this bundle's config where none is given.
 
-    The config is that of this bundle where none is given. Files that are missing or broken end with one line here, where MONAI
-    reads them before anything of the bundle is imported.
+        python -m bundle run training --dataset_dir DATASET
+        python -m bundle run inference --dataset_dir SCANS --output_dir RESULTS
+        python -m bundle run inference --config_file "['configs/inference.json','mine.json']" ...
+
+    Files that are missing or broken end with one line here, where MONAI reads them before anything of the bundle is imported.
 
     Args:
         words: what was typed after `run`.
@@ -57,6 +65,16 @@ def run(words: Sequence[str]) -> None:
     warnings.filterwarnings("ignore", message="parsing config_file")
     sys.argv = [main, "run", *words]
     runpy.run_module("monai.bundle", run_name="__main__", alter_sys=True)
+
+
+def usage() -> str:
+    """What `python -m bundle run --help` shows: how it is called, and the keys that may be given as `--key value`."""
+    doc = str(getdoc(run))
+    parts = [doc[: doc.index("\n\nFiles that")]]
+    for name, file in CONFIGS.items():
+        keys = [key for key in shipped(Path(file).stem) if key in {*KINDS, *NEEDED, *OPTIONAL, *COMPONENTS} - {"bundle_root"}]
+        parts.append(fill(f"Keys of {name} (docs/{name}.md says what each does): {', '.join(keys)}.", 120))
+    return "\n\n".join([*parts, "Keys within keys: --network_def#num_gates 1."])
 
 
 def _check_file(file: str) -> None:

@@ -99,7 +99,7 @@ def grid(path: Path) -> tuple[tuple[int, ...], np.ndarray]:
 
 
 def read(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """A label map as an array of the smallest integer type, and its affine (voxel to RAS+ mm).
+    """A label map (X, Y, Z) of the smallest integer type, and its affine (4, 4), from voxel indices to RAS+ mm.
 
     Raises:
         UserError: a file that cannot be read, that is not 3-D, or whose values are not whole numbers.
@@ -127,7 +127,7 @@ def _integers(array: np.ndarray, path: Path) -> np.ndarray:
 
 
 def values_in(array: np.ndarray) -> set[int]:
-    """All values that a label map holds, the background and values below 0 and above 255 among them."""
+    """All values that a label map (X, Y, Z) holds, the background and values below 0 and above 255 among them."""
     found: set[int] = set()
     step = max(1, SLAB // max(1, array.shape[0] * array.shape[1]))
     for start in range(0, array.shape[2], step):

@@ -117,7 +117,7 @@ def _tensor(source: Any, read: tuple[np.ndarray, dict]) -> MetaTensor:
 
 
 def as_monai(values: np.ndarray, affine: np.ndarray, extra: Mapping[str, Any]) -> tuple[np.ndarray, dict]:
-    """What `bundle.images` has read, as MONAI wants it: the array, and a dictionary that says where it is."""
+    """What `bundle.images` has read, (X, Y, Z), as MONAI wants it: the array, and meta data with its affine (4, 4)."""
     meta = {"affine": affine, "original_affine": affine.copy(), "spatial_shape": np.array(values.shape)}
     return values, {**meta, "space": "RAS", "original_channel_dim": float("nan"), **extra}
 

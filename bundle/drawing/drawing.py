@@ -51,7 +51,7 @@ def grey(values: np.ndarray, size: tuple[int, int], window: tuple[float, float] 
 
 
 def grey_window(image: np.ndarray) -> tuple[float, float]:
-    """What to show as black and white: soft tissue for HU, else all but the lowest and highest percent of a thin sample."""
+    """The values of an image of any shape to show as black and white: soft tissue for HU, else all but the lowest and highest percent."""
     sample = image[tuple(slice(None, None, max(1, n // 48)) for n in image.shape)]
     sample = sample[np.isfinite(sample)]
     if not sample.size:

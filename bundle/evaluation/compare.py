@@ -41,7 +41,7 @@ def compare(
     `comparison.png` (the effect per case). An earlier comparison is written over, other files of these names are not.
 
     Args:
-        runs: folders with a `metrics.csv`, or such files. `run.json` or `experiment.json` next to it may hold `parameters`
+        runs: folders with a `metrics.csv`, or such files. `run.json` or `experiment.json` next to it may hold `parameters`,
             `seconds_per_case` and `forward` (seconds of one pass, its size).
         output_dir: gets the three files; by default `comparison` in the current folder.
         names: a name per run for the tables; the folders' names by default.
@@ -49,7 +49,8 @@ def compare(
         structures: compare these only; all that every run has by default.
         side_by_side: take runs on different cases as well.
         pairs: test every second run against the one before it.
-        resamples, seed: of the bootstrap.
+        resamples: number of resamples of the bootstrap.
+        seed: of the bootstrap.
 
     Raises:
         UserError: fewer than two runs, unequal case lists, references that differ, an unknown metric or structure, or a folder

@@ -99,8 +99,10 @@ def paper_tables(
         ct82: data set for Tables 3 and 4, of the pancreas: NIH Pancreas-CT as `prepare` leaves it.
         tables: some of 1, 2, 3, 4; by default all that the data sets allow.
         overlays: further ones, below those of the columns.
-        ct150_sizes, ct82_sizes: training and test cases; Table 1 has the former also the other way round.
-        weights, unet_weights: checkpoints of four classes with gates and without, for BFT and AFT; those of Table 1 by default.
+        ct150_sizes: training and test cases of CT-150; Table 1 has them also the other way round.
+        ct82_sizes: training and test cases of CT-82.
+        weights: checkpoint of four classes with gates, for Table 3 before and after fine-tuning; that of Table 1 by default.
+        unet_weights: the same without gates.
         overrides: any key of the training config, for all trainings.
 
     Returns:

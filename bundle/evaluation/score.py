@@ -61,7 +61,8 @@ def score(
     reference marks with nnU-Net's label `ignore` are left out: what the prediction holds there counts as background.
 
     Args:
-        predictions, references: a folder (searched recursively), a file, a list of files, or files by case name.
+        predictions: a folder (searched recursively), a file, a list of files, or files by case name.
+        references: the same, of the label maps that the predictions are held against.
         output_dir: gets the two files.
         labels: the `labels` block, or a JSON file that has one; without it `labels.json` or else `dataset.json` next to the
             references, else the block of `configs/inference.json`.

@@ -102,14 +102,14 @@ def _name(row: Row) -> str:
 
 
 def middle_of(label: np.ndarray) -> list[int]:
-    """The voxel in the middle of the structures' box, or of the volume where there are none."""
+    """Index of the voxel in the middle of the box of all structures in a label map of any shape; of the volume where there are none."""
     where = np.argwhere(label > 0)
     ends = (where.min(axis=0) + where.max(axis=0)) // 2 if len(where) else np.asarray(label.shape) // 2
     return [int(value) for value in ends]
 
 
 def most_of(label: np.ndarray) -> list[int]:
-    """Along each axis, the slice that shows most of the structures: the sum of square roots of their shares of their own largest section.
+    """Along each axis of a label map, the slice with most of the structures: the sum of roots of their shares of their largest sections.
 
     By the roots, some of each counts more than all of one. Of several that show as much the middle one; the middle of the volume
     where there are none.

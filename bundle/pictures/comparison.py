@@ -32,7 +32,7 @@ def comparison(
     title: str = "prediction against reference",
     focus: str | None = None,
 ) -> Path:
-    """Write `comparison_picture` as a PNG, atomically: see there for arguments and errors."""
+    """Write `comparison_picture` as a PNG, whole or not at all: see there for arguments, shapes and errors."""
     return save(comparison_picture(image, prediction, reference, affine, structures, title=title, focus=focus), path)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bundle.arguments.config import shipped_path
-from bundle.arguments.front import run
+from bundle.arguments.front import run, usage
 
 
 @pytest.mark.parametrize(
@@ -66,3 +66,13 @@ def test_a_folder_that_begins_like_a_macro_is_handed_on_as_a_path(tmp_path: Path
 def test_a_config_of_this_bundle_is_named_where_its_path_is_not_right(verb: Callable[..., str]) -> None:
     line = verb("run", "training", "--config_file", "configs/finetune.json")
     assert line == f"configs/finetune.json: there is no such config file. Fix: this bundle's is {shipped_path('finetune')}."
+
+
+def test_the_help_of_a_run_has_its_keys(verb: Callable[..., str]) -> None:
+    of = {text.split(" (")[0]: text.replace("\n", " ") for text in usage().split("\n\n")}
+    training, inference = (of[f"Keys of {name}"].split(": ")[1].removesuffix(".").split(", ") for name in ("training", "inference"))
+    assert {"patch_size", "loss", "dataset_dir"} <= set(training) and {"keep_pieces", "structures", "dataset_dir"} <= set(inference)
+    assert "keep_pieces" not in training and "patch_size" not in inference and "bundle_root" not in training
+    assert "Raises" not in usage() and max(map(len, usage().splitlines())) <= 120
+    # each of them is taken: what is wrong is its value, and not its name
+    assert verb("run", "inference", "--keep_pieces", "many").startswith("--keep_pieces: 'many' does not fit")

@@ -9,8 +9,11 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
+from command_lines import merged
 
 import bundle
+from bundle.arguments import keys
+from bundle.arguments.command_line import CommandLine, split
 
 spec = importlib.util.spec_from_file_location("benchmark_cascade", Path(bundle.root()) / "benchmarks" / "cascade.py")
 cascade = importlib.util.module_from_spec(spec)
@@ -46,4 +49,11 @@ def test_a_scan_is_measured_in_a_process_of_its_own(tmp_path: Path, monkeypatch:
 def test_variants_are_commands_that_the_config_takes() -> None:
     found = cascade.variants("coarse.pt")
     assert next(iter(found)) == "single network" and len(cascade.variants(None)) == 2
-    assert all(name.startswith("configs/") for words in found.values() for name in words[1].strip("[]").replace("'", "").split(","))
+    for words in found.values():
+        given, loose = split(words)
+        line = CommandLine(given, tuple(loose))
+        assert all((Path(bundle.root()) / file).is_file() for file in line.files)
+        parser = merged(*(Path(file).stem for file in line.files))
+        for key in line.keys:
+            parser[key] = given[key]
+        keys.check(parser, line)

@@ -75,11 +75,11 @@ def _check_verb(words: list[str], elided: bool) -> None:
         return
     if verb not in VERBS:
         raise UserError(verb, "there is no such verb", "use another")
+    if any(word in verbs.HELP for word in words):
+        return None
     if verb == "run":
         return _check_run(words[1:])
     module, name = VERBS[verb][0].split(":")
-    if any(word in verbs.HELP for word in words):
-        return None
     try:
         verbs._check(getattr(import_module(module), name), verb, words[1:])
     except UserError as error:
@@ -183,7 +183,7 @@ def unknown_flags(text: str) -> list[str]:
     foreign = {
         flag
         for span in spans(text)
-        if re.match(r"(pip|monailabel|mlflow|tensorboard|git|ruff|ssh|torchrun)\b", span)
+        if re.match(r"(pip|monailabel|mlflow|tensorboard|git|ruff|ssh|torchrun|docker)\b", span)
         for flag in span.split()
     }
     known |= {name for verb in (ckpt_export, onnx_export, trt_export) for name in inspect.signature(verb).parameters}

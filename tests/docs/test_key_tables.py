@@ -12,13 +12,12 @@ from docs_text import spans, table
 
 import bundle
 from bundle.arguments.config import shipped
+from bundle.arguments.front import COMPONENTS
 from bundle.arguments.paths import NEEDED, OPTIONAL
 from bundle.arguments.values import KINDS
 
 ROOT = Path(bundle.root())
 TABLES = {"train": ("training.md", "Keys"), "inference": ("inference.md", "Options")}
-# what users replace as a whole, of any shape
-COMPONENTS = ("loss", "network_def", "structures")
 USERS = {*KINDS, *NEEDED, *OPTIONAL, *COMPONENTS} - {"bundle_root"}
 
 

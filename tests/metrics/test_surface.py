@@ -28,9 +28,10 @@ def test_distances_are_those_of_a_distance_map() -> None:
     random = np.random.default_rng(1)
     first, second = random.random((2, 12, 10, 8)) > 0.9
     spacing = (0.8, 1.0, 4.0)
-    there, _ = surface_distances(first, second, spacing)
+    there, back = surface_distances(first, second, spacing)
     edges = [mask & ~binary_erosion(mask) for mask in (first, second)]
     np.testing.assert_allclose(there, distance_transform_edt(~edges[1], sampling=spacing)[edges[0]])
+    np.testing.assert_allclose(back, distance_transform_edt(~edges[0], sampling=spacing)[edges[1]])
 
 
 def test_empty_mask_is_an_error() -> None:

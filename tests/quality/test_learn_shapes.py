@@ -64,6 +64,18 @@ def test_what_it_was_learnt_from_is_usual(folder: Path, tmp_path: Path) -> None:
         assert torch.equal(found, given) and found.meta[NOTES] == []
 
 
+def test_a_fragment_counts_for_the_volume_and_is_no_piece(folder: Path, tmp_path: Path) -> None:
+    for path in folder.iterdir():
+        image = nibabel.load(path)
+        labels = np.asarray(image.dataobj).copy()
+        labels[70:75, 30:35, 50:52] = 1  # 50 of 512 voxels and more
+        nibabel.save(nibabel.Nifti1Image(labels, image.affine), path)
+    shapes(str(folder), str(tmp_path / "shapes.json"), LABELS)
+    spleen = json.loads((tmp_path / "shapes.json").read_text(encoding="utf-8"))["structures"]["spleen"]
+    volumes = np.log((np.array([8, 9, 8, 9, 8]) * 64 + 50) * 0.008)
+    assert spleen["pieces"] == 1 and spleen["log_ml"]["mean"] == pytest.approx(volumes.mean(), abs=1e-4)
+
+
 def test_too_few_cases_are_refused(folder: Path, tmp_path: Path) -> None:
     for path in sorted(folder.iterdir())[:2]:
         path.unlink()

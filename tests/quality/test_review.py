@@ -64,6 +64,17 @@ def test_left_and_right_swapped_is_seen_from_positions():
     assert "spleen: its centre is 83 mm to the right of the pancreas (usual in adults: 20 to 160 mm to the left)" in reasons
 
 
+def test_the_words_of_a_position_have_its_sides():
+    left = organ("left kidney", 150.0, (-70.0, -20.0, -20.0))
+    for centre, words in (
+        ((-80.0, 40.0, 0.0), "pancreas: its centre is 10 mm to the left of the left kidney (usual in adults: 5 to 150 mm to the right)"),
+        ((-30.0, -40.0, 0.0), "pancreas: its centre is 20 mm behind the left kidney (usual in adults: 5 to 140 mm in front)"),
+    ):
+        assert judge({"pancreas": organ("pancreas", 76.0, centre), "left kidney": left}).reasons == [words]
+    low = {"spleen": organ("spleen", 275.0, (-100.0, -20.0, -40.0)), "left kidney": left}
+    assert judge(low).reasons == ["spleen: its centre is 20 mm below the left kidney (usual in adults: 15 mm below to 170 mm above)"]
+
+
 def test_the_score_follows_the_expected_dice_else_the_mean_confidence():
     measured = ordinary()
     assert judge(measured, confidence={"pancreas": (0.9, 0.4)}).score == pytest.approx((0.9 + 1 + 1) / 3)

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -18,8 +19,9 @@ from bundle.results.claims import Claims, make_new
 
 def test_a_claim_shows_that_its_process_lives(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr("bundle.results.claims.BEAT", 0.01)
-    claims = Claims(tmp_path)
+    before, claims = threading.enumerate(), Claims(tmp_path)
     assert claims.take("a") and claims.take("a") and not claims.others("a")
+    (beating,) = [thread for thread in threading.enumerate() if thread not in before]
     os.utime(tmp_path / "a.claim", (0, 0))
     deadline = time.monotonic() + 20
     while os.stat(tmp_path / "a.claim").st_mtime == 0 and time.monotonic() < deadline:
@@ -27,6 +29,8 @@ def test_a_claim_shows_that_its_process_lives(tmp_path: Path, monkeypatch) -> No
     assert os.stat(tmp_path / "a.claim").st_mtime > 0
     assert Claims(tmp_path).others("a") and not Claims(tmp_path).take("a")
     claims.give_all_back()
+    beating.join(20)
+    assert not beating.is_alive()
     assert list(tmp_path.iterdir()) == [] and Claims(tmp_path).take("a")
 
 

@@ -49,7 +49,9 @@ def check(
             `runs/check/NAME` in the working directory.
         patch_size: training patch in voxels (x, y, z); scans smaller than it are reported.
         spacing: voxel edge in mm that training resamples to.
-        fold, num_folds, seed: the split, to find a scan that is in two parts of it.
+        fold: which fold validates; the split is looked at to find a scan that is in two parts of it.
+        num_folds: folds of that split.
+        seed: of that split, the key `split_seed` of a training.
         num_workers: threads; by default one a core.
 
     Returns:

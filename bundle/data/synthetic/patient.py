@@ -119,7 +119,7 @@ def paint_table(tissues: np.ndarray, spacing: tuple[float, float, float], rng: n
 
 
 def store(image: np.ndarray, labels: np.ndarray, affine: np.ndarray, orientation: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Turn an image, its labels and their affine from RAS to another order of storage; positions in mm stay the same."""
+    """Image and labels (X, Y, Z) and their affine (4, 4) from RAS to another order of storage, such as LAI; places in mm stay the same."""
     affine = affine.copy()
     if orientation in ("RAS", "rotated"):
         return image, labels, affine

@@ -85,7 +85,7 @@ def resample_labels(labels: np.ndarray, spacing: tuple[float, ...], new_spacing:
 
 
 def add_noise(image: np.ndarray, scan: Scan, rng: np.random.Generator) -> np.ndarray:
-    """Add correlated noise, stronger where the body is wide, as photons are fewer there. Changes `image` in place."""
+    """Add correlated noise in HU to an image (X, Y, Z), in place; more where the body is wide, as photons are fewer there."""
     white = rng.standard_normal(image.shape, dtype=np.float32)
     sigma = [scan.grain / s for s in scan.spacing[:2]]
     # Filtered back-projection gives band-limited noise: a soft low-pass less its own broad average.

@@ -49,10 +49,10 @@ def synthesise(
         cases: scans for training.
         seed: the same seed gives the same scans.
         maps: folder of label maps of real scans (values as in `bundle.data.synthetic.donors.MULTIORGAN`); every sixth map
-            is kept out of training for the validation scans. Without it: the procedural anatomy alone.
+            is kept out of training for the validation scans. Without such a folder no scan is made of maps.
         real: folder of a real CT, or of several: `ct.nii.gz` and `labels.nii.gz`, for a CT without contrast also `structures.nii.gz` and
             `structures.json`, name to value; see `bundle.data.synthetic.contrast.read_real_scan`. Labels beyond those of the
-            three organs, such as one that leaves voxels open, have their names in `labels.json`: `{"unsure": 255}`.
+            three organs, such as one that leaves voxels open, have their names in `labels.json` (name to value).
         people: folder of whole bodies: `NAME/structures.nii.gz` with `structures.json`, name to value; every third is kept out of
             training for the validation scans.
         validation: scans of anatomies that training never sees.

@@ -7,6 +7,7 @@ import socket
 from pathlib import Path
 
 import pytest
+from no_rights import as_a_user
 from small_scans import nifti
 
 from bundle.data.scans import find_scans
@@ -54,26 +55,20 @@ def test_links_to_folders_are_followed_once_and_real_paths_count(tmp_path: Path)
     assert [here.folder.name for here in walk(tmp_path / "in")] == ["in", "z", "other"]
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can become another user")
-def test_what_may_not_be_read_is_a_case_that_fails(tmp_path: Path) -> None:
-    nifti(tmp_path / "good.nii.gz")
+def test_what_may_not_be_read_is_a_case_that_fails(open_folder: Path) -> None:
+    nifti(open_folder / "good.nii.gz")
     for name in ("closed/a.nii.gz", "listed/b.nii.gz", "locked.nii.gz", "series/1.dcm", "series/2.dcm"):
-        nifti(tmp_path / name if name.endswith("gz") else tmp_path / (name + ".nii.gz"))
+        nifti(open_folder / name if name.endswith("gz") else open_folder / (name + ".nii.gz"))
     for name in ("1.dcm", "2.dcm"):
-        (tmp_path / "series" / (name + ".nii.gz")).rename(tmp_path / "series" / name)
-        (tmp_path / "series" / name).chmod(0)
-    (tmp_path / "closed").chmod(0)
-    (tmp_path / "listed").chmod(0o444)
-    (tmp_path / "locked.nii.gz").chmod(0)
-    for folder in (tmp_path, *list(tmp_path.parents)[:3]):
-        folder.chmod(0o755)
-    os.seteuid(65534)
-    try:
-        items = {item["case"]: item for item in find_scans(tmp_path)}
+        (open_folder / "series" / (name + ".nii.gz")).rename(open_folder / "series" / name)
+        (open_folder / "series" / name).chmod(0)
+    (open_folder / "closed").chmod(0)
+    (open_folder / "listed").chmod(0o444)
+    (open_folder / "locked.nii.gz").chmod(0)
+    with as_a_user():
+        items = {item["case"]: item for item in find_scans(open_folder)}
         with pytest.raises(UserError, match="cannot be read"):
-            find_scans(tmp_path / "closed")
-    finally:
-        os.seteuid(0)
+            find_scans(open_folder / "closed")
     assert sorted(items) == ["closed", "good", "listed_b", "locked", "series_1"]
     assert items["closed"]["problem"] == "this folder cannot be read (Permission denied): what is in it is not known"
     assert items["series_1"]["problem"] == "the file cannot be opened (Permission denied); so it is with 1 more in this folder"

@@ -11,6 +11,7 @@ import time
 
 import pytest
 from ignite.engine import Engine
+from no_rights import as_a_user
 
 from bundle.errors import UserError
 from bundle.files import place
@@ -94,12 +95,11 @@ def test_what_a_killed_training_left_is_removed_and_what_a_living_process_writes
     assert _names(tmp_path) == [alive, "model.pt"]
 
 
-@pytest.mark.skipif(os.getuid() == 0, reason="root may write anywhere")
-def test_a_read_only_folder_is_one_line(tmp_path):
-    tmp_path.chmod(0o500)
-    with pytest.raises(UserError, match=r"cannot be written to \(Permission denied\)"):
-        TrainingLock([tmp_path]).lock()
-    tmp_path.chmod(0o700)
+def test_a_read_only_folder_is_one_line(open_folder):
+    open_folder.chmod(0o555)
+    with as_a_user(), pytest.raises(UserError, match=r"cannot be written to \(Permission denied\)"):
+        TrainingLock([open_folder]).lock()
+    assert _names(open_folder) == []
 
 
 def test_a_file_in_the_folders_place_is_one_line(tmp_path):
