@@ -82,7 +82,7 @@ class DicomWriter(CaseHandler):
         from bundle.dicom.source import read_source
 
         labels = np.asarray(case.label_map().as_tensor()[0])
-        source = read_source(files, labels.shape)
+        source = read_source(files, labels.shape, " ".join(structure.words for _, structure in self.structures))
         made = source, labels, self.structures, self._maker()
         if self.dicom_seg:
             from bundle.dicom.segmentation import write_segmentation

@@ -86,7 +86,10 @@ def test_the_label_map_agrees_with_the_object(tmp_path: Path) -> None:
 
     dicom_files.series(tmp_path / "data" / "patient", named)
     out = tmp_path / "out"
-    evaluator(tmp_path / "data", out, DicomWriter(out, LABELS, dicom_seg=True)).run()
+    own = {list(LABELS)[1]: {"code": "78961009", "meaning": "Milz (größte)"}}
+    evaluator(tmp_path / "data", out, DicomWriter(out, LABELS, own, dicom_seg=True)).run()
     image = nibabel.load(out / "patient_seg.nii.gz")
-    found, _ = segments(out / "patient_seg.dcm", image.affine, image.shape)
+    found, ds = segments(out / "patient_seg.dcm", image.affine, image.shape)
+    assert ds.SegmentSequence[0].SegmentedPropertyTypeCodeSequence[0].CodeMeaning == "Milz (größte)"
+    assert ds.SpecificCharacterSet == "ISO_IR 192", "the source names none, and ASCII has no ö"
     assert np.array_equal(found, np.asarray(image.dataobj)) and found.any()
