@@ -109,7 +109,7 @@ def server_environment() -> dict[str, str]:
 
 def guard_environment(host: str = "127.0.0.1", names: str = "", origins: str = "", password: str = "") -> dict[str, str]:
     """The environment variables that say who may ask the server: see `bundle.serving.guard.Rules`."""
-    return {guard.HOST: host, guard.NAMES: _list(names), guard.ORIGINS: _list(origins), guard.PASSWORD: password}
+    return {guard.HOST: host.lower(), guard.NAMES: _list(names), guard.ORIGINS: _list(origins), guard.PASSWORD: password}
 
 
 def _list(words: str | tuple[str, ...]) -> str:

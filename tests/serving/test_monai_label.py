@@ -11,6 +11,7 @@ import pytest
 import bundle
 from bundle.errors import UserError
 from bundle.serving import monai_label
+from bundle.serving.guard import Rules, is_loopback
 
 
 def test_command_has_the_flags_that_keep_the_server_at_home() -> None:
@@ -73,6 +74,14 @@ def test_password_is_not_in_the_command(small_bundle: Path, tmp_path: Path, caps
     monai_label.start(str(tmp_path / "scans"), **options)
     assert "long enough" not in capsys.readouterr().out
     assert "long enough" in monai_label.guard_environment(password="long enough").values()
+
+
+def test_names_are_known_whatever_their_letters() -> None:
+    # a browser asks in small letters
+    given = monai_label.guard_environment("Scanner-7.Clinic", names="Scanner-7", origins="http://Viewer:3000/")
+    rules = Rules.of_environment(given)
+    assert rules.knows("scanner-7.clinic:8000") and rules.knows("scanner-7:8000") and rules.origins == ("http://viewer:3000",)
+    assert is_loopback("Localhost")
 
 
 def test_missing_weights_and_folders_are_named(small_bundle: Path, tmp_path: Path) -> None:
