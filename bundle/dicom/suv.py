@@ -16,7 +16,7 @@ from typing import NoReturn
 
 import numpy as np
 
-from bundle.dicom.elements import PIXEL_GROUP, Elements, opened
+from bundle.dicom.elements import PIXEL_GROUP, Elements, opened, time_zone
 from bundle.dicom.pixels import read_series
 from bundle.errors import UserError
 
@@ -179,14 +179,13 @@ def _date_time(text: str, zone: str, where: str) -> datetime:
     found = _at(match[1], match[2], "RadiopharmaceuticalStartDateTime", where)
     if not match[3]:
         return found
-    if not re.fullmatch(r"[+-]\d{4}", zone):
+    own, other = time_zone(match[3]), time_zone(zone)
+    if own is None:
+        _refuse_time("RadiopharmaceuticalStartDateTime", text, where)
+    if other is None:
         problem = f"RadiopharmaceuticalStartDateTime (0018,1078) is in the time zone {match[3]}, and the series does not name its own"
         raise UserError(where, problem, "export the series again with TimezoneOffsetFromUTC (0008,0201)")
-    return found + _offset(zone) - _offset(match[3])
-
-
-def _offset(zone: str) -> timedelta:
-    return (1 if zone[0] == "+" else -1) * timedelta(hours=int(zone[1:3]), minutes=int(zone[3:5]))
+    return found.replace(tzinfo=own).astimezone(other).replace(tzinfo=None)
 
 
 def _at(date: str, time: str, name: str, where: str) -> datetime:
