@@ -11,7 +11,7 @@ from pathlib import Path
 import bundle
 from bundle.errors import UserError
 from bundle.serving import guard
-from bundle.serving.environment import DEFAULT, interpreter
+from bundle.serving.environment import DEFAULT, interpreter, located
 from bundle.serving.guard import is_loopback
 from bundle.serving.served_copy import WEIGHTS, update, write_main
 from bundle.serving.studies import not_offered
@@ -59,7 +59,7 @@ def start(
         the server's exit code.
 
     Raises:
-        UserError: no MONAI Label, no such folder of scans, no weights, an unknown scoring method, other machines without a
+        UserError: no MONAI Label, no such interpreter or folder of scans, no weights, an unknown scoring method, other machines without a
             password, or an app's folder that holds something else.
     """
     password = read_password(password_file)
@@ -139,7 +139,7 @@ def read_password(file: str) -> str:
 def find_python(python: str = "") -> str:
     """An interpreter that has MONAI Label: the one given, this one, or that of the environment in the bundle's folder."""
     if python:
-        return python
+        return located(python)
     if importlib.util.find_spec("monailabel"):
         return sys.executable
     beside = interpreter(Path(bundle.root()) / DEFAULT)
