@@ -121,7 +121,8 @@ def _has_letters(character_set: str | Sequence[str] | None, text: str) -> bool:
 
     if text.isascii():
         return True
-    for encoding in convert_encodings(character_set) if character_set else ():
+    stated = [character_set] if isinstance(character_set, str) else list(character_set or ())
+    for encoding in convert_encodings(stated) if any(stated) else ():
         try:
             text.encode(encoding)
         except (UnicodeEncodeError, LookupError):
