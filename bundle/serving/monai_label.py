@@ -127,7 +127,7 @@ def read_password(file: str) -> str:
     if not file:
         return ""
     try:
-        lines = Path(str(file)).expanduser().read_text(encoding="utf-8").splitlines()
+        lines = Path(str(file)).expanduser().read_text(encoding="utf-8-sig").splitlines()
     except (OSError, ValueError) as error:
         raise UserError(file, f"cannot be read ({error})", "name a text file with the password in its first line") from error
     password = lines[0].strip() if lines else ""

@@ -74,6 +74,9 @@ def test_password_is_not_in_the_command(small_bundle: Path, tmp_path: Path, caps
     monai_label.start(str(tmp_path / "scans"), **options)
     assert "long enough" not in capsys.readouterr().out
     assert "long enough" in monai_label.guard_environment(password="long enough").values()
+    # as Windows' Notepad saves text
+    (tmp_path / "password").write_text("long enough\r\nsecond line", encoding="utf-8-sig")
+    assert monai_label.read_password(str(tmp_path / "password")) == "long enough"
 
 
 def test_names_are_known_whatever_their_letters() -> None:
