@@ -26,7 +26,7 @@ from bundle.networks.weights import weights_digest
 from bundle.results import identity, outputs
 from bundle.results.claims import Claims
 from bundle.results.parts import whole_run
-from bundle.results.records import Entry, Records, is_past
+from bundle.results.records import Entry, Records, past
 
 logger = logging.getLogger("bundle.inference")
 
@@ -109,7 +109,7 @@ class RunRecord(CaseHandler):
             self.claims.clear()
         except OSError as error:
             raise self._not_writable(error) from error
-        self.hidden = {entry["case"] for entry in self.records if is_past(self.folder, entry)}
+        self.hidden = past(self.folder, self.records)
         named = named_apart(items, _Shown(self.records, self.hidden))
         warn_of_former_names(named, [entry for entry in self.records if entry["case"] not in self.hidden])
         self.names |= {str(item["source"]) + str(item["case"]): str(new["case"]) for item, new in zip(items, named, strict=True)}
@@ -230,7 +230,7 @@ class RunRecord(CaseHandler):
         run = self._run(finished=True)
         if self.share.end(run, over):
             self.records.refresh()
-            self.hidden = {entry["case"] for entry in self.records if entry["case"] not in self.mine and is_past(self.folder, entry)}
+            self.hidden = past(self.folder, self.records) - self.mine.keys()
             self._write_tables({**run, **whole_run(self.records.hidden)} if self.share.part.count > 1 else run)
         if self.failed_elsewhere and self.share.rank == 0:
             failed = counted(len(self.failed_elsewhere), "case")
