@@ -90,14 +90,15 @@ def is_free(entry: Mapping[str, Any] | None, item: Mapping[str, Any]) -> bool:
 
 
 def is_of(entry: Mapping[str, Any], item: Mapping[str, Any]) -> bool:
-    """Whether an entry is of this scan: it came from the same path, or the same bytes came from a path that is gone (a move).
+    """Whether an entry is of this scan: it came from the same place, or the same bytes came from a path that is gone (a move).
 
-    The same bytes at two paths that both exist are two scans: each gets its row.
+    The same bytes at two places that both exist are two scans: each gets its row. Two paths by links to one file or folder are one place.
     """
-    if entry["source"] == spelled(identity.source_of(item)):
+    source = identity.source_of(item)
+    if entry["source"] == spelled(source):
         return True
     if os.path.lexists(entry["source"]):
-        return False
+        return os.path.realpath(entry["source"]) == os.path.realpath(source)
     made = entry.get("kept") or entry
     if not made.get("digest") or made.get("bytes") != identity.size(identity.files_of(item)):
         return False

@@ -149,6 +149,14 @@ def test_the_record_holds_everything_in_the_folder(tmp_path: Path, out: Path) ->
     assert done(tmp_path / "one", out) == [] and list(recorded(out)) == ["a"], "what is gone is not in the tables"
 
 
+def test_a_folder_by_another_path_is_the_same(tmp_path: Path, out: Path) -> None:
+    scan(tmp_path / "real" / "a.nii")
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    assert done(tmp_path / "real", out) == ["a"]
+    assert done(tmp_path / "link", out) == [] and done(tmp_path / "real", out) == []
+    assert list(recorded(out)) == list(table(out)) == ["a"]
+
+
 def test_a_case_that_fails_keeps_its_earlier_result(tmp_path: Path, out: Path) -> None:
     path = scan(tmp_path / "data" / "ct.nii", 4)
     done(path.parent, out)
