@@ -28,7 +28,7 @@ class Known(Protocol):
         """The entry of a case; None where there is none."""
 
 
-def named_apart(items: Sequence[Item], records: Known) -> list[Item]:
+def named_apart(items: Sequence[Item], records: Known, taken: Iterable[str] = ()) -> list[Item]:
     """The entries of a run, each under a name that no other scan has in the folder.
 
     A name that the folder has for another scan gets the name of the source's folder before it, and, where that is taken
@@ -37,8 +37,9 @@ def named_apart(items: Sequence[Item], records: Known) -> list[Item]:
     Args:
         items: entries of `bundle.data.scans.find_scans`.
         records: what the folder holds.
+        taken: names that other scans of the run have.
     """
-    mine = {key(str(item["case"])) for item in items}
+    mine = {key(name) for name in (*taken, *(str(item["case"]) for item in items))}
     named = []
     for item in items:
         case = str(item["case"])

@@ -19,7 +19,7 @@ from bundle.engines.evaluator import ScanEvaluator
 from bundle.engines.sharing import Share
 from bundle.errors import UserError, counted
 from bundle.handlers.inference import case_entry
-from bundle.handlers.inference.case_names import named_apart, warn_of_former_names
+from bundle.handlers.inference.case_names import is_of, named_apart, warn_of_former_names
 from bundle.handlers.inference.finished import Wanted, architecture, bytes_digest, details
 from bundle.handlers.inference.run_tables import RunTables, rows_by_case
 from bundle.networks.weights import weights_digest
@@ -91,6 +91,7 @@ class RunRecord(CaseHandler):
         self.finished: set[str] = set()
         self.mine: dict[str, Entry] = {}
         self.names: dict[str, str] = {}
+        self.known: dict[str, Entry | None] = {}
         self.hidden: set[str] = set()
         self.items: list[str] = []
         self.failed_elsewhere: set[str] = set()
@@ -113,6 +114,7 @@ class RunRecord(CaseHandler):
         named = named_apart(items, _Shown(self.records, self.hidden))
         warn_of_former_names(named, [entry for entry in self.records if entry["case"] not in self.hidden])
         self.names |= {str(item["source"]) + str(item["case"]): str(new["case"]) for item, new in zip(items, named, strict=True)}
+        self.known |= {str(item["case"]): self.records.get(str(item["case"])) for item in named}
         return named
 
     def start(self, evaluator: ScanEvaluator, items: Sequence[dict[str, Any]]) -> None:
@@ -162,14 +164,28 @@ class RunRecord(CaseHandler):
         return str(item["case"]) in self.finished
 
     def claim(self, item: dict[str, Any]) -> bool:
-        """Whether this case is still to do, and no other living process is doing it."""
-        name = str(item["case"])
-        if not self.claims.take(name):
-            return False
-        if self._done_meanwhile(item):
+        """Whether this case is still to do, and no other living process is doing it.
+
+        A case whose name another run has given to another scan since this one began, as runs that begin together do, gets another one.
+        """
+        while self.claims.take(name := str(item["case"])):
+            entry = self.records.reread(name)
+            if entry is not None and entry != self.known.get(name) and not is_of(entry, item):
+                self.claims.give_back(name)
+                self._rename(item)
+                continue
+            if not self._done_meanwhile(item):
+                return True
             self.claims.give_back(name)
-            return False
-        return True
+            break
+        return False
+
+    def _rename(self, item: dict[str, Any]) -> None:
+        before = str(item["case"])
+        self.records.refresh()
+        item["case"] = named_apart([item], self.records, self.items)[0]["case"]
+        self.items = [item["case"] if name == before else name for name in self.items]
+        self.names = {mark: item["case"] if name == before else name for mark, name in self.names.items()}
 
     def later(self, items: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         """Those of the entries that nobody has finished, once another process has let go of one; waits while all are being done."""

@@ -149,6 +149,26 @@ def test_the_record_holds_everything_in_the_folder(tmp_path: Path, out: Path) ->
     assert done(tmp_path / "one", out) == [] and list(recorded(out)) == ["a"], "what is gone is not in the tables"
 
 
+@pytest.mark.parametrize("fails", [False, True])
+def test_runs_that_begin_together_have_no_name_in_common(tmp_path: Path, out: Path, fails: bool) -> None:
+    """As `for p in pat*; do ... --dataset_dir $p --output_dir OUT & done` does: both name their scan before either has a result."""
+    first, second = scan(tmp_path / "pat_a" / "ct.nii", 4), scan(tmp_path / "pat_b" / "ct.nii", 9, seed=1)
+    if fails:
+        first.write_bytes(b"no scan")
+
+    class Meanwhile(CaseHandler):
+        def named(self, items: list[dict]) -> list[dict]:
+            evaluator(tmp_path / "pat_a", out).run()
+            return items
+
+    engine = evaluator(tmp_path / "pat_b", out, Meanwhile())
+    assert [case.name for case in engine.run()] == ["pat_b_ct"]
+    assert {name: entry["source"] for name, entry in recorded(out).items()} == {"ct": str(first), "pat_b_ct": str(second)}
+    assert set(table(out)) == {"ct", "pat_b_ct"} and spleen_voxels(out / "pat_b_ct_seg.nii.gz") == 9
+    assert fails or spleen_voxels(out / "ct_seg.nii.gz") == 4
+    assert done(tmp_path / "pat_b", out) == [], "and it keeps its name"
+
+
 def test_a_folder_by_another_path_is_the_same(tmp_path: Path, out: Path) -> None:
     scan(tmp_path / "real" / "a.nii")
     (tmp_path / "link").symlink_to(tmp_path / "real")
