@@ -112,16 +112,20 @@ def own_files(entry: Mapping[str, Any]) -> list[str]:
     return [name for name in names if (name.startswith(f"{entry['case']}_") or name in maps) and os.path.basename(name) == name]
 
 
-def past(folder: Path, entries: Iterable[Mapping[str, Any]]) -> set[str]:
+def past(folder: Path, entries: Iterable[Mapping[str, Any]], sees_scans: bool = False) -> set[str]:
     """The cases of which nothing is left: the label map is gone, or the case failed and its source is gone.
 
-    Where no source of any entry is to be seen, as on a machine that does not have the scans or has them elsewhere, none counts as gone.
+    Args:
+        folder: of the results.
+        entries: of its cases.
+        sees_scans: whether this machine is known to have the scans. Where it is not and no source of any entry is to be seen, as outside of
+            the container that read them, no source counts as gone.
     """
     everything = list(entries)
     without = {entry["case"] for entry in everything if entry["status"] == "ok" and not _has_label_map(folder, entry["case"])}
     failed = [entry for entry in everything if entry["status"] == "failed" and not entry.get("kept")]
     gone = {entry["case"] for entry in failed if not _is_there(entry["source"])}
-    if gone and any(_is_there(entry["source"]) for entry in everything):
+    if gone and (sees_scans or any(_is_there(entry["source"]) for entry in everything)):
         without |= gone
     return without
 

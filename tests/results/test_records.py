@@ -79,7 +79,8 @@ def test_a_failed_case_counts_where_nothing_says_that_its_source_is_gone(tmp_pat
     failed = [entry(case, status="failed", source=source) for case, source in sources.items()]
     assert records.past(tmp_path, failed) == {"not there"}
     # a machine that has none of the scans, or has them elsewhere, as outside of a container
-    assert records.past(tmp_path, [entry("a", status="failed"), entry("b", status="failed")]) == set()
+    elsewhere = [entry("a", status="failed"), entry("b", status="failed")]
+    assert records.past(tmp_path, elsewhere) == set() and records.past(tmp_path, elsewhere, sees_scans=True) == {"a", "b"}
 
 
 def test_results_are_what_entries_name_and_what_they_keep(tmp_path: Path) -> None:

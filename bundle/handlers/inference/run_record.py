@@ -91,7 +91,6 @@ class RunRecord(CaseHandler):
         self.finished: set[str] = set()
         self.mine: dict[str, Entry] = {}
         self.names: dict[str, str] = {}
-        self.known: dict[str, Entry | None] = {}
         self.hidden: set[str] = set()
         self.items: list[str] = []
         self.failed_elsewhere: set[str] = set()
@@ -110,11 +109,10 @@ class RunRecord(CaseHandler):
             self.claims.clear()
         except OSError as error:
             raise self._not_writable(error) from error
-        self.hidden = past(self.folder, self.records)
+        self.hidden = past(self.folder, self.records, sees_scans=True)
         named = named_apart(items, _Shown(self.records, self.hidden))
         warn_of_former_names(named, [entry for entry in self.records if entry["case"] not in self.hidden])
         self.names |= {str(item["source"]) + str(item["case"]): str(new["case"]) for item, new in zip(items, named, strict=True)}
-        self.known |= {str(item["case"]): self.records.get(str(item["case"])) for item in named}
         return named
 
     def start(self, evaluator: ScanEvaluator, items: Sequence[dict[str, Any]]) -> None:
@@ -170,7 +168,7 @@ class RunRecord(CaseHandler):
         """
         while self.claims.take(name := str(item["case"])):
             entry = self.records.reread(name)
-            if entry is not None and entry != self.known.get(name) and not is_of(entry, item):
+            if entry is not None and not is_of(entry, item) and not past(self.folder, [entry], sees_scans=True):
                 self.claims.give_back(name)
                 self._rename(item)
                 continue
@@ -246,7 +244,7 @@ class RunRecord(CaseHandler):
         run = self._run(finished=True)
         if self.share.end(run, over):
             self.records.refresh()
-            self.hidden = past(self.folder, self.records) - self.mine.keys()
+            self.hidden = past(self.folder, self.records, sees_scans=True) - self.mine.keys()
             self._write_tables({**run, **whole_run(self.records.hidden)} if self.share.part.count > 1 else run)
         if self.failed_elsewhere and self.share.rank == 0:
             failed = counted(len(self.failed_elsewhere), "case")

@@ -149,6 +149,16 @@ def test_the_record_holds_everything_in_the_folder(tmp_path: Path, out: Path) ->
     assert done(tmp_path / "one", out) == [] and list(recorded(out)) == ["a"], "what is gone is not in the tables"
 
 
+def test_scans_that_failed_keep_their_names_when_all_are_moved(tmp_path: Path, out: Path) -> None:
+    scan(tmp_path / "old" / "a.nii"), (tmp_path / "old" / "b.nii").write_bytes(b"no scan")
+    done(tmp_path / "old", out)
+    (tmp_path / "old").rename(tmp_path / "new")
+    evaluator(tmp_path / "new", out).run()
+    assert {name: entry["source"] for name, entry in recorded(out).items()} == {
+        name: str(tmp_path / "new" / f"{name}.nii") for name in "ab"
+    }
+
+
 @pytest.mark.parametrize("fails", [False, True])
 def test_runs_that_begin_together_have_no_name_in_common(tmp_path: Path, out: Path, fails: bool) -> None:
     """As `for p in pat*; do ... --dataset_dir $p --output_dir OUT & done` does: both name their scan before either has a result."""
