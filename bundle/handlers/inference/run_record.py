@@ -271,6 +271,8 @@ class RunRecord(CaseHandler):
         entry = self.records.reread(str(item["case"]))
         if entry is None or entry.get("ended", "") < self.started or entry.get("process") == files.process():
             return False
+        if not is_of(entry, item):
+            return False
         if entry["status"] == "failed" and self.share.size > 1:
             # a scan that one process of a run could not do is not tried by each of them
             self.failed_elsewhere.add(entry["case"])

@@ -179,6 +179,18 @@ def test_runs_that_begin_together_have_no_name_in_common(tmp_path: Path, out: Pa
     assert done(tmp_path / "pat_b", out) == [], "and it keeps its name"
 
 
+def test_a_scan_of_that_name_that_failed_in_another_run_is_not_this_ones(tmp_path: Path, out: Path) -> None:
+    first, second = scan(tmp_path / "pat_a" / "ct.nii"), scan(tmp_path / "pat_b" / "ct.nii")
+    handler = next(one for one in evaluator(tmp_path / "pat_b", out).case_handlers if isinstance(one, RunRecord))
+    handler.share.size = 2  # a process of torchrun, which does not try what another one of its run could not do
+    items = handler.named([{"case": "ct", "source": str(second), "image": str(second)}])
+    failed = {"case": "ct", "status": "failed", "ended": "9", "process": "another"}
+    handler.records.save({**failed, "source": str(first)})
+    assert handler.later(items) == items and not handler.failed_elsewhere
+    handler.records.save({**failed, "source": str(second)})
+    assert handler.later(items) == [] and handler.failed_elsewhere == {"ct"}
+
+
 def test_a_folder_by_another_path_is_the_same(tmp_path: Path, out: Path) -> None:
     scan(tmp_path / "real" / "a.nii")
     (tmp_path / "link").symlink_to(tmp_path / "real")
