@@ -83,7 +83,7 @@ def write_segmentation(
             transfer_syntax_uid=RLE if kind == "labelmap" else LITTLE,
             specific_character_set=None,
         )
-        # highdicom refuses an empty one, Korea's, and names that are misspelled
+        # highdicom refuses Korea's, one that begins with an empty value as Japan's does, and names that are misspelled
         if "SpecificCharacterSet" in source.shared:
             made.SpecificCharacterSet = source.shared.SpecificCharacterSet
         _refer_to_files(made, source, planes)

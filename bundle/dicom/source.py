@@ -182,6 +182,8 @@ def _of_patient(file: str) -> tuple[Dataset, Dataset]:
                     kept[name] = found[name]
             except Exception:  # a value that pydicom cannot make sense of says nothing to anybody
                 continue
+    if not shared.get("SpecificCharacterSet"):  # it must not be there without a value
+        shared.pop("SpecificCharacterSet", None)
     for name in NEEDED:
         if name not in shared or not _known_to_dicom(shared[name]):
             setattr(shared, name, "")
