@@ -9,6 +9,7 @@ import functools
 import inspect
 import json
 import os
+import shutil
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -40,12 +41,14 @@ class StudiesDatastore(LocalDatastore):
         return super().add_image(image_id, image_filename, image_info)
 
     def save_label(self, image_id: str, label_filename: str, label_tag: str, label_info: dict[str, Any]) -> str:
-        """Store a label map; where there is a link of that name, in its place."""
-        _, ending = self._to_id(os.path.basename(label_filename))
-        target = os.path.join(self._datastore.label_path(label_tag), f"{image_id}{ending}")
-        if os.path.lexists(target) and (os.path.islink(target) or os.stat(target).st_nlink > 1):
-            with written_aside(target) as aside:
-                aside.write_bytes(b"")
+        """Store a label map; where there is a link of that name, in its place.
+
+        MONAI Label writes over the former one. Here the new one is there whole before: where it has no room, the former one stays.
+        """
+        if image_id in self._datastore.objects:
+            _, ending = self._to_id(os.path.basename(label_filename))
+            with written_aside(os.path.join(self._datastore.label_path(label_tag), f"{image_id}{ending}")) as aside:
+                shutil.copyfile(label_filename, aside)
         return super().save_label(image_id, label_filename, label_tag, label_info)
 
     def remove_image(self, image_id: str) -> None:
