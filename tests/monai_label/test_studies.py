@@ -18,14 +18,18 @@ studies = StudiesDatastore(str(folder), extensions=["*.nii.gz"], auto_reload=Fal
 studies.save_label("ct", str(folder.parent / "one.nii.gz"), "final", {})
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))
-try:
-    studies.save_label("ct", str(folder.parent / "two.nii.gz"), "final", {})
-except OSError as error:
-    print(error.strerror)
+two = str(folder.parent / "two.nii.gz")
+for save in (lambda: studies.save_label("ct", two, "final", {}), lambda: studies.add_image("new", two, {})):
+    try:
+        save()
+    except OSError as error:
+        print(error.strerror)
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+studies.add_image("other", two, {})
 """
 
 
-def test_a_label_that_has_no_room_leaves_the_former_one(tmp_path: Path, repository: Path) -> None:
+def test_what_has_no_room_leaves_a_former_label_and_no_half_of_a_scan(tmp_path: Path, repository: Path) -> None:
     studies = tmp_path / "studies"
     studies.mkdir()
     (studies / "ct.nii.gz").write_bytes(b"scan")
@@ -33,6 +37,8 @@ def test_a_label_that_has_no_room_leaves_the_former_one(tmp_path: Path, reposito
     (tmp_path / "two.nii.gz").write_bytes(b"x" * 5000)
     command = [os.environ["MONAI_LABEL_PYTHON"], "-c", CODE, str(studies)]
     done = subprocess.run(command, cwd=repository, env=server_environment(), capture_output=True, text=True, timeout=300)
-    assert "File too large" in done.stdout, done.stderr
+    assert done.returncode == 0 and done.stdout.count("File too large") == 2, done.stderr
     label = studies / "labels" / "final" / "ct.nii.gz"
     assert label.read_bytes() == b"corrected by hand" and [path.name for path in label.parent.iterdir()] == ["ct.nii.gz"]
+    scans = {path.name: path.stat().st_size for path in studies.glob("*.nii.gz")}
+    assert scans == {"ct.nii.gz": 4, "other.nii.gz": 5000} and not list(studies.rglob("*.unfinished"))
