@@ -59,7 +59,8 @@ def update(source: Path, target: Path) -> None:
     for name in [name for name in ours if _hides_weights(name)]:
         print(f"not served: {source / name}. MONAI Label takes the .pt with the shortest name, and model.pt is meant. Fix: a longer name")
         del ours[name]
-    served = {name: path for folder in FOLDERS for name, path in _files(target, folder).items()}
+    # of weights none goes: there may be no others
+    served = {name: path for folder in FOLDERS if folder != "models" for name, path in _files(target, folder).items()}
     kept = []
     try:
         for name, path in ours.items():
@@ -74,11 +75,10 @@ def update(source: Path, target: Path) -> None:
                     shutil.copy2(path, aside)
             record[name] = digest
         for name in served.keys() - ours.keys():
-            # what the bundle no longer has; a file of someone's own stays, and so do weights
-            is_ours = _digest(served[name]) == record.get(name) or (not recorded and not name.startswith(CHANGED))
-            if is_ours and not name.startswith("models/"):
+            # what the bundle no longer has; a file of someone's own stays
+            if _digest(served[name]) == record.get(name) or (not recorded and not name.startswith(CHANGED)):
                 served[name].unlink()
-                record.pop(name, None)
+            record.pop(name, None)
     finally:  # of a start that is interrupted, too: what it copied was not edited
         write_json(target / RECORD, record)
     if kept:
