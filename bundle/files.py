@@ -152,6 +152,12 @@ def spelled(name: str | os.PathLike) -> str:
         return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
+def unspelled(text: str) -> str:
+    r"""The path that `spelled` gave as this text: bytes stand where it has `\xfc`. A name that holds these letters itself is lost."""
+    found = re.sub(rb"\\x([89a-f][0-9a-f])", lambda match: bytes([int(match[1], 16)]), text.encode("utf-8", "surrogateescape"))
+    return os.fsdecode(found)
+
+
 def named(path: str | os.PathLike) -> Path:
     """The path of a name that a person gave: `~` is the home folder, unless something of that very name is there."""
     return Path(path) if os.path.lexists(path) else Path(os.path.expanduser(path))

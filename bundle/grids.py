@@ -11,8 +11,6 @@ import numpy as np
 SHEAR_TOLERANCE = 1e-3
 # ... above which a quaternion does not describe it any more
 QFORM_TOLERANCE = 1e-4
-# ... above which a person is warned that the axes are not at right angles: half a degree
-TOLD_TOLERANCE = float(np.sin(np.radians(0.5)))
 # how far apart, in voxels, corners of the same grid may be: far above what headers round, far below what a shift shows
 SAME_GRID_VOXELS = 0.05
 
@@ -105,11 +103,6 @@ def axes_onto(shape: Sequence[int], affine: np.ndarray, target_shape: Sequence[i
         return None
     exact = index_map(axes, shape)
     return axes if np.abs(corners(target_shape) @ (across - exact).T).max() <= SAME_GRID_VOXELS else None
-
-
-def same_grid(shape: Sequence[int], affine: np.ndarray, other_shape: Sequence[int], other: np.ndarray) -> bool:
-    """Whether two grids have the same voxels in the same places, in the same order of axes."""
-    return axes_onto(shape, affine, other_shape, other) == [(0, 1), (1, 1), (2, 1)]
 
 
 def reorder(array: np.ndarray, axes: Axes) -> np.ndarray:

@@ -100,7 +100,10 @@ class _Reader:
                 self.stop()  # what the child would answer later does not belong to the next call
                 raise
             if self.process is not None:
-                self.send.send("taken")
+                try:
+                    self.send.send("taken")
+                except OSError:  # the child ended after its answer, which is here
+                    self.stop()
         if kind == "result":
             return result
         raise _error(kind, content, where, memory_gb) from None

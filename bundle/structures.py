@@ -75,6 +75,12 @@ class Structure:
     region: Code | None = None
     known: bool = True
 
+    @property
+    def words(self) -> str:
+        """All of its text: its name, and the meanings of its codes."""
+        codes = (self.category, self.type, self.side, self.region)
+        return " ".join([self.name, *(code.meaning for code in codes if code is not None)])
+
 
 def describe(names: Sequence[str], own: Mapping[str, Any] | str | os.PathLike | None = None) -> list[Structure]:
     """Each of these structures, in this order: what the user says of it, else the table; what neither knows is a tissue.

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from bundle.errors import reason
-from bundle.files import Staged, aside_path, locked, place, remove_unfinished, spelled, write_json, write_text, written_aside
+from bundle.files import Staged, aside_path, locked, place, remove_unfinished, spelled, unspelled, write_json, write_text, written_aside
 
 
 def test_a_file_appears_whole_and_its_folder_with_it(tmp_path: Path) -> None:
@@ -105,6 +105,8 @@ def test_a_full_disk_names_the_file_that_was_to_be_written(tmp_path: Path) -> No
 def test_names_that_are_not_utf_8_are_spelled() -> None:
     assert spelled(os.fsdecode(b"M\xfcller.nii")) == "M\\xfcller.nii" and spelled("Müller 例") == "Müller 例"
     assert spelled("\ud800") == "\\ud800"
+    for name in (os.fsdecode(b"M\xfcller.nii"), "Müller 例", "C:\\x4", ""):
+        assert unspelled(spelled(name)) == name
 
 
 def test_text_with_such_a_name_is_written(tmp_path: Path) -> None:

@@ -98,6 +98,22 @@ def test_a_crash_costs_the_file_and_the_next_call_works():
     assert call(HERE + "noise", "b.nrrd") == "quiet"
 
 
+def test_a_child_that_ends_after_its_answer_costs_nothing(monkeypatch):
+    reader, arrays = reader_process._reader, reader_process._reader._arrays
+
+    def late(*content):
+        found = arrays(*content)
+        reader.process.kill()
+        reader.process.wait()
+        return found
+
+    with monkeypatch.context() as patched:
+        patched.setattr(reader, "_arrays", late)
+        assert np.array_equal(call(HERE + "fortran", (3, 4, 5)), fortran((3, 4, 5)))
+    assert reader.process is None
+    assert np.array_equal(call(HERE + "fortran", (2, 4, 5)), fortran((2, 4, 5)))
+
+
 def test_a_hang_ends_with_the_timeout():
     begun = time.monotonic()
     with pytest.raises(UserError, match=r"slice1: its reader did not end within 0\.5 s"):

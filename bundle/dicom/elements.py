@@ -10,12 +10,14 @@ import io
 import logging
 import math
 import os
+import re
 import stat
 import struct
 import warnings
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import timedelta, timezone
 from typing import Any, BinaryIO
 
 # what matters of pydicom's warnings is an error of ours
@@ -110,6 +112,15 @@ def opened(file: str, most: int = MOST_HEADER_BYTES) -> Iterator[tuple[BinaryIO,
         stream.seek(start)
         inflated = zlib.decompressobj(-zlib.MAX_WBITS).decompress(stream.read(), most)
         yield io.BytesIO(head[:start].replace(DEFLATED, EXPLICIT_LITTLE) + inflated), os.fstat(stream.fileno()).st_size * MOST_COMPRESSION
+
+
+def time_zone(text: str) -> timezone | None:
+    """The zone that TimezoneOffsetFromUTC or the end of a DT names, such as +0100; None where it is not one."""
+    match = re.fullmatch(r"([+-])([01]\d|2[0-3])([0-5]\d)", text)
+    if match is None:
+        return None
+    offset = timedelta(hours=int(match[2]), minutes=int(match[3]))
+    return timezone(offset if match[1] == "+" else -offset)
 
 
 class Elements:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import io
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
-from itertools import groupby
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -43,8 +42,9 @@ def read_series(files: Sequence[str | os.PathLike], pet: bool = False) -> tuple[
     columns, rows, count = stack.shape
     whole = all(float(value).is_integer() for plane in stack.planes for value in (plane.frame.slope, plane.frame.intercept))
     volume = np.empty((count, rows, columns), dtype=np.int16 if whole else np.float32)
-    for number, (plane, stored) in enumerate(_stored(stack.planes)):
-        values = _in_hu(stored, plane.frame.slope, plane.frame.intercept)
+    for number, stored in _stored(stack.planes):
+        frame = stack.planes[number].frame
+        values = _in_hu(stored, frame.slope, frame.intercept)
         if volume.dtype == np.int16 and (values.min() < INT16.min or values.max() > INT16.max):
             volume = volume.astype(np.float32)
         volume[number] = values
@@ -67,20 +67,37 @@ def _in_hu(stored: np.ndarray, slope: float, intercept: float) -> np.ndarray:
     return stored * np.float64(slope) + np.float64(intercept)
 
 
-def _stored(planes: Sequence[Plane]) -> Iterator[tuple[Plane, np.ndarray]]:
-    """Each plane with its stored values (rows, columns), in the order given."""
-    for native, some in groupby(planes, key=lambda plane: plane.layout.native):
-        for file, of_file in groupby(some, key=lambda plane: plane.header.file) if native else ():
-            yield from _native(file, list(of_file))
-        compressed = [] if native else list(some)
-        while compressed:
-            layout = compressed[0].layout
-            count = max(1, VOXELS_AT_ONCE // (layout.rows * layout.columns))
-            part, compressed = compressed[:count], compressed[count:]
-            yield from zip(part, _compressed(part), strict=True)
+def _stored(planes: Sequence[Plane]) -> Iterator[tuple[int, np.ndarray]]:
+    """The number of each plane and its stored values (rows, columns), file by file: one of many frames is read once."""
+    numbers: dict[str, list[int]] = {}
+    for number, plane in enumerate(planes):
+        numbers.setdefault(plane.header.file, []).append(number)
+    layouts = {file: planes[here[0]].layout for file, here in numbers.items()}
+    for file, here in numbers.items():
+        if layouts[file].native:
+            yield from zip(here, _native(file, [planes[number] for number in here]), strict=True)
+    for some in _at_once({file: layout for file, layout in layouts.items() if not layout.native}):
+        for file, read in zip(some, _compressed(some), strict=True):
+            yield from ((number, read[planes[number].index]) for number in numbers[file])
 
 
-def _native(file: str, planes: Sequence[Plane]) -> Iterator[tuple[Plane, np.ndarray]]:
+def _at_once(layouts: Mapping[str, Layout]) -> Iterator[dict[str, Layout]]:
+    """These files, some at a time: at least one, with no more than `VOXELS_AT_ONCE` where they are several."""
+    some: dict[str, Layout] = {}
+    for file, layout in layouts.items():
+        if some and sum(map(_voxels, [*some.values(), layout])) > VOXELS_AT_ONCE:
+            yield some
+            some = {}
+        some[file] = layout
+    if some:
+        yield some
+
+
+def _voxels(layout: Layout) -> int:
+    return layout.rows * layout.columns * layout.frames
+
+
+def _native(file: str, planes: Sequence[Plane]) -> Iterator[np.ndarray]:
     layout = planes[0].layout
     size = layout.frame_bytes
     dtype = np.dtype(f"{'<' if layout.little else '>'}{'i' if layout.signed else 'u'}{layout.allocated // 8}")
@@ -94,20 +111,17 @@ def _native(file: str, planes: Sequence[Plane]) -> Iterator[tuple[Plane, np.ndar
             if layout.stored < layout.allocated:
                 # bits above the highest may hold anything; a shift down again brings the sign along
                 values = (values << (layout.allocated - layout.high - 1)) >> (layout.allocated - layout.stored)
-            yield plane, values
+            yield values
 
 
-def _compressed(planes: Sequence[Plane]) -> list[np.ndarray]:
+def _compressed(layouts: Mapping[str, Layout]) -> list[np.ndarray]:
     from bundle.reader_process import call
 
-    layouts = {plane.header.file: plane.layout for plane in planes}
     files = list(layouts)
-    voxels = sum(layout.rows * layout.columns * layout.frames for layout in layouts.values())
-    memory_gb = LIBRARIES_GB + (voxels * 16 + sum(map(os.path.getsize, files)) * 3) / 1e9
+    memory_gb = LIBRARIES_GB + (sum(map(_voxels, layouts.values())) * 16 + sum(map(os.path.getsize, files)) * 3) / 1e9
     # made here, so that it goes even if the reader crashes
     with tempfile.TemporaryDirectory(prefix="bundle-dicom-") as folder:
-        read = call("bundle.dicom.pixels:decoded", files, folder, where=files[0], memory_gb=memory_gb)
-    return [read[files.index(plane.header.file)][plane.index] for plane in planes]
+        return call("bundle.dicom.pixels:decoded", files, folder, where=files[0], memory_gb=memory_gb)
 
 
 def decoded(files: Sequence[str], folder: str) -> list[np.ndarray]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
@@ -56,15 +57,16 @@ def write_segmentation(
     check_available()
     import highdicom
 
-    # it reports every element that it copies, with UIDs, which do not belong into a log
+    # it reports every element that it copies, with UIDs, and warns of names that it finds odd: these do not belong into a log
     logging.getLogger("highdicom").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", module="highdicom")
     ordered = sorted(structures, key=lambda pair: pair[0])
     numbers = [value for value, _ in ordered] if kind == "labelmap" else list(range(1, len(ordered) + 1))
     with making(source, "DICOM SEG", "dicom_seg"):
-        images, planes, aliases = _images(source, _numbered(labels, [value for value, _ in ordered], numbers))
+        planes, shared = {str(highdicom.UID()): plane for plane in source.planes}, _image(source)
         made = highdicom.seg.Segmentation(
-            source_images=images,
-            pixel_array=planes,
+            source_images=[_slice(shared, uid, plane) for uid, plane in planes.items()],
+            pixel_array=_numbered(labels, [value for value, _ in ordered], numbers),
             segmentation_type=kind.upper(),
             segment_descriptions=[_segment(number, one, source, maker) for number, (_, one) in zip(numbers, ordered, strict=True)],
             series_instance_uid=highdicom.UID(),
@@ -79,8 +81,12 @@ def write_segmentation(
             content_description="Automatic segmentation, not checked by a person",
             series_description="Segmentation (automatic)",
             transfer_syntax_uid=RLE if kind == "labelmap" else LITTLE,
+            specific_character_set=None,
         )
-        _refer_to_frames(made, source, aliases)
+        # highdicom refuses Korea's, one that begins with an empty value as Japan's does, and names that are misspelled
+        if "SpecificCharacterSet" in source.shared:
+            made.SpecificCharacterSet = source.shared.SpecificCharacterSet
+        _refer_to_files(made, source, planes)
         made.save_as(path)
 
 
@@ -126,51 +132,19 @@ def _concept(code: Code) -> Any:
     return highdicom.sr.CodedConcept(value=code.value, scheme_designator=code.scheme, meaning=code.meaning)
 
 
-def _images(source: Source, planes: np.ndarray) -> tuple[list[Dataset], np.ndarray, dict[str, Plane]]:
-    """The images as highdicom wants them, without pixels, the planes in their order, and planes by the UID that stands for them.
-
-    highdicom takes slices, or one file of many frames; of each only what it needs is given, from headers that were read already. Frames
-    of several files are given as CT slices, each with a UID of its own in place of its file's and its number in it.
-    """
-    import highdicom
-
-    shared = _image(source)
-    if not source.files_of_many_frames:
-        return [_slice(shared, source, plane) for plane in source.planes], planes, {}
-    if len(source.instances) > 1:
-        aliases = {str(highdicom.UID()): plane for plane in source.planes}
-        images = [_slice(shared, source, plane) for plane in source.planes]
-        for image, uid in zip(images, aliases, strict=True):
-            image.SOPClassUID, image.SOPInstanceUID = CT_SLICE, uid
-        return images, planes, aliases
-    header = source.planes[0].header
-    order = [plane.index for plane in source.planes]
-    if order != list(range(len(header.frames))):
-        arranged = np.zeros((len(header.frames), *planes.shape[1:]), planes.dtype)
-        arranged[order] = planes
-        planes = arranged
-    return (
-        [_with_frames(_of_file(shared, source, header.file), [Plane(header, index).position for index in range(len(header.frames))])],
-        planes,
-        {},
-    )
-
-
-def _refer_to_frames(made: Dataset, source: Source, aliases: Mapping[str, Plane]) -> None:
-    """Put file and frame number in place of the UIDs that stand for planes in a DICOM SEG."""
-    if not aliases:
-        return
+def _refer_to_files(made: Dataset, source: Source, planes: Mapping[str, Plane]) -> None:
+    """Put file and frame number in place of the UIDs that stand for planes in a DICOM SEG (`_slice`)."""
     for group in (*made.SharedFunctionalGroupsSequence, *made.PerFrameFunctionalGroupsSequence):
         for derived in group.get("DerivationImageSequence", []):
             for image in derived.SourceImageSequence:
-                plane = aliases.get(image.ReferencedSOPInstanceUID)
+                plane = planes.get(image.ReferencedSOPInstanceUID)
                 if plane is None:  # segments of one plane share the item
                     continue
                 image.ReferencedSOPClassUID, image.ReferencedSOPInstanceUID = source.instances[plane.header.file]
                 if len(plane.header.frames) > 1:
                     image.ReferencedFrameNumber = plane.index + 1
     for series in made.ReferencedSeriesSequence:
-        once = {source.instances[aliases[item.ReferencedSOPInstanceUID].header.file]: item for item in series.ReferencedInstanceSequence}
+        once = {source.instances[planes[item.ReferencedSOPInstanceUID].header.file]: item for item in series.ReferencedInstanceSequence}
         for instance, item in once.items():
             item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = instance
         series.ReferencedInstanceSequence = list(once.values())
@@ -190,47 +164,32 @@ def _image(source: Source) -> Dataset:
     image.Rows, image.Columns = layout.rows, layout.columns
     image.ImageOrientationPatient = [format_number_as_ds(float(value)) for value in turned.ravel()]
     image.PixelSpacing = [format_number_as_ds(value) for value in spacing]
-    image.SliceThickness = source.first.get("SliceThickness") or format_number_as_ds(source.between_planes)
+    image.SliceThickness = _thickness(source)
     return image
 
 
-def _of_file(shared: Dataset, source: Source, file: str) -> Dataset:
-    """The image of a file; elements that all share are not copied."""
+def _thickness(source: Source) -> str:
+    """Of a slice in mm: as the source has it, or the distance of its planes where that is no length."""
+    from pydicom.valuerep import format_number_as_ds
+
+    text = str(source.first.get("SliceThickness", ""))
+    try:
+        is_length = 0 < float(text) < float("inf")
+    except ValueError:
+        is_length = False
+    return text if is_length else format_number_as_ds(source.between_planes)
+
+
+def _slice(shared: Dataset, uid: str, plane: Plane) -> Dataset:
+    """The image of a plane, whatever file it is in, as a CT slice of its own: highdicom takes slices, or one file of many frames.
+
+    What all share is not copied, nor are pixels.
+    """
     from pydicom.dataset import Dataset
+    from pydicom.valuerep import format_number_as_ds
 
     image = Dataset()
     image.update(shared)
-    image.SOPClassUID, image.SOPInstanceUID = source.instances[file]
+    image.SOPClassUID, image.SOPInstanceUID = CT_SLICE, uid
+    image.ImagePositionPatient = [format_number_as_ds(float(value)) for value in plane.position]
     return image
-
-
-def _slice(shared: Dataset, source: Source, plane: Plane) -> Dataset:
-    """The image of one slice."""
-    image = _of_file(shared, source, plane.header.file)
-    image.ImagePositionPatient = _position(plane.position)
-    return image
-
-
-def _with_frames(image: Dataset, positions: Sequence[Sequence[float]]) -> Dataset:
-    """An image of many frames at these positions."""
-    from pydicom.dataset import Dataset
-
-    shared, measures, turned = Dataset(), Dataset(), Dataset()
-    measures.PixelSpacing, measures.SliceThickness = image.PixelSpacing, image.SliceThickness
-    turned.ImageOrientationPatient = image.ImageOrientationPatient
-    shared.PixelMeasuresSequence, shared.PlaneOrientationSequence = [measures], [turned]
-    image.NumberOfFrames, image.SharedFunctionalGroupsSequence = len(positions), [shared]
-    frames = []
-    for place in positions:
-        frame, position = Dataset(), Dataset()
-        position.ImagePositionPatient = _position(place)
-        frame.PlanePositionSequence = [position]
-        frames.append(frame)
-    image.PerFrameFunctionalGroupsSequence = frames
-    return image
-
-
-def _position(place: Sequence[float]) -> list[str]:
-    from pydicom.valuerep import format_number_as_ds
-
-    return [format_number_as_ds(float(value)) for value in place]

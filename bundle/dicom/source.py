@@ -74,18 +74,15 @@ class Source:
         files = list(self.instances)
         return files[0] if len(files) == 1 else os.path.dirname(files[0])
 
-    @property
-    def files_of_many_frames(self) -> list[str]:
-        """The files that hold several planes."""
-        return sorted({plane.header.file for plane in self.planes if len(plane.header.frames) > 1})
 
-
-def read_source(files: Sequence[str | os.PathLike], shape: Sequence[int]) -> Source:
+def read_source(files: Sequence[str | os.PathLike], shape: Sequence[int], words: str = "") -> Source:
     """The series that these files are, whose label map has this shape.
 
     Args:
         files: as `bundle.dicom.read_series` takes them.
         shape: of the label map (X, Y, Z).
+        words: text that an object will have besides the source's own, such as names of structures: where the source's character set does
+            not have its letters, `shared` is in UTF-8.
 
     Raises:
         UserError: they are not one volume of this shape, or a slice has no UID by which an object can refer to it.
@@ -97,6 +94,9 @@ def read_source(files: Sequence[str | os.PathLike], shape: Sequence[int]) -> Sou
     shared, first = _of_patient(used[0])
     instances = {file: _instance(file) for file in used}
     _complete(shared, first, instances[used[0]][1])
+    if not _has_letters(shared.get("SpecificCharacterSet"), words):
+        shared.decode()
+        shared.SpecificCharacterSet = "ISO_IR 192"
     return Source(stack, shared, first, instances)
 
 
@@ -113,6 +113,22 @@ def _known_to_dicom(element: DataElement) -> bool:
         except ValueError:
             return False
     return True
+
+
+def _has_letters(character_set: str | Sequence[str] | None, text: str) -> bool:
+    """Whether one of DICOM's character sets, ASCII where none is named, has all letters of a text."""
+    from pydicom.charset import convert_encodings
+
+    if text.isascii():
+        return True
+    stated = [character_set] if isinstance(character_set, str) else list(character_set or ())
+    for encoding in convert_encodings(stated) if any(stated) else ():
+        try:
+            text.encode(encoding)
+        except (UnicodeEncodeError, LookupError):
+            continue
+        return True
+    return False
 
 
 def _complete(shared: Dataset, first: Dataset, instance: str) -> None:
@@ -166,6 +182,8 @@ def _of_patient(file: str) -> tuple[Dataset, Dataset]:
                     kept[name] = found[name]
             except Exception:  # a value that pydicom cannot make sense of says nothing to anybody
                 continue
+    if not shared.get("SpecificCharacterSet"):  # it must not be there without a value
+        shared.pop("SpecificCharacterSet", None)
     for name in NEEDED:
         if name not in shared or not _known_to_dicom(shared[name]):
             setattr(shared, name, "")

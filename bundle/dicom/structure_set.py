@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bundle.dicom.contours import polygons
+from bundle.dicom.elements import time_zone
 from bundle.dicom.maker import MANUFACTURER, MODEL, Maker, making, tracking_uid
 from bundle.dicom.source import Source, geometry
 from bundle.dicom.stack import Plane
@@ -55,7 +56,9 @@ def _structure_set(source: Source, maker: Maker) -> Dataset:
     from pydicom.dataset import FileDataset, FileMetaDataset
     from pydicom.uid import PYDICOM_IMPLEMENTATION_UID, UID, ImplicitVRLittleEndian, generate_uid
 
-    meta, uid, now = FileMetaDataset(), generate_uid(prefix=None), datetime.now()
+    # in the zone that the source's times are in, as its TimezoneOffsetFromUTC is that of all times in here
+    now = datetime.now(time_zone(str(source.shared.get("TimezoneOffsetFromUTC", ""))))
+    meta, uid = FileMetaDataset(), generate_uid(prefix=None)
     meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = UID(RTSTRUCT), uid
     # where an element's type is explicit, the points of one contour may have 64 KB: longer ones become unknown bytes to most readers
     meta.TransferSyntaxUID, meta.ImplementationClassUID = ImplicitVRLittleEndian, PYDICOM_IMPLEMENTATION_UID

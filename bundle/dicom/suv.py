@@ -16,7 +16,7 @@ from typing import NoReturn
 
 import numpy as np
 
-from bundle.dicom.elements import PIXEL_GROUP, Elements, opened
+from bundle.dicom.elements import PIXEL_GROUP, Elements, opened, time_zone
 from bundle.dicom.pixels import read_series
 from bundle.errors import UserError
 
@@ -138,6 +138,10 @@ def _scan_start(headers: Sequence[Elements], where: str) -> datetime:
     """The start of the scan: the series' time; of a series that was made later, the time of its earliest slice."""
     series = _moment(headers[0], "SeriesDate", "SeriesTime", where)
     slices = [_moment(header, "AcquisitionDate", "AcquisitionTime", where, "SeriesDate") for header in headers]
+    for header, moment in zip(headers, slices, strict=True):
+        if series and moment and not header.text("AcquisitionDate") and abs(series - moment) > timedelta(hours=12):
+            problem = f"the series began at {series}, and AcquisitionTime (0008,0032) {moment:%H:%M:%S} does not say on which day"
+            raise UserError(where, problem, "export the series again with AcquisitionDate (0008,0022)")
     known = [moment for moment in slices if moment is not None]
     earliest = min(known) if known and len(known) == len(slices) else None
     found = min(moment for moment in (series, earliest) if moment is not None) if series or earliest else None
@@ -168,18 +172,20 @@ def _moment(header: Elements, date: str, time: str, where: str, other_date: str 
 
 
 def _date_time(text: str, zone: str, where: str) -> datetime:
-    """A DT, in the time zone of the series where both name theirs."""
+    """A DT, in the time zone of the series."""
     match = re.fullmatch(r"(\d{8})(\d{2,6}(?:\.\d{1,6})?)([+-]\d{4})?", text)
     if match is None:
         _refuse_time("RadiopharmaceuticalStartDateTime", text, where)
     found = _at(match[1], match[2], "RadiopharmaceuticalStartDateTime", where)
-    if match[3] and re.fullmatch(r"[+-]\d{4}", zone):
-        found += _offset(zone) - _offset(match[3])
-    return found
-
-
-def _offset(zone: str) -> timedelta:
-    return (1 if zone[0] == "+" else -1) * timedelta(hours=int(zone[1:3]), minutes=int(zone[3:5]))
+    if not match[3]:
+        return found
+    own, other = time_zone(match[3]), time_zone(zone)
+    if own is None:
+        _refuse_time("RadiopharmaceuticalStartDateTime", text, where)
+    if other is None:
+        problem = f"RadiopharmaceuticalStartDateTime (0018,1078) is in the time zone {match[3]}, and the series does not name its own"
+        raise UserError(where, problem, "export the series again with TimezoneOffsetFromUTC (0008,0201)")
+    return found.replace(tzinfo=own).astimezone(other).replace(tzinfo=None)
 
 
 def _at(date: str, time: str, name: str, where: str) -> datetime:

@@ -41,6 +41,11 @@ def read(path: str, scan: bool, memory_gb: float | None) -> tuple[np.ndarray, np
     Raises:
         UserError: the header does not say how large voxels are, the file is damaged, or no 3-D image.
     """
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        problem = "its name, or that of a folder above it, is not UTF-8, so that ITK cannot open it"
+        raise UserError(path, problem, "give it another name, or save it as .nii.gz") from None
     fields, end = header_fields(path)
     known, packed = _checked_meta(path, fields, end) if ending(path) in META_ENDINGS else (_checked_nrrd(path, fields), None)
     values, affine, extra = reader_process.call(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import os
 import re
@@ -119,8 +120,8 @@ def companions(path: Path) -> list[str]:
     if found[1].upper().startswith(b"LIST"):
         names = [os.fsdecode(line.strip()) for line in header[found.end() :].splitlines() if line.strip()]
     elif b"%" in found[1]:
-        pattern = path.parent / re.sub(r"%\d*d", "*", os.fsdecode(found[1].split()[0]))
-        return sorted(str(p) for p in pattern.parent.glob(pattern.name))
+        pieces = re.split(r"%\d*d", os.fsdecode(found[1].split()[0]))
+        return sorted(glob.glob(os.path.join(glob.escape(str(path.parent)), "*".join(map(glob.escape, pieces)))))
     else:
         names = [os.fsdecode(found[1])]
     return [str(path.parent / name) for name in names]

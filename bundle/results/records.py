@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -112,11 +112,34 @@ def own_files(entry: Mapping[str, Any]) -> list[str]:
     return [name for name in names if (name.startswith(f"{entry['case']}_") or name in maps) and os.path.basename(name) == name]
 
 
-def is_past(folder: Path, entry: Mapping[str, Any]) -> bool:
-    """Whether nothing is left of a case: its label map is gone, or it failed and its source is gone."""
-    if entry["status"] == "ok":
-        return not any((folder / name).is_file() for name in outputs.label_maps(entry["case"]))
-    return entry["status"] == "failed" and not entry.get("kept") and not os.path.lexists(entry["source"])
+def past(folder: Path, entries: Iterable[Mapping[str, Any]], sees_scans: bool = False) -> set[str]:
+    """The cases of which nothing is left: the label map is gone, or the case failed and its source is gone.
+
+    Args:
+        folder: of the results.
+        entries: of its cases.
+        sees_scans: whether this machine is known to have the scans. Where it is not and no source of any entry is to be seen, as outside of
+            the container that read them, no source counts as gone.
+    """
+    everything = list(entries)
+    without = {entry["case"] for entry in everything if entry["status"] == "ok" and not _has_label_map(folder, entry["case"])}
+    failed = [entry for entry in everything if entry["status"] == "failed" and not entry.get("kept")]
+    gone = {entry["case"] for entry in failed if not _is_there(entry["source"])}
+    if gone and (sees_scans or any(_is_there(entry["source"]) for entry in everything)):
+        without |= gone
+    return without
+
+
+def _has_label_map(folder: Path, case: str) -> bool:
+    return any((folder / name).is_file() for name in outputs.label_maps(case))
+
+
+def _is_there(source: str) -> bool:
+    """Whether a source is there: a file, a folder, or a place in a zip file, as `bundle.files.spelled` writes it."""
+    for path in (source, files.unspelled(source)):
+        if os.path.lexists(path) or any(os.path.isfile(parent) for parent in Path(path).parents):
+            return True
+    return False
 
 
 def result_files(folder: str | os.PathLike) -> set[str]:

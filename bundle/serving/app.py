@@ -5,9 +5,7 @@ Imported by the server only (it needs monailabel). Everything else in the bundle
 
 from __future__ import annotations
 
-import logging
 import sys
-import time
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
@@ -23,10 +21,8 @@ from monailabel.tasks.activelearning.epistemic import Epistemic
 from monailabel.tasks.infer.bundle import BundleInferTask
 from monailabel.tasks.train.bundle import BundleTrainTask
 
-from bundle.serving import checked
+from bundle.serving import checked, doubt
 from bundle.serving.values import IMAGES as OFFERED
-
-logger = logging.getLogger(__name__)
 
 
 def sample_app() -> Path:
@@ -59,32 +55,17 @@ class BundleTrainer(BundleTrainTask):
 
 
 class Doubt(ScoringMethod):
-    """Scores every unlabelled scan by the quality record that inference makes: 1 - its score, so 1 is surely wrong.
+    """Scores every unlabelled scan by its quality record (`bundle.serving.doubt`)."""
 
-    Stored with the scan as `doubt`, with the time stamp of the weights, so that a scan is scored again only after training.
-    """
-
-    KEY = "doubt"
+    KEY = doubt.KEY
 
     def __init__(self, infer_task: BundleInferTask) -> None:
         super().__init__("Score by the quality record: 1 minus its score, so the most doubtful is highest")
         self.infer_task = infer_task
 
     def __call__(self, request: dict[str, Any], datastore: Datastore) -> dict[str, Any]:
-        """Score; the numbers of scans that were scored and skipped."""
-        model = Path(self.infer_task.get_path())
-        stamp, start, executed = int(model.stat().st_mtime), time.time(), 0
-        images = datastore.get_unlabeled_images()
-        for image in images:
-            if datastore.get_image_info(image).get("doubt_ts") == stamp:
-                continue
-            wanted = {"image": datastore.get_image_uri(image), "device": request.get("device", "cpu")}
-            _, data = self.infer_task(request=wanted | {"quality_record": True, "skip_writer": True})
-            record = data["result"]
-            found = {self.KEY: round(1.0 - record["score"], 4), "reasons": record["reasons"]}
-            datastore.update_image_info(image, found | {"doubt_ts": stamp})
-            executed += 1
-        return {"total": len(images), "skipped": len(images) - executed, "executed": executed, "latency": round(time.time() - start, 3)}
+        """Score; the numbers of scans that were scored, skipped, and could not be segmented."""
+        return doubt.score(self.infer_task, datastore, request.get("device", "cpu"))
 
 
 class BundleApp(_sample_class(), MONAILabelApp):  # type: ignore[misc]  # a class that is found when the server starts

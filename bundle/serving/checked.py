@@ -9,6 +9,7 @@ import functools
 import inspect
 import json
 import os
+import shutil
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -30,22 +31,26 @@ MARK = "checked"
 
 
 class StudiesDatastore(LocalDatastore):
-    """MONAI Label's folder of studies, which never writes through a link: a data set of links leads to someone's originals."""
+    """MONAI Label's folder of studies, which never writes through a link: a data set of links leads to someone's originals.
+
+    MONAI Label copies into the files themselves. Here what is new is there whole before, or not at all where it has no room.
+    """
 
     def add_image(self, image_id: str, image_filename: str, image_info: dict[str, Any]) -> str:
         """Store a new image; one that is there already stays."""
-        _, ending = self._to_id(os.path.basename(image_filename))
-        if os.path.lexists(os.path.join(self._datastore.image_path(), f"{image_id}{ending}")) or image_id in self.list_images():
+        own, ending = self._to_id(os.path.basename(image_filename))
+        image_id = image_id or own
+        target = os.path.join(self._datastore.image_path(), f"{image_id}{ending}")
+        if os.path.lexists(target) or image_id in self.list_images():
             raise HTTPException(409, f"image: {image_id} is there already. Remove it first, or choose another name.")
+        _put(image_filename, target)
         return super().add_image(image_id, image_filename, image_info)
 
     def save_label(self, image_id: str, label_filename: str, label_tag: str, label_info: dict[str, Any]) -> str:
-        """Store a label map; where there is a link of that name, in its place."""
-        _, ending = self._to_id(os.path.basename(label_filename))
-        target = os.path.join(self._datastore.label_path(label_tag), f"{image_id}{ending}")
-        if os.path.lexists(target) and (os.path.islink(target) or os.stat(target).st_nlink > 1):
-            with written_aside(target) as aside:
-                aside.write_bytes(b"")
+        """Store a label map, in the place of the former one or of a link of that name."""
+        if image_id in self._datastore.objects:
+            _, ending = self._to_id(os.path.basename(label_filename))
+            _put(label_filename, os.path.join(self._datastore.label_path(label_tag), f"{image_id}{ending}"))
         return super().save_label(image_id, label_filename, label_tag, label_info)
 
     def remove_image(self, image_id: str) -> None:
@@ -71,6 +76,11 @@ class StudiesDatastore(LocalDatastore):
         os.unlink(path)
         if not self._auto_reload:
             self.refresh()
+
+
+def _put(source: str, target: str) -> None:
+    with written_aside(target) as aside:
+        shutil.copyfile(source, aside)
 
 
 def install(app: MONAILabelApp) -> None:

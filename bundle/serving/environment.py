@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import subprocess
 import sys
@@ -35,7 +36,7 @@ def install(directory: str = "", python: str = "") -> str:
         the environment's Python interpreter.
 
     Raises:
-        UserError: a step of the installation failed, the folder holds something else, or the interpreter is of another version.
+        UserError: a step of the installation failed, the folder holds something else, or the interpreter is missing or of another version.
     """
     folder = Path(directory or Path(bundle.root()) / DEFAULT).resolve()
     constraints = Path(bundle.root()) / "constraints-monai-label.txt"
@@ -46,7 +47,7 @@ def install(directory: str = "", python: str = "") -> str:
         return str(inside)
     if folder.exists() and any(folder.iterdir()) and not (folder / "pyvenv.cfg").exists():
         raise UserError(folder, "exists and is not a virtual environment", "name a folder that does not exist yet")
-    base = python or sys.executable
+    base = located(python) if python else sys.executable
     _check_version(base)
     stamp.unlink(missing_ok=True)
     _run([base, "-m", "venv", "--clear", str(folder)], folder)
@@ -62,6 +63,18 @@ def install(directory: str = "", python: str = "") -> str:
 def interpreter(folder: Path) -> Path:
     """Where the Python interpreter of an environment is."""
     return folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
+
+
+def located(python: str) -> str:
+    """The absolute path of an interpreter that a user named, as the server starts in a folder of its own.
+
+    Raises:
+        UserError: there is no such program.
+    """
+    found = shutil.which(python)
+    if found is None:
+        raise UserError("--python", f"there is no program {python}", "give the path of a Python interpreter")
+    return os.path.abspath(found)
 
 
 def _check_version(python: str) -> None:

@@ -64,7 +64,7 @@ POLICY = "default-src 'self' 'unsafe-inline' 'unsafe-eval' 'wasm-unsafe-eval' da
 
 def is_loopback(host: str) -> bool:
     """Whether a host name or address means this machine only."""
-    if host == "localhost":
+    if host.lower() == "localhost":
         return True
     try:
         return ipaddress.ip_address(host.strip("[]")).is_loopback

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,16 +11,13 @@ from pathlib import Path
 import bundle
 from bundle.errors import UserError
 from bundle.serving import guard
-from bundle.serving.environment import DEFAULT, interpreter
+from bundle.serving.environment import DEFAULT, interpreter, located
 from bundle.serving.guard import is_loopback
-from bundle.serving.served_copy import update, write_main
+from bundle.serving.served_copy import WEIGHTS, update, write_main
 from bundle.serving.studies import not_offered
 
 # must not contain deepedit, deepgrow, detection or classification: the server takes these for other kinds of models
 MODEL = "attention_unet_abdomen"
-# what training changed in the served copy; everything else follows the bundle, unless it was edited
-KEPT = "models"
-
 # of another Python's; with origins of its own MONAI Label 0.8.5 does not start, and --origins is what counts
 LEFT_OUT = ("PYTHONPATH", "PYTHONHOME", "MONAI_LABEL_CORS_ORIGINS")
 
@@ -42,8 +38,8 @@ def start(
 ) -> int:
     """Serve this bundle to 3D Slicer or OHIF: segmentation, training on the labels that come back, choice of the next scan.
 
-    The bundle is copied into the app's folder, and training changes that copy only. A later start brings configs and code
-    up to date and keeps the weights that were trained there and the files that were edited there.
+    The bundle is copied into the app's folder, and training changes that copy only. A later start brings configs, code and
+    weights up to date and keeps the weights that were trained there and the files that were edited there.
 
     Args:
         studies: folder of scans (NIfTI, NRRD), or the address of a DICOMweb server.
@@ -63,7 +59,7 @@ def start(
         the server's exit code.
 
     Raises:
-        UserError: no MONAI Label, no such folder of scans, no weights, an unknown scoring method, other machines without a
+        UserError: no MONAI Label, no such interpreter or folder of scans, no weights, an unknown scoring method, other machines without a
             password, or an app's folder that holds something else.
     """
     password = read_password(password_file)
@@ -113,7 +109,7 @@ def server_environment() -> dict[str, str]:
 
 def guard_environment(host: str = "127.0.0.1", names: str = "", origins: str = "", password: str = "") -> dict[str, str]:
     """The environment variables that say who may ask the server: see `bundle.serving.guard.Rules`."""
-    return {guard.HOST: host, guard.NAMES: _list(names), guard.ORIGINS: _list(origins), guard.PASSWORD: password}
+    return {guard.HOST: host.lower(), guard.NAMES: _list(names), guard.ORIGINS: _list(origins), guard.PASSWORD: password}
 
 
 def _list(words: str | tuple[str, ...]) -> str:
@@ -131,7 +127,7 @@ def read_password(file: str) -> str:
     if not file:
         return ""
     try:
-        lines = Path(str(file)).expanduser().read_text(encoding="utf-8").splitlines()
+        lines = Path(str(file)).expanduser().read_text(encoding="utf-8-sig").splitlines()
     except (OSError, ValueError) as error:
         raise UserError(file, f"cannot be read ({error})", "name a text file with the password in its first line") from error
     password = lines[0].strip() if lines else ""
@@ -143,7 +139,7 @@ def read_password(file: str) -> str:
 def find_python(python: str = "") -> str:
     """An interpreter that has MONAI Label: the one given, this one, or that of the environment in the bundle's folder."""
     if python:
-        return python
+        return located(python)
     if importlib.util.find_spec("monailabel"):
         return sys.executable
     beside = interpreter(Path(bundle.root()) / DEFAULT)
@@ -159,12 +155,8 @@ def prepare(app: Path, *, model: str = MODEL) -> Path:
         UserError: the bundle has no `models/model.pt`, or the folder holds something else.
     """
     source, target = Path(bundle.root()), app / "model" / model
-    if not (source / "models" / "model.pt").exists() and not (target / "models" / "model.pt").exists():
-        raise UserError(source / "models" / "model.pt", "there are no weights", "make weights, or make train")
+    if not (source / WEIGHTS).exists() and not (target / WEIGHTS).exists():
+        raise UserError(source / WEIGHTS, "there are no weights", "make weights, or make train")
     write_main(app, model)
     update(source, target)
-    if (target / KEPT / "model.pt").exists():
-        print(f"weights: those in {target / KEPT} stay; delete that folder to start from the bundle's own")
-    else:
-        shutil.copytree(source / KEPT, target / KEPT, dirs_exist_ok=True)
     return app

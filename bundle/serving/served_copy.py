@@ -1,4 +1,4 @@
-"""The served copy of the bundle: brought up to date at each start, but for what someone edited in it."""
+"""The served copy of the bundle: brought up to date at each start, but for what was trained or edited in it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from pathlib import Path
 from bundle.errors import UserError
 from bundle.files import write_json, write_text, written_aside
 
-FOLDERS = ("configs", "bundle", "docs")
+FOLDERS = ("configs", "bundle", "docs", "models")
+# what people and trainings change there
+CHANGED = ("configs/", "models/")
+WEIGHTS = "models/model.pt"
 # digests of the files as they were copied: a file that has another one was edited
 RECORD = "served.json"
 FIRST_LINE = '"""Written by `python -m bundle monai-label`: the app that the server loads."""\n'
@@ -43,7 +46,7 @@ def write_main(app: Path, model: str) -> None:
 
 
 def update(source: Path, target: Path) -> None:
-    """Bring configs, code and docs of the served copy up to date. Edited files stay, with a line that says so.
+    """Bring configs, code, docs and weights of the served copy up to date. Trained and edited files stay, with a line that says so.
 
     Args:
         source: the bundle's folder.
@@ -53,27 +56,38 @@ def update(source: Path, target: Path) -> None:
     record = _read_record(target)
     recorded = bool(record)
     ours = {name: path for folder in FOLDERS for name, path in _files(source, folder).items()} | {"LICENSE": source / "LICENSE"}
-    served = {name: path for folder in FOLDERS for name, path in _files(target, folder).items()}
+    for name in [name for name in ours if _hides_weights(name)]:
+        print(f"not served: {source / name}. MONAI Label takes the .pt with the shortest name, and model.pt is meant. Fix: a longer name")
+        del ours[name]
+    # of weights none goes: there may be no others
+    served = {name: path for folder in FOLDERS if folder != "models" for name, path in _files(target, folder).items()}
     kept = []
-    for name, path in ours.items():
-        copy, digest = target / name, _digest(path)
-        if not copy.exists() or _digest(copy) != digest:
-            # before there was a record only configs were there to be edited
-            edited = copy.exists() and (_digest(copy) != record[name] if name in record else name.startswith("configs/"))
-            if edited:
-                kept.append(f"{name}{'' if record.get(name) == digest else ' (the bundle has a newer one)'}")
-                continue
-            with written_aside(copy) as aside:
-                shutil.copy2(path, aside)
-        record[name] = digest
-    for name in served.keys() - ours.keys():
-        # what the bundle no longer has; a file of someone's own stays
-        if _digest(served[name]) == record.get(name) or (not recorded and not name.startswith("configs/")):
-            served[name].unlink()
-        record.pop(name, None)
-    write_json(target / RECORD, record)
+    try:
+        for name, path in ours.items():
+            copy, digest = target / name, _digest(path)
+            if not copy.exists() or _digest(copy) != digest:
+                # what the record does not have was copied before there was one, or is someone's own
+                edited = copy.exists() and (_digest(copy) != record[name] if name in record else name.startswith(CHANGED))
+                if edited:
+                    kept.append(f"{name}{'' if record.get(name) == digest else ' (the bundle has a newer one)'}")
+                    continue
+                with written_aside(copy) as aside:
+                    shutil.copy2(path, aside)
+            record[name] = digest
+        for name in served.keys() - ours.keys():
+            # what the bundle no longer has; a file of someone's own stays
+            if _digest(served[name]) == record.get(name) or (not recorded and not name.startswith(CHANGED)):
+                served[name].unlink()
+            record.pop(name, None)
+    finally:  # of a start that is interrupted, too: what it copied was not edited
+        write_json(target / RECORD, record)
     if kept:
-        print(f"edited here, so kept: {', '.join(sorted(kept))}. Delete a file in {target} to have the bundle's own again.")
+        print(f"trained or edited here, so kept: {', '.join(sorted(kept))}. Delete a file in {target} to have the bundle's own again.")
+
+
+def _hides_weights(name: str) -> bool:
+    """Whether a file, by its path from the bundle's folder, would be served in place of `model.pt`."""
+    return name.startswith("models/") and name.endswith(".pt") and name != WEIGHTS and len(Path(name).name) <= len("model.pt")
 
 
 def _read_record(target: Path) -> dict[str, str]:

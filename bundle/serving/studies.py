@@ -6,11 +6,11 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from bundle.dicom import looks_like_dicom
 from bundle.errors import counted
+from bundle.images import DICOM_ENDINGS, ending
 from bundle.serving.values import IMAGES
 
-# formats that the bundle reads and MONAI Label does not look for
-OTHERS = (".mha", ".mhd", ".nhdr", ".hdr", ".img", ".dcm", ".nii.bz2", ".nii.zst", ".mgz")
 DICOM = "DICOM"
 
 
@@ -30,7 +30,7 @@ def not_offered(studies: Path) -> list[str]:
             if ids[path.name.removesuffix(kind)] != name:
                 found.setdefault("same name", []).append(name)
         else:
-            found.setdefault("capitals" if kind in IMAGES else DICOM if kind in (DICOM, ".dcm") else "format", []).append(name)
+            found.setdefault("capitals" if kind in IMAGES else DICOM if kind == DICOM else "format", []).append(name)
     return [f"not offered: {_count_and_first(names)}: {FIXES[kind]}" for kind, names in found.items()]
 
 
@@ -57,14 +57,5 @@ def _walk(studies: Path) -> Iterator[Path]:
 
 def _kind(path: Path) -> str:
     """The ending of a scan in small letters, "DICOM" for a DICOM file, "" for anything else."""
-    name = path.name.lower()
-    for ending in (*IMAGES, *OTHERS):
-        if name.endswith(ending):
-            return ending
-    if path.is_file() and ("." not in name or name.rpartition(".")[2].isdigit()):
-        try:
-            with path.open("rb") as file:
-                return DICOM if file.read(132)[128:] == b"DICM" else ""
-        except OSError:
-            return ""
-    return ""
+    found = ending(path)
+    return DICOM if found in DICOM_ENDINGS or (not found and looks_like_dicom(path)) else found

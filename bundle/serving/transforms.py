@@ -13,6 +13,7 @@ from monai.transforms import MapTransform
 
 from bundle import labels as label_block
 from bundle.transforms.keep_pieces import left_out
+from bundle.transforms.shape_prior import NOTES
 
 if TYPE_CHECKING:
     from bundle.inferers.confidence import Confidence
@@ -99,6 +100,7 @@ class QualityRecordd(MapTransform):
             reference_ranges=load_ranges(self.reference_ranges),
             orientation_known=bool(scan.meta.get("orientation_known", True)),
             not_numbers=int(scan.meta.get("not_numbers", 0)),
+            notes=labels.meta.get(NOTES, []),
         )
         structures = {name: {"volume_ml": round(float(one.volume_ml), 3), "mean_hu": one.mean_hu} for name, one in result.measured.items()}
         for name, entry in structures.items():

@@ -13,7 +13,7 @@ from pydicom.dataset import Dataset
 from pydicom.tag import Tag
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
-from bundle.dicom.elements import DEFLATED, Elements, looks_like_dicom, opened
+from bundle.dicom.elements import DEFLATED, Elements, looks_like_dicom, opened, time_zone
 
 
 def elements(**values: object) -> Elements:
@@ -110,3 +110,9 @@ def test_a_deflated_file_is_inflated_behind_its_meta_information_up_to_a_bound(t
         assert len(stream.read()) == start + 10
     with opened(str(tmp_path / "plain.dcm")) as (stream, most):
         assert stream.read() == plain and most == len(plain)
+
+
+def test_time_zones_and_what_is_none() -> None:
+    found = {text: time_zone(text) for text in ("+0930", "-1100", "+0000", "", "+24", "+2400", "0100", "+01:00", "+0160")}
+    hours = {text: None if zone is None else zone.utcoffset(None).total_seconds() / 3600 for text, zone in found.items()}
+    assert hours == {"+0930": 9.5, "-1100": -11, "+0000": 0} | dict.fromkeys(("", "+24", "+2400", "0100", "+01:00", "+0160"))

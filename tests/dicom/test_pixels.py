@@ -10,7 +10,9 @@ import pytest
 from dicom_files import VALUES, check, enhanced, pixels, refused, save, series
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian, RLELossless
 
-EVERY = list(range(6))
+from bundle.dicom import pixels as pixels_module
+
+ORDERS = [[4, 1], [5, 2], [0], [3]]
 
 
 def test_values_and_grid_of_plain_slices_in_any_order(tmp_path: Path) -> None:
@@ -133,6 +135,31 @@ def test_compressed_frames(tmp_path: Path) -> None:
         ds.compress(RLELossless, generate_instance_uid=False)
 
     check([enhanced(tmp_path / "x.dcm", order, change)], larger + np.arange(6, dtype=np.int16))
+
+
+@pytest.mark.parametrize(("at_once", "calls"), [(1 << 22, [4]), (3 * 20, [2, 2]), (1, [1, 1, 1, 1])])
+def test_a_compressed_file_is_read_once_whatever_the_order_of_its_frames(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_once: int, calls: list[int]
+) -> None:
+    """Of slices 0 to 5 one file has 1 and 4, another 5 and 2, and the others have one each."""
+
+    def change(ds: pydicom.Dataset, uid: str) -> None:
+        ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = uid
+        ds.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.4.90"
+        ds.PixelData = pydicom.encaps.encapsulate([bytes(2)] * int(ds.NumberOfFrames))
+        ds["PixelData"].VR, ds["PixelData"].is_undefined_length = "OB", True
+
+    orders = {enhanced(tmp_path / f"{order[0]}.dcm", order, lambda ds, n=order[0]: change(ds, f"1.2.6.{n + 1}")): order for order in ORDERS}
+    asked: list[list[str]] = []
+
+    def decoded(function: str, files: list[str], folder: str, **limits: object) -> list[np.ndarray]:
+        asked.append(files)
+        return [np.stack([VALUES[:, :, k].T.astype(np.int32) + 1024 for k in orders[Path(file)]]) for file in files]
+
+    monkeypatch.setattr(pixels_module, "VOXELS_AT_ONCE", at_once)
+    monkeypatch.setattr("bundle.reader_process.call", decoded)
+    check(list(orders))
+    assert [len(files) for files in asked] == calls and len({file for files in asked for file in files}) == 4
 
 
 def test_what_is_no_ct_is_not_read(tmp_path: Path) -> None:

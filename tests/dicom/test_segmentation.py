@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import dicom_files
 import dicom_objects as made
 import numpy as np
+import pydicom
 import pytest
+
+from bundle.dicom.source import read_source
+from bundle.dicom.structure_set import write_structure_set
+from bundle.structures import describe
 
 
 @pytest.mark.parametrize("place", made.PLACES)
@@ -49,6 +57,31 @@ def test_several_files_of_many_frames_are_referred_to_by_file_and_frame(tmp_path
             assert order[image.ReferencedFrameNumber - 1] == slice_
 
 
+def test_files_of_one_frame_and_frames_that_are_there_twice(tmp_path: Path) -> None:
+    labels = made.tiny_labels()
+
+    def named(uid: str) -> Callable:
+        return lambda ds: [setattr(ds, "SOPInstanceUID", uid), setattr(ds.file_meta, "MediaStorageSOPInstanceUID", uid)]
+
+    single = [dicom_files.enhanced(tmp_path / "single" / f"{k}.dcm", [k], named(f"1.2.6.{k + 1}")) for k in range(6)]
+    # slice 2 is in the first and in the last frame
+    twice = [dicom_files.enhanced(tmp_path / "twice.dcm", [2, 0, 1, 4, 5, 3, 2])]
+    for files, count in ((single, 6), (twice, 1)):
+        source, affine = made.source_of(files, labels)
+        for kind in ("binary", "labelmap"):
+            found, ds = made.segments(made.write_seg(tmp_path / f"{kind}.dcm", source, labels, kind=kind), affine, labels.shape)
+            assert np.array_equal(found, labels)
+            assert len(ds.ReferencedSeriesSequence[0].ReferencedInstanceSequence) == count
+            for group in ds.PerFrameFunctionalGroupsSequence:
+                image = group.DerivationImageSequence[0].SourceImageSequence[0]
+                slice_ = round(made.index_of(affine, group.PlanePositionSequence[0].ImagePositionPatient)[2])
+                assert image.ReferencedSOPClassUID == dicom_files.ENHANCED
+                if count == 1:
+                    assert [2, 0, 1, 4, 5, 3, 2][image.ReferencedFrameNumber - 1] == slice_
+                else:
+                    assert image.ReferencedSOPInstanceUID == f"1.2.6.{slice_ + 1}" and "ReferencedFrameNumber" not in image
+
+
 @made.needs_validator
 def test_the_validator_finds_no_error_in_frames_of_several_files(tmp_path: Path) -> None:
     source, _ = made.source_of(made.halves(tmp_path), made.tiny_labels())
@@ -78,6 +111,68 @@ def test_segments_say_what_they_are_and_whose(tmp_path: Path) -> None:
     again = made.segments(made.write_seg(tmp_path / "a.dcm", source, labels, named, "labelmap"), affine, labels.shape)
     assert np.array_equal(again[0], labels), "the numbers of a label map are its values"
     assert again[1].SegmentSequence[1].TrackingUID == left.TrackingUID and again[1].SOPInstanceUID != ds.SOPInstanceUID
+
+
+@pytest.mark.parametrize(
+    ("character_set", "name"),
+    [
+        ("", "DOE^JANE"),
+        ("ISO_IR 100", "Müller^Jörg"),
+        (["", "ISO 2022 IR 87"], "Yamada^Tarou=山田^太郎"),
+        (["", "ISO 2022 IR 149"], "Hong^Gildong=洪^吉洞=홍^길동"),
+        ("GB18030", "Wang^XiaoDong=王^小东"),
+        # misspelled, as some programs do
+        ("ISO_IR100", "Müller^Jörg"),
+    ],
+)
+def test_text_of_every_character_set_is_as_in_the_source(tmp_path: Path, character_set: str | list[str], name: str) -> None:
+    def written(ds: pydicom.Dataset, k: int) -> None:
+        made.placed("axial")(ds, k)
+        ds.SpecificCharacterSet, ds.PatientName = character_set, name
+
+    files, labels = dicom_files.series(tmp_path / "ct", written), made.tiny_labels()
+    for own in (made.NAMES, ["Niere größe", "胰腺"]):
+        named = list(zip((1, 2), describe(own), strict=True))
+        source = read_source(files, labels.shape, " ".join(structure.words for _, structure in named))
+        write_structure_set(tmp_path / "rt.dcm", source, labels, named, made.MAKER)
+        seg, rt = pydicom.dcmread(made.write_seg(tmp_path / "seg.dcm", source, labels, named)), pydicom.dcmread(tmp_path / "rt.dcm")
+        assert [str(ds.PatientName) for ds in (seg, rt)] == [name, name]
+        assert [one.SegmentLabel for one in seg.SegmentSequence] == own == [one.ROIName for one in rt.StructureSetROISequence]
+        # the source's own bytes where its character set is enough
+        kept = own is made.NAMES or character_set == "GB18030"
+        found = [ds.get("SpecificCharacterSet", "") for ds in (seg, rt)]
+        assert found == [character_set if kept else "ISO_IR 192"] * 2
+        assert ("SpecificCharacterSet" in seg) is bool(found[0]), "it must not be there without a value"
+
+
+@pytest.mark.parametrize(("text", "thickness"), [("2.5", 2.5), ("5 mm", 3), ("5\\5", 3), ("0", 3), ("-3", 3), ("", 3)])
+def test_a_thickness_that_is_no_length_is_the_distance_of_the_slices(tmp_path: Path, text: str, thickness: float) -> None:
+    def written(ds: pydicom.Dataset, k: int) -> None:
+        made.placed("axial")(ds, k)
+        value = text.encode()
+        ds[0x00180050] = pydicom.dataelem.RawDataElement(pydicom.tag.Tag(0x00180050), "DS", len(value), value, 0, False, True)
+
+    labels = made.tiny_labels()
+    source, _ = made.source_of(dicom_files.series(tmp_path / "ct", written), labels)
+    ds = pydicom.dcmread(made.write_seg(tmp_path / "seg.dcm", source, labels))
+    assert float(ds.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0].SliceThickness) == pytest.approx(thickness)
+
+
+def test_no_name_gets_into_the_log(tmp_path: Path) -> None:
+    # highdicom warns of a name of one part, as many that are made up are, and quotes it
+    code = f"""
+import sys; sys.path.insert(0, {str(Path(made.__file__).parent)!r})
+from pathlib import Path
+import dicom_files, dicom_objects as made
+from bundle.dicom.segmentation import write_segmentation
+files = dicom_files.series(Path({str(tmp_path)!r}), lambda ds, k: [made.placed("axial")(ds, k), setattr(ds, "PatientName", "ANON7")])
+source, _ = made.source_of(files, made.tiny_labels())
+write_segmentation({str(tmp_path / "seg.dcm")!r}, source, made.tiny_labels(), made.NAMED, made.MAKER)
+"""
+    pytest.importorskip("highdicom")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0 and "ANON7" not in done.stdout + done.stderr, done.stderr
+    assert pydicom.dcmread(tmp_path / "seg.dcm").PatientName == "ANON7"
 
 
 def test_an_empty_label_map_is_written_too(tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ def test_values_that_break_the_rules_are_taken_as_they_are(tmp_path: Path) -> No
 def test_a_source_has_its_planes_in_order_and_whose_they_are(tmp_path: Path) -> None:
     files = dicom_files.series(tmp_path / "ct", made.placed("oblique"))
     source = read_source(files, (5, 4, 6))
-    assert source.where == str(tmp_path / "ct") and source.files_of_many_frames == []
+    assert source.where == str(tmp_path / "ct")
     # slices 3 mm apart along their normal, whatever way they are turned
     assert source.between_planes == pytest.approx(3.0, abs=1e-6)
     assert [source.instances[plane.header.file][1] for plane in source.planes] == [f"1.2.3.{k + 1}" for k in range(6)]
@@ -61,7 +61,7 @@ def test_a_source_has_its_planes_in_order_and_whose_they_are(tmp_path: Path) -> 
     assert between == (2.0, 1.5) and np.allclose(along, [[1, 0, 0], [0, np.cos(np.deg2rad(20)), np.sin(np.deg2rad(20))]])
     frames = dicom_files.enhanced(tmp_path / "e.dcm", [0, 1, 2, 3, 4, 5])
     many = read_source([frames], (5, 4, 6))
-    assert many.where == str(frames) and many.files_of_many_frames == [str(frames)]
+    assert many.where == str(frames)
 
 
 def test_a_label_map_of_another_shape_and_slices_without_uid_are_refused(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import dicom_files
@@ -54,6 +55,22 @@ def test_regions_say_what_they_are_and_whose(tmp_path: Path) -> None:
     study = ds.ReferencedFrameOfReferenceSequence[0].RTReferencedStudySequence[0]
     images = study.RTReferencedSeriesSequence[0].ContourImageSequence
     assert {image.ReferencedSOPInstanceUID for image in images} == {f"1.2.3.{k + 1}" for k in range(6)}
+
+
+@pytest.mark.parametrize("zone", ["+0930", "-1100", "", "soon"])
+def test_times_are_in_the_zone_that_the_object_names(tmp_path: Path, zone: str) -> None:
+    def change(ds: pydicom.Dataset, k: int) -> None:
+        made.placed("axial")(ds, k)
+        ds.TimezoneOffsetFromUTC = zone
+
+    source, _ = made.source_of(dicom_files.series(tmp_path / "ct", change), made.tiny_labels())
+    write_structure_set(tmp_path / "rt.dcm", source, made.tiny_labels(), made.NAMED, made.MAKER)
+    ds = pydicom.dcmread(tmp_path / "rt.dcm")
+    offset = {"+0930": timedelta(hours=9.5), "-1100": timedelta(hours=-11)}.get(zone)
+    now = datetime.now() if offset is None else datetime.now(UTC).replace(tzinfo=None) + offset
+    for name in ("StructureSet", "InstanceCreation", "Series"):
+        written = datetime.strptime(ds[f"{name}Date"].value + ds[f"{name}Time"].value, "%Y%m%d%H%M%S")
+        assert abs(now - written) < timedelta(minutes=2)
 
 
 def test_an_empty_label_map_is_written_too(tmp_path: Path) -> None:

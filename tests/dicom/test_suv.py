@@ -60,6 +60,11 @@ def test_values_and_grid_of_a_series(tmp_path: Path) -> None:
         # the date counts before the time that contradicts it; time zones
         (_set(RadiopharmaceuticalStartDateTime="20240102091013.8", RadiopharmaceuticalStartTime="000000"), HALF_LEFT),
         (_set(RadiopharmaceuticalStartDateTime="20240102081013.8+0000", TimezoneOffsetFromUTC="+0100"), HALF_LEFT),
+        # across midnight, injected one half-life before the series began
+        (
+            _set(SeriesTime="235000", AcquisitionDate="20240103", AcquisitionTime="001000", RadiopharmaceuticalStartTime="220013.8"),
+            HALF_LEFT,
+        ),
         # SUV already, whatever else is missing
         (_set(Units="GML", PatientWeight=None, SUVType="BW"), 1.0),
         (_set(Units="GML", RadiopharmaceuticalInformationSequence=None), 1.0),
@@ -87,6 +92,16 @@ def test_factor(change: Callable, factor: float, tmp_path: Path) -> None:
         (_set(RadiopharmaceuticalStartTime="noon"), r"RadiopharmaceuticalStartTime is '20240102 noon', which is no date and time"),
         (_set(RadiopharmaceuticalStartDateTime="20240102120000"), r"the injection was at 2024-01-02 12:00:00, and the scan began at"),
         (_set(RadiopharmaceuticalStartDateTime="20231230100000"), r"its decay cannot be computed"),
+        # 08:10 in London is 09:10 in Berlin: of which the series' 11:00 is, nothing says
+        (
+            _set(RadiopharmaceuticalStartDateTime="20240102081013.8+0000"),
+            r"is in the time zone \+0000, and the series does not name its own",
+        ),
+        # across midnight, or made anew late on the same day
+        (
+            _set(SeriesTime="235000", AcquisitionDate=None, AcquisitionTime="001000", RadiopharmaceuticalStartTime="220000"),
+            r"the series began at 2024-01-02 23:50:00, and AcquisitionTime \(0008,0032\) 00:10:00 does not say on which day",
+        ),
         # zirconium-89 is scanned days after the injection
         (_set(RadionuclideHalfLife="282276"), r"its half-life is 282276 s.* does not say on which day"),
         (_set(SeriesTime=None, AcquisitionTime=None), r"SeriesDate and SeriesTime"),

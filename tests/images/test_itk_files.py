@@ -209,3 +209,11 @@ def test_a_pipe_is_not_opened(tmp_path: Path):
     for path in (meta(tmp_path / "a.mhd", b"", ElementDataFile="x.raw"), nrrd(tmp_path / "a.nhdr", b"", data_file="x.raw")):
         with pytest.raises(UserError, match="pipe or device"):
             read_scan(path)
+
+
+def test_a_name_that_itk_cannot_open_is_told_as_such(tmp_path: Path) -> None:
+    folder = Path(os.fsdecode(bytes(tmp_path) + b"/M\xfcller"))
+    folder.mkdir()
+    (folder / "ct.nrrd").write_bytes(b"NRRD0004\n")
+    with pytest.raises(UserError, match=r"is not UTF-8, so that ITK cannot open it\. Fix: give it another name"):
+        read_scan(folder / "ct.nrrd")

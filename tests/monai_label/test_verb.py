@@ -22,6 +22,8 @@ def verb_server(work: Path, studies: Path, labels: Path) -> Iterator[Server]:
     (few / "labels" / "final").mkdir(parents=True)
     for case in ("abdomen_001", "abdomen_002", "abdomen_003", "abdomen_004"):
         shutil.copyfile(studies / f"{case}.nii.gz", few / f"{case}.nii.gz")
+    # the first of all, and it cannot be read
+    (few / "abdomen_000.nii.gz").write_bytes(b"no scan")
     for case in ("abdomen_001", "abdomen_002"):
         shutil.copyfile(labels / f"{case}.nii.gz", few / "labels" / "final" / f"{case}.nii.gz")
     app = prepare(work / "verb-app")
@@ -44,6 +46,7 @@ def test_info_lists_scoring_and_strategies(verb_server: Server) -> None:
 def test_the_most_doubtful_scan_comes_first(verb_server: Server) -> None:
     task = verb_server.run_task("scoring", "doubt")
     assert task["status"] == "DONE", verb_server.log()[-4000:]
+    assert "abdomen_000 has no score" in verb_server.log()
     objects = verb_server.json("GET", "/datastore/?output=all")["objects"]
     doubts = {name: entry["image"]["info"]["doubt"] for name, entry in objects.items() if "doubt" in entry["image"]["info"]}
     assert set(doubts) == {"abdomen_003", "abdomen_004"} and all(0 <= doubt <= 1 for doubt in doubts.values()), doubts

@@ -56,6 +56,10 @@ def test_a_stamp_sees_bytes_put_in_place_with_the_old_time(tmp_path: Path) -> No
 def test_a_header_stands_for_the_files_that_it_names(tmp_path: Path) -> None:
     image = a_file(tmp_path / "a.IMG")
     assert files_of({"image": a_file(tmp_path / "a.hdr")}) == [str(tmp_path / "a.hdr"), image]
+    # whose names may hold what stands for others in patterns
+    planes = [a_file(tmp_path / "p[1]" / f"x[2]_{number:03d}.raw") for number in range(3)]
+    pattern = b"NDims = 3\nElementDataFile = x[2]_%03d.raw 0 2 1\n"
+    assert files_of({"image": a_file(tmp_path / "p[1]" / "c.mhd", pattern)})[1:] == planes
     raw = a_file(tmp_path / "b.raw")
     assert files_of({"image": a_file(tmp_path / "b.mhd", b"NDims = 3\nElementDataFile = b.raw\n")})[1:] == [raw]
     assert files_of({"image": a_file(tmp_path / "b.nhdr", b"NRRD0004\ndata file: b.raw\n")})[1:] == [raw]

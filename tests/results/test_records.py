@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
+from bundle.files import spelled
 from bundle.results import records
 
 
@@ -60,9 +62,25 @@ def test_nothing_is_left_of_a_case_without_its_label_map_or_its_source(tmp_path:
     (tmp_path / "a_seg.nii.gz").touch()
     (tmp_path / "b.seg.nrrd").touch()
     there = str(tmp_path / "a_seg.nii.gz")
-    assert [records.is_past(tmp_path, entry(case)) for case in "abc"] == [False, False, True]
-    failed = [{"status": "failed", "source": there}, {"status": "failed"}, {"status": "failed", "kept": {"files": []}}]
-    assert [records.is_past(tmp_path, entry("c", **more)) for more in failed] == [False, True, False]
+    assert records.past(tmp_path, map(entry, "abc")) == {"c"}
+    failed = [{"source": there}, {}, {"kept": {"files": []}}]
+    assert records.past(tmp_path, [entry(case, status="failed", **more) for case, more in zip("def", failed, strict=True)]) == {"e"}
+
+
+def test_a_failed_case_counts_where_nothing_says_that_its_source_is_gone(tmp_path: Path) -> None:
+    (tmp_path / "scans.zip").touch()
+    odd = os.fsdecode(bytes(tmp_path) + b"/M\xfcller.nii")
+    Path(odd).touch()
+    sources = {
+        "in a zip file": str(tmp_path / "scans.zip" / "pat1" / "ct.nii"),
+        "not UTF-8": spelled(odd),
+        "not there": str(tmp_path / "other.zip" / "ct.nii"),
+    }
+    failed = [entry(case, status="failed", source=source) for case, source in sources.items()]
+    assert records.past(tmp_path, failed) == {"not there"}
+    # a machine that has none of the scans, or has them elsewhere, as outside of a container
+    elsewhere = [entry("a", status="failed"), entry("b", status="failed")]
+    assert records.past(tmp_path, elsewhere) == set() and records.past(tmp_path, elsewhere, sees_scans=True) == {"a", "b"}
 
 
 def test_results_are_what_entries_name_and_what_they_keep(tmp_path: Path) -> None:

@@ -45,6 +45,8 @@ def test_other_versions_of_python_are_refused_at_once(tmp_path: Path, monkeypatc
     monkeypatch.setattr(environment, "VERSIONS", ((2, 7),))
     with pytest.raises(UserError, match=rf"this is {sys.version_info[0]}\.{sys.version_info[1]}"):
         environment.install(str(tmp_path / "env"))
+    with pytest.raises(UserError, match=r"--python: there is no program python2\.9"):
+        environment.install(str(tmp_path / "env"), "python2.9")
     assert not (tmp_path / "env").exists()
 
 

@@ -11,6 +11,7 @@ import pytest
 import bundle
 from bundle.errors import UserError
 from bundle.serving import monai_label
+from bundle.serving.guard import Rules, is_loopback
 
 
 def test_command_has_the_flags_that_keep_the_server_at_home() -> None:
@@ -62,17 +63,28 @@ def test_other_machines_are_served_with_a_password_only(small_bundle: Path, tmp_
     with pytest.raises(UserError, match="cannot be read"):
         monai_label.start(str(tmp_path / "scans"), password_file=str(tmp_path / "none"), dry_run=True)
     (tmp_path / "password").write_text("long enough\n")
-    options = {"app": str(tmp_path / "app"), "python": "py", "dry_run": True, "password_file": str(tmp_path / "password")}
+    options = {"app": str(tmp_path / "app"), "python": sys.executable, "dry_run": True, "password_file": str(tmp_path / "password")}
     assert monai_label.start(str(tmp_path / "scans"), host="0.0.0.0", **options) == 0
 
 
 def test_password_is_not_in_the_command(small_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "scans").mkdir()
     (tmp_path / "password").write_text("long enough")
-    options = {"app": str(tmp_path / "app"), "python": "py", "dry_run": True, "password_file": str(tmp_path / "password")}
+    options = {"app": str(tmp_path / "app"), "python": sys.executable, "dry_run": True, "password_file": str(tmp_path / "password")}
     monai_label.start(str(tmp_path / "scans"), **options)
     assert "long enough" not in capsys.readouterr().out
     assert "long enough" in monai_label.guard_environment(password="long enough").values()
+    # as Windows' Notepad saves text
+    (tmp_path / "password").write_text("long enough\r\nsecond line", encoding="utf-8-sig")
+    assert monai_label.read_password(str(tmp_path / "password")) == "long enough"
+
+
+def test_names_are_known_whatever_their_letters() -> None:
+    # a browser asks in small letters
+    given = monai_label.guard_environment("Scanner-7.Clinic", names="Scanner-7", origins="http://Viewer:3000/")
+    rules = Rules.of_environment(given)
+    assert rules.knows("scanner-7.clinic:8000") and rules.knows("scanner-7:8000") and rules.origins == ("http://viewer:3000",)
+    assert is_loopback("Localhost")
 
 
 def test_missing_weights_and_folders_are_named(small_bundle: Path, tmp_path: Path) -> None:
@@ -84,7 +96,15 @@ def test_missing_weights_and_folders_are_named(small_bundle: Path, tmp_path: Pat
 
 
 def test_python_is_the_one_given_or_the_one_beside(small_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert monai_label.find_python("/some/python") == "/some/python"
+    own = small_bundle / "python"
+    own.write_text("#!/bin/sh\n")
+    own.chmod(0o755)
+    monkeypatch.chdir(small_bundle)
+    # absolute, as the server starts in another folder
+    assert monai_label.find_python("./python") == monai_label.find_python(str(own)) == str(own)
+    for name in ("./pithon", str(small_bundle)):
+        with pytest.raises(UserError, match=rf"--python: there is no program {name}\. Fix: give the path"):
+            monai_label.find_python(name)
     monkeypatch.setattr(monai_label.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"no environment with MONAI Label.*monai-label-install"):
         monai_label.find_python()
@@ -104,7 +124,7 @@ def test_other_pythons_paths_do_not_reach_the_server(monkeypatch: pytest.MonkeyP
 
 def test_dry_run_prints_the_command(small_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "scans").mkdir()
-    code = monai_label.start(str(tmp_path / "scans"), app=str(tmp_path / "app"), python="py", port=8123, dry_run=True)
+    code = monai_label.start(str(tmp_path / "scans"), app=str(tmp_path / "app"), python=sys.executable, port=8123, dry_run=True)
     assert code == 0
     assert capsys.readouterr().out.splitlines()[-1].endswith("--host 127.0.0.1 --port 8123")
 

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+import bundle
 from bundle.errors import UserError
-from bundle.serving import monai_label
+from bundle.serving import monai_label, served_copy
 
 
 def test_prepare_again_brings_code_up_to_date_and_keeps_trained_weights(small_bundle: Path, tmp_path: Path) -> None:
@@ -24,13 +25,70 @@ def test_prepare_again_brings_code_up_to_date_and_keeps_trained_weights(small_bu
     assert not (served / "bundle" / "gone.py").exists()
 
 
+def test_weights_follow_the_bundle_until_they_are_trained_here(
+    small_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    app = monai_label.prepare(tmp_path / "app", model="net")
+    weights, own = app / "model" / "net" / "models" / "model.pt", small_bundle / "models" / "model.pt"
+    own.write_text("newer, of another network")
+    monai_label.prepare(app, model="net")
+    assert weights.read_text(encoding="utf-8") == "newer, of another network"
+    weights.write_text("trained here")
+    own.write_text("newest")
+    monai_label.prepare(app, model="net")
+    assert weights.read_text(encoding="utf-8") == "trained here"
+    assert "kept: models/model.pt (the bundle has a newer one). Delete" in capsys.readouterr().out
+    own.unlink()
+    monai_label.prepare(app, model="net")
+    assert weights.read_text(encoding="utf-8") == "trained here"
+    weights.unlink()
+    own.write_text("newest")
+    monai_label.prepare(app, model="net")
+    own.unlink()
+    monai_label.prepare(app, model="net")
+    assert weights.read_text(encoding="utf-8") == "newest", "the only weights there are"
+
+
+def test_a_copy_that_is_interrupted_leaves_no_half_of_a_file(
+    small_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def half(source: Path, target: Path) -> None:
+        if source.name == "model.pt":
+            Path(target).write_text("mod")
+            raise OSError(28, "No space left on device")
+        Path(target).write_bytes(source.read_bytes())
+
+    monkeypatch.setattr(served_copy.shutil, "copy2", half)
+    with pytest.raises(OSError, match="No space left"):
+        monai_label.prepare(tmp_path / "app", model="net")
+    monkeypatch.undo()
+    monkeypatch.setattr(bundle, "root", lambda: str(small_bundle))
+    assert not list((tmp_path / "app").rglob("*.pt*"))
+    # what was copied before is the bundle's own, also when the bundle is another one by now
+    (small_bundle / "configs" / "inference.json").write_text("newer")
+    served = monai_label.prepare(tmp_path / "app", model="net") / "model" / "net"
+    assert (served / "models" / "model.pt").read_text(encoding="utf-8") == "models/model.pt"
+    assert (served / "configs" / "inference.json").read_text(encoding="utf-8") == "newer"
+    assert "kept" not in capsys.readouterr().out
+
+
+def test_weights_that_would_be_served_in_place_of_the_models_are_not_copied(
+    small_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("best.pt", "model2.pt", "calibration.json"):
+        (small_bundle / "models" / name).write_text(name)
+    served = monai_label.prepare(tmp_path / "app", model="net") / "model" / "net" / "models"
+    assert sorted(path.name for path in served.iterdir()) == ["calibration.json", "model.pt", "model2.pt"]
+    assert f"not served: {small_bundle / 'models' / 'best.pt'}" in capsys.readouterr().out
+
+
 def test_edited_files_stay_and_are_named(small_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     app = monai_label.prepare(tmp_path / "app", model="net")
     served = app / "model" / "net"
     (served / "configs" / "inference.json").write_text("edited here")
     (served / "configs" / "own.json").write_text("mine")
     monai_label.prepare(app, model="net")
-    assert "edited here, so kept: configs/inference.json. Delete" in capsys.readouterr().out
+    assert "trained or edited here, so kept: configs/inference.json. Delete" in capsys.readouterr().out
     (small_bundle / "configs" / "inference.json").write_text("newer")
     monai_label.prepare(app, model="net")
     assert "configs/inference.json (the bundle has a newer one)" in capsys.readouterr().out

@@ -15,6 +15,7 @@ from monai.transforms import Invertd
 
 from bundle.serving.transforms import NoteConfidenced, ProbabilitiesForScoringd, QualityRecordd
 from bundle.transforms import RestoreLabelsd
+from bundle.transforms.shape_prior import NOTES
 
 LABELS = {"background": 0, "liver": 7}
 
@@ -43,7 +44,9 @@ def test_record_measures_the_scan_in_its_file(tmp_path: Path) -> None:
     holes = hu.astype(np.float32)
     holes[:2] = np.nan
     nibabel.save(nibabel.Nifti1Image(holes, affine), tmp_path / "scan.nii.gz")
-    assert "10% of the scan are not numbers" in QualityRecordd("pred", LABELS)({"pred": labels})["result"]["reasons"]
+    labels.meta[NOTES] = [(0.9, "the liver has another shape")]  # as the prior of shapes leaves them, and `cases.csv` has them
+    reasons = QualityRecordd("pred", LABELS)({"pred": labels})["result"]["reasons"]
+    assert "10% of the scan are not numbers" in reasons and "the liver has another shape" in reasons
 
 
 def test_scoring_gets_probabilities_on_the_networks_grid() -> None:

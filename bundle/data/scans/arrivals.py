@@ -41,7 +41,8 @@ class Arrivals:
             raise UserError(self.folder, "this is no folder, and only a folder can be watched", "make it, or leave out --watch")
         self._seen: dict[str, tuple[tuple[int, ...], float]] = {}
         self._settled: frozenset[tuple[str, tuple[int, ...]]] = frozenset()
-        self._given: dict[str, str] = {}
+        # stamps of what was given: several series of one folder have the same source
+        self._given: set[str] = set()
 
     def new(self) -> list[dict[str, Any]]:
         """Entries, as of `find_scans`, of scans that have settled since the last call."""
@@ -63,8 +64,8 @@ class Arrivals:
             files = identity.files_of(item)
             stamp = identity.stamp(files)
             whole = all(os.path.realpath(file) in quiet for file in files)
-            if whole and self._given.get(str(item["source"])) != stamp:
-                self._given[str(item["source"])] = stamp
+            if whole and stamp not in self._given:
+                self._given.add(stamp)
                 new.append(item)
         return new
 

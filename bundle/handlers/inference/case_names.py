@@ -28,7 +28,7 @@ class Known(Protocol):
         """The entry of a case; None where there is none."""
 
 
-def named_apart(items: Sequence[Item], records: Known) -> list[Item]:
+def named_apart(items: Sequence[Item], records: Known, taken: Iterable[str] = ()) -> list[Item]:
     """The entries of a run, each under a name that no other scan has in the folder.
 
     A name that the folder has for another scan gets the name of the source's folder before it, and, where that is taken
@@ -37,8 +37,9 @@ def named_apart(items: Sequence[Item], records: Known) -> list[Item]:
     Args:
         items: entries of `bundle.data.scans.find_scans`.
         records: what the folder holds.
+        taken: names that other scans of the run have.
     """
-    mine = {key(str(item["case"])) for item in items}
+    mine = {key(name) for name in (*taken, *(str(item["case"]) for item in items))}
     named = []
     for item in items:
         case = str(item["case"])
@@ -90,14 +91,15 @@ def is_free(entry: Mapping[str, Any] | None, item: Mapping[str, Any]) -> bool:
 
 
 def is_of(entry: Mapping[str, Any], item: Mapping[str, Any]) -> bool:
-    """Whether an entry is of this scan: it came from the same path, or the same bytes came from a path that is gone (a move).
+    """Whether an entry is of this scan: it came from the same place, or the same bytes came from a path that is gone (a move).
 
-    The same bytes at two paths that both exist are two scans: each gets its row.
+    The same bytes at two places that both exist are two scans: each gets its row. Two paths by links to one file or folder are one place.
     """
-    if entry["source"] == spelled(identity.source_of(item)):
+    source = identity.source_of(item)
+    if entry["source"] == spelled(source):
         return True
     if os.path.lexists(entry["source"]):
-        return False
+        return os.path.realpath(entry["source"]) == os.path.realpath(source)
     made = entry.get("kept") or entry
     if not made.get("digest") or made.get("bytes") != identity.size(identity.files_of(item)):
         return False

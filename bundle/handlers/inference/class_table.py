@@ -159,7 +159,7 @@ class ClassTable(CaseHandler):
         """The rows of this process by name; where another one has taken a name meanwhile for another scan, with a digest behind it."""
         found: dict[str, Mapping[str, Any]] = {}
         for name, row in self.mine.items():
-            taken = name in there and there[name]["source"] != row["source"]
+            taken = name in there and os.path.realpath(there[name]["source"]) != os.path.realpath(row["source"])
             own = f"{name}_{hashlib.sha256(row['source'].encode('utf-8', 'replace')).hexdigest()[:8]}" if taken else name
             found[own] = {**row, "case": own}
         return found

@@ -17,6 +17,7 @@ from bundle.engines.case import Case
 from bundle.engines.case_handler import CaseHandler
 from bundle.engines.evaluator import ScanEvaluator
 from bundle.errors import UserError
+from bundle.images.names import kind
 from bundle.results import outputs
 from bundle.structures import describe
 
@@ -66,9 +67,14 @@ class DicomWriter(CaseHandler):
         self.maker: Any = None
 
     def start(self, evaluator: ScanEvaluator, items: Sequence[dict[str, Any]]) -> None:
-        """Say which structures have no code."""
+        """Say which structures have no code, and that there is nothing to do where no scan is DICOM."""
+        if not (self.dicom_seg or self.rtstruct):
+            return
+        if items and not any(_is_series(item["image"]) for item in items):
+            asked = " and ".join(name for name, on in (("dicom_seg", self.dicom_seg), ("rtstruct", self.rtstruct)) if on)
+            logger.warning("%s: no scan here is a DICOM series, and other scans have none", asked)
         unknown = [structure.name for _, structure in self.structures if not structure.known]
-        if unknown and (self.dicom_seg or self.rtstruct):
+        if unknown:
             logger.warning("no code is known of %s: written as tissue; --structures can give one", ", ".join(unknown))
 
     def completed(self, case: Case) -> None:
@@ -76,13 +82,13 @@ class DicomWriter(CaseHandler):
         if not (self.dicom_seg or self.rtstruct):
             return
         image = case.item["image"]
-        files = [image] if isinstance(image, (str, os.PathLike)) else list(image)
-        if not looks_like_dicom(files[0]):
+        if not _is_series(image):
             return
+        files = [image] if isinstance(image, (str, os.PathLike)) else list(image)
         from bundle.dicom.source import read_source
 
         labels = np.asarray(case.label_map().as_tensor()[0])
-        source = read_source(files, labels.shape)
+        source = read_source(files, labels.shape, " ".join(structure.words for _, structure in self.structures))
         made = source, labels, self.structures, self._maker()
         if self.dicom_seg:
             from bundle.dicom.segmentation import write_segmentation
@@ -103,3 +109,9 @@ class DicomWriter(CaseHandler):
 
             self.maker = Maker(bundle.__version__, (weights_digest(self.weights) or "")[:12])
         return self.maker
+
+
+def _is_series(image: str | os.PathLike | Sequence[str | os.PathLike]) -> bool:
+    """Whether a scan is DICOM: slices, or a file of many frames."""
+    first = image if isinstance(image, (str, os.PathLike)) else image[0]
+    return kind(first) in ("", "dicom") and looks_like_dicom(first)

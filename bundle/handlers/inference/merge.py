@@ -14,7 +14,7 @@ from bundle.handlers.inference.run_tables import RunTables, rows_by_case
 from bundle.json_input import read_json
 from bundle.results import outputs
 from bundle.results.parts import Parts, counts, told, whole_run
-from bundle.results.records import Records, is_past
+from bundle.results.records import Records, past
 
 SHOWN = 5
 
@@ -41,10 +41,10 @@ def merge(output_dir: str | os.PathLike) -> int:
         raise UserError(folder, f"its {outputs.CLASS_TABLE} is of a classifier, whose parts write one table", "there is nothing to merge")
     records = Records(folder)
     records.open(lambda: rows_by_case(folder))
-    past = {entry["case"] for entry in records if is_past(folder, entry)}
-    RunTables(records).write(_header(folder, records), past, wait=600.0)
+    hide = past(folder, records)
+    RunTables(records).write(_header(folder, records), hide, wait=600.0)
     write_page_alone(folder)
-    shown = [entry for entry in records if entry["case"] not in past]
+    shown = [entry for entry in records if entry["case"] not in hide]
     failed = sum(entry["status"] != "ok" for entry in shown)
     print(
         f"{folder}: {len(shown) - failed} written, {failed} failed; {outputs.RECORD}, {outputs.TABLE} and {outputs.PAGE} are of all of them"

@@ -19,14 +19,14 @@ from bundle.engines.evaluator import ScanEvaluator
 from bundle.engines.sharing import Share
 from bundle.errors import UserError, counted
 from bundle.handlers.inference import case_entry
-from bundle.handlers.inference.case_names import named_apart, warn_of_former_names
+from bundle.handlers.inference.case_names import is_of, named_apart, warn_of_former_names
 from bundle.handlers.inference.finished import Wanted, architecture, bytes_digest, details
 from bundle.handlers.inference.run_tables import RunTables, rows_by_case
 from bundle.networks.weights import weights_digest
 from bundle.results import identity, outputs
 from bundle.results.claims import Claims
 from bundle.results.parts import whole_run
-from bundle.results.records import Entry, Records, is_past
+from bundle.results.records import Entry, Records, past
 
 logger = logging.getLogger("bundle.inference")
 
@@ -109,7 +109,7 @@ class RunRecord(CaseHandler):
             self.claims.clear()
         except OSError as error:
             raise self._not_writable(error) from error
-        self.hidden = {entry["case"] for entry in self.records if is_past(self.folder, entry)}
+        self.hidden = past(self.folder, self.records, sees_scans=True)
         named = named_apart(items, _Shown(self.records, self.hidden))
         warn_of_former_names(named, [entry for entry in self.records if entry["case"] not in self.hidden])
         self.names |= {str(item["source"]) + str(item["case"]): str(new["case"]) for item, new in zip(items, named, strict=True)}
@@ -162,14 +162,28 @@ class RunRecord(CaseHandler):
         return str(item["case"]) in self.finished
 
     def claim(self, item: dict[str, Any]) -> bool:
-        """Whether this case is still to do, and no other living process is doing it."""
-        name = str(item["case"])
-        if not self.claims.take(name):
-            return False
-        if self._done_meanwhile(item):
+        """Whether this case is still to do, and no other living process is doing it.
+
+        A case whose name another run has given to another scan since this one began, as runs that begin together do, gets another one.
+        """
+        while self.claims.take(name := str(item["case"])):
+            entry = self.records.reread(name)
+            if entry is not None and not is_of(entry, item) and not past(self.folder, [entry], sees_scans=True):
+                self.claims.give_back(name)
+                self._rename(item)
+                continue
+            if not self._done_meanwhile(item):
+                return True
             self.claims.give_back(name)
-            return False
-        return True
+            break
+        return False
+
+    def _rename(self, item: dict[str, Any]) -> None:
+        before = str(item["case"])
+        self.records.refresh()
+        item["case"] = named_apart([item], self.records, self.items)[0]["case"]
+        self.items = [item["case"] if name == before else name for name in self.items]
+        self.names = {mark: item["case"] if name == before else name for mark, name in self.names.items()}
 
     def later(self, items: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         """Those of the entries that nobody has finished, once another process has let go of one; waits while all are being done."""
@@ -230,7 +244,7 @@ class RunRecord(CaseHandler):
         run = self._run(finished=True)
         if self.share.end(run, over):
             self.records.refresh()
-            self.hidden = {entry["case"] for entry in self.records if entry["case"] not in self.mine and is_past(self.folder, entry)}
+            self.hidden = past(self.folder, self.records, sees_scans=True) - self.mine.keys()
             self._write_tables({**run, **whole_run(self.records.hidden)} if self.share.part.count > 1 else run)
         if self.failed_elsewhere and self.share.rank == 0:
             failed = counted(len(self.failed_elsewhere), "case")
@@ -256,6 +270,8 @@ class RunRecord(CaseHandler):
         """Whether another process has finished the case since this run began."""
         entry = self.records.reread(str(item["case"]))
         if entry is None or entry.get("ended", "") < self.started or entry.get("process") == files.process():
+            return False
+        if not is_of(entry, item):
             return False
         if entry["status"] == "failed" and self.share.size > 1:
             # a scan that one process of a run could not do is not tried by each of them

@@ -69,8 +69,16 @@ class Watch(CaseHandler):
         """Wait for scans; none when the time is over or somebody ends the waiting."""
         if not self.watch or self.engine is None:
             return []
+        # of what has come all may be finished already, as when a run is started again
+        while new := self._next(self.engine):
+            if todo := self.engine.admit(new):
+                return todo
+        return []
+
+    def _next(self, engine: ScanEvaluator) -> list[dict[str, Any]]:
+        """What comes next; nothing when the time is over or somebody ends the waiting."""
         try:
-            self.engine.await_scans()
+            engine.await_scans()
             since = time.monotonic()
             while not (new := self.arrivals.new()):
                 if self.idle is not None and time.monotonic() - since >= self.idle:
@@ -78,4 +86,4 @@ class Watch(CaseHandler):
                 time.sleep(self.poll)
         except KeyboardInterrupt:
             return []
-        return self.engine.admit(new)
+        return new

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import dicom_files
 import pytest
 from light_evaluator import scan
 
@@ -60,6 +61,20 @@ def test_hidden_files_and_results_are_no_arrivals_and_others_go_on_without_those
     watched.new()
     clock[0] += 5
     assert names(watched.new()) == ["half", "here"]
+
+
+def test_series_of_one_folder_are_given_once_each(tmp_path: Path, clock: list[float]) -> None:
+    for uid in ("1.2.3", "1.2.4"):
+        for file in dicom_files.series(tmp_path / "study", uid=uid):
+            file.rename(file.with_stem(f"{file.stem}_{uid[-1]}"))
+    watched = Arrivals(tmp_path, settle=5)
+    assert watched.new() == []
+    clock[0] += 5
+    assert len(watched.new()) == 2
+    scan(tmp_path / "later.nii")
+    assert watched.new() == []
+    clock[0] += 5
+    assert names(watched.new()) == ["later"]
 
 
 def test_only_a_folder_can_be_watched(tmp_path: Path) -> None:

@@ -75,6 +75,8 @@ def test_the_same_scan_is_known_by_its_path_or_after_a_move_by_its_bytes(tmp_pat
     assert is_of({"source": mine["source"]}, mine) and is_free(None, mine)
     assert is_of({"source": gone, **digest}, mine) and is_of({"source": gone, "kept": digest}, mine)
     assert not is_of({"source": other, **digest}, mine), "two places that both exist are two scans"
+    (tmp_path / "link").symlink_to(tmp_path / "new")
+    assert is_of({"source": str(tmp_path / "link" / "ct.nii")}, mine), "two paths to one place are one scan"
     assert not is_of({"source": gone, **digest, "bytes": 5}, mine) and not is_of({"source": gone}, mine)
     assert not is_of({"source": gone, "digest": "0" * 64, "bytes": 4}, mine) and not is_free({"source": other}, mine)
 

@@ -97,6 +97,21 @@ def test_scans_of_one_name_have_a_row_each(tmp_path: Path) -> None:
     assert [(row["case"], row["source"]) for row in rows] == [("ct", str(sources["patA"])), ("patB_ct", str(sources["patB"]))]
 
 
+def test_a_scan_by_another_path_has_one_row(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "ct.nii").write_bytes(b"scan")
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    for folder in ("real", "link"):
+        table, source = ClassTable(tmp_path, ["none", "portal"]), str(tmp_path / folder / "ct.nii")
+        (item,) = table.named([{"case": "ct", "source": source, "image": source}])
+        table.start(None, [])
+        case = a_case(item["case"], [0.1, 0.9])
+        case.item["source"] = source
+        table.completed(case), table.ended(case)
+        table.finish(None)
+    assert [(row["case"], row["source"]) for row in read_csv(tmp_path / "classes.csv")] == [("ct", source)]
+
+
 def test_scans_of_one_name_at_the_same_time_have_a_row_each(tmp_path: Path) -> None:
     """Both runs take the name before either has a row; the second, which finds it taken, puts a digest of its source behind it."""
     tables = [ClassTable(tmp_path, ["none", "portal"]) for _ in "ab"]

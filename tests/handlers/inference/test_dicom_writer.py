@@ -45,6 +45,16 @@ def test_series_get_objects_and_other_scans_none(tmp_path: Path, caplog: pytest.
     ]
 
 
+def test_where_no_scan_is_dicom_a_line_says_that_there_is_none(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    scan(tmp_path / "data" / "plain.nii")
+    evaluator(tmp_path / "data", tmp_path / "out", DicomWriter(tmp_path / "out", LABELS, rtstruct=True)).run()
+    assert "rtstruct: no scan here is a DICOM series, and other scans have none" in caplog.text
+    caplog.clear()
+    dicom_files.series(tmp_path / "data" / "patient", named)
+    evaluator(tmp_path / "data", tmp_path / "out", DicomWriter(tmp_path / "out", LABELS, rtstruct=True)).run()
+    assert "no scan here" not in caplog.text and (tmp_path / "out" / "patient_rtstruct.dcm").is_file()
+
+
 def test_without_highdicom_one_line_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(segmentation, "find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"needs highdicom.*\[dicom\]"):
@@ -86,7 +96,10 @@ def test_the_label_map_agrees_with_the_object(tmp_path: Path) -> None:
 
     dicom_files.series(tmp_path / "data" / "patient", named)
     out = tmp_path / "out"
-    evaluator(tmp_path / "data", out, DicomWriter(out, LABELS, dicom_seg=True)).run()
+    own = {list(LABELS)[1]: {"code": "78961009", "meaning": "Milz (größte)"}}
+    evaluator(tmp_path / "data", out, DicomWriter(out, LABELS, own, dicom_seg=True)).run()
     image = nibabel.load(out / "patient_seg.nii.gz")
-    found, _ = segments(out / "patient_seg.dcm", image.affine, image.shape)
+    found, ds = segments(out / "patient_seg.dcm", image.affine, image.shape)
+    assert ds.SegmentSequence[0].SegmentedPropertyTypeCodeSequence[0].CodeMeaning == "Milz (größte)"
+    assert ds.SpecificCharacterSet == "ISO_IR 192", "the source names none, and ASCII has no ö"
     assert np.array_equal(found, np.asarray(image.dataobj)) and found.any()

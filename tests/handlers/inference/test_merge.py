@@ -62,3 +62,6 @@ def test_a_failed_case_gives_1_and_one_that_is_gone_is_left_out(tmp_path: Path) 
     (tmp_path / "data" / "c.nii").write_bytes(b"")
     evaluator(tmp_path / "data", out).run()
     assert merge(out) == 1
+    # where the scans are not to be seen, nothing says that the one that failed is gone
+    (tmp_path / "data").rename(tmp_path / "elsewhere")
+    assert merge(out) == 1 and cases(out) == ["a", "b", "c"]

@@ -149,6 +149,56 @@ def test_the_record_holds_everything_in_the_folder(tmp_path: Path, out: Path) ->
     assert done(tmp_path / "one", out) == [] and list(recorded(out)) == ["a"], "what is gone is not in the tables"
 
 
+def test_scans_that_failed_keep_their_names_when_all_are_moved(tmp_path: Path, out: Path) -> None:
+    scan(tmp_path / "old" / "a.nii"), (tmp_path / "old" / "b.nii").write_bytes(b"no scan")
+    done(tmp_path / "old", out)
+    (tmp_path / "old").rename(tmp_path / "new")
+    evaluator(tmp_path / "new", out).run()
+    assert {name: entry["source"] for name, entry in recorded(out).items()} == {
+        name: str(tmp_path / "new" / f"{name}.nii") for name in "ab"
+    }
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_runs_that_begin_together_have_no_name_in_common(tmp_path: Path, out: Path, fails: bool) -> None:
+    """As `for p in pat*; do ... --dataset_dir $p --output_dir OUT & done` does: both name their scan before either has a result."""
+    first, second = scan(tmp_path / "pat_a" / "ct.nii", 4), scan(tmp_path / "pat_b" / "ct.nii", 9, seed=1)
+    if fails:
+        first.write_bytes(b"no scan")
+
+    class Meanwhile(CaseHandler):
+        def named(self, items: list[dict]) -> list[dict]:
+            evaluator(tmp_path / "pat_a", out).run()
+            return items
+
+    engine = evaluator(tmp_path / "pat_b", out, Meanwhile())
+    assert [case.name for case in engine.run()] == ["pat_b_ct"]
+    assert {name: entry["source"] for name, entry in recorded(out).items()} == {"ct": str(first), "pat_b_ct": str(second)}
+    assert set(table(out)) == {"ct", "pat_b_ct"} and spleen_voxels(out / "pat_b_ct_seg.nii.gz") == 9
+    assert fails or spleen_voxels(out / "ct_seg.nii.gz") == 4
+    assert done(tmp_path / "pat_b", out) == [], "and it keeps its name"
+
+
+def test_a_scan_of_that_name_that_failed_in_another_run_is_not_this_ones(tmp_path: Path, out: Path) -> None:
+    first, second = scan(tmp_path / "pat_a" / "ct.nii"), scan(tmp_path / "pat_b" / "ct.nii")
+    handler = next(one for one in evaluator(tmp_path / "pat_b", out).case_handlers if isinstance(one, RunRecord))
+    handler.share.size = 2  # a process of torchrun, which does not try what another one of its run could not do
+    items = handler.named([{"case": "ct", "source": str(second), "image": str(second)}])
+    failed = {"case": "ct", "status": "failed", "ended": "9", "process": "another"}
+    handler.records.save({**failed, "source": str(first)})
+    assert handler.later(items) == items and not handler.failed_elsewhere
+    handler.records.save({**failed, "source": str(second)})
+    assert handler.later(items) == [] and handler.failed_elsewhere == {"ct"}
+
+
+def test_a_folder_by_another_path_is_the_same(tmp_path: Path, out: Path) -> None:
+    scan(tmp_path / "real" / "a.nii")
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    assert done(tmp_path / "real", out) == ["a"]
+    assert done(tmp_path / "link", out) == [] and done(tmp_path / "real", out) == []
+    assert list(recorded(out)) == list(table(out)) == ["a"]
+
+
 def test_a_case_that_fails_keeps_its_earlier_result(tmp_path: Path, out: Path) -> None:
     path = scan(tmp_path / "data" / "ct.nii", 4)
     done(path.parent, out)

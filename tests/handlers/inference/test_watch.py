@@ -85,6 +85,22 @@ def test_ctrl_c_while_waiting_ends_the_run_like_its_last_scan(tmp_path: Path) ->
     engine.finalize()
 
 
+def test_a_run_that_is_started_again_waits_although_all_is_finished(tmp_path: Path) -> None:
+    inbox, out = tmp_path / "inbox", tmp_path / "out"
+    scan(inbox / "a.nii")
+    assert [case.name for case in watching(inbox, out).run()] == ["a"]
+    engine = watching(inbox, out, idle=5)
+    waiting = threading.Event()
+    engine.await_scans = lambda: waiting.set() if engine.items else None  # the second time, as `a` is known then
+
+    def send() -> None:
+        assert waiting.wait(20)
+        scan(inbox / "b.nii", 5)
+
+    threading.Thread(target=send).start()
+    assert [case.name for case in engine.run()] == ["b"] and spleen_voxels(out / "b_seg.nii.gz") == 5
+
+
 def test_a_scan_that_changes_is_done_again(tmp_path: Path) -> None:
     inbox, out = tmp_path / "inbox", tmp_path / "out"
     scan(inbox / "a.nii", 3)
