@@ -60,10 +60,11 @@ def case_problems(
     if label is None:
         return found
     file = case.label or ""
-    unknown = [name for name in case.labelled or () if name not in label_block.names(labels)[1:]]
-    if unknown:
-        fix = f"use some of {', '.join(label_block.names(labels)[1:])}"
-        found.append(of_label(case, "error", "labelled", f"is listed as labelled for {', '.join(unknown)}, which labels has not", fix))
+    names = label_block.names(labels)
+    try:
+        label_block.unlabelled(names[1:] if case.labelled is None else case.labelled, names, file)
+    except UserError as error:
+        found.append(of_label(case, "error", "labelled", error.problem, error.fix))
     found += readable_problems(case, file, label) or [*_grid(case, file, label), *_values(case, label, labels, meaning or {})]
     if not any(one.code in ("unreadable", "not 3D", "affine") for one in found):
         found += _same_grid(case, image, label) or _flipped(case, label)

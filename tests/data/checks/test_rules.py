@@ -37,6 +37,17 @@ def turned(degrees: float) -> list:
     return affine.tolist()
 
 
+def test_a_case_that_leaves_out_what_cannot_be_left_open_is_an_error_before_training() -> None:
+    """Of nine structures the eighth and ninth have no bit in a set: the case would end the first epoch that meets it."""
+    nine = {"background": 0, **{f"s{value}": value for value in range(1, 10)}}
+    facts = label(counts={"0": 1, "1": 1})
+    found = said(rules.case_problems(replace(CASE, labelled=("s1", "s9")), image(), facts, nine))
+    assert found["labelled"] == "error: s8 is left open, and is not among the first structures of `labels`"
+    assert rules.case_problems(replace(CASE, labelled=("s8", "s9")), image(), facts, nine) == []
+    found = said(rules.case_problems(replace(CASE, labelled=("kidney", "liver")), image(), label(), LABELS))
+    assert found["labelled"] == "error: is listed as labelled for liver, which labels has not"
+
+
 def test_sizes_by_hand() -> None:
     facts = {"shape": [100, 50, 25], "affine": [[0, 0, 4, 0], [-2, 0, 0, 0], [0, 3, 0, 0], [0, 0, 0, 1]]}
     assert rules.spacing(facts) == [2, 3, 4]
