@@ -75,8 +75,9 @@ def test_refuses_what_it_cannot_use(tmp_path):
     (tmp_path / "half" / "ct.nii.gz").write_bytes(b"")
     with pytest.raises(UserError, match=r"half: has a ct\.nii\.gz and no labels\.nii\.gz"):
         synthesise(str(tmp_path / "b"), real=str(tmp_path), cases=1)
-    with pytest.raises(UserError, match="--shares"):
-        synthesise(str(tmp_path / "c"), cases=1, shares=(1, 0, 0))
+    for shares in ((1, 0, 0), 1, "0,1", ("a",), (-1, 2), (0, 1, 0, 0, 5), (float("nan"), 1)):
+        with pytest.raises(UserError, match="--shares"):
+            synthesise(str(tmp_path / "c"), cases=1, shares=shares)
 
 
 @pytest.fixture
