@@ -18,6 +18,7 @@ from bundle.limits import cpu_limit
 # Raise when the same seed begins to give other images, so that folders written before are not silently mixed.
 VERSION = 1
 PARTS = ("imagesTr", "labelsTr", "imagesTs")
+SCANS = r"(abdomen|unlabelled)_\d+\.nii\.gz"
 # of fewer voxels no organ is left
 LEAST_VOXELS = 1e4
 LABELS = {"0": "background", "1": "pancreas", "2": "spleen", "3": "kidney"}
@@ -62,7 +63,7 @@ def write_phantom(
         raise UserError("--max_voxels", f"{max_voxels!r} is less than {LEAST_VOXELS:g}", "for example --max_voxels 1e6")
     folder, max_voxels = Path(out), float(max_voxels)
     own = {"seed": seed, "version": VERSION, "max_voxels": max_voxels}
-    claim(folder, "phantom", own, parts=PARTS, overwrite=overwrite)
+    claim(folder, "phantom", own, parts=PARTS, overwrite=overwrite, scans=SCANS)
     _describe(folder, cases, unlabelled, own)
     wanted = [(i, True) for i in range(cases)] + [(i, False) for i in range(unlabelled)]
     todo = [case for case in wanted if overwrite or not all(path.exists() for path in _paths(folder, *case))]

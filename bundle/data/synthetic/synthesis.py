@@ -23,6 +23,7 @@ EDGES_MM = 0.5, 20.0
 # folders of the data set
 PARTS = ("imagesTr", "labelsTr", "donors")
 KINDS = ("maps", "phantom", "real", "people")
+SCANS = rf"({'|'.join(KINDS)}|heldout)_\d+\.nii\.gz"
 
 
 def synthesise(
@@ -76,7 +77,7 @@ def synthesise(
     own = _own(seed, sources, files)
     # records of earlier versions do not say which bytes the scans were made of, and one without real CT may get them
     usual = {"spacing": SPACING[0], "whole": 0.0, **{key: own.get(key) for key in ("maps", "real_ct")}}
-    before = claim(folder, "synthesis", own, parts=PARTS, usual=usual, overwrite=overwrite)
+    before = claim(folder, "synthesis", own, parts=PARTS, usual=usual, overwrite=overwrite, scans=SCANS)
     if "real_ct" in before:  # a run without real CT leaves the scans that were made of them
         own["real_ct"] = before["real_ct"]
     todo = [name for name in names if overwrite or not _exists(folder, name)]

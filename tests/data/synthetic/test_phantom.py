@@ -1,5 +1,6 @@
 import json
 import os
+import re
 
 import nibabel as nib
 import numpy as np
@@ -112,3 +113,8 @@ def test_a_run_that_was_killed_early_goes_on_and_its_leftovers_go(tmp_path):
 def test_counts_are_whole_numbers(wrong, tmp_path):
     with pytest.raises(UserError, match=f"--{next(iter(wrong))}"):
         write_phantom(tmp_path, **wrong)
+
+
+def test_its_scans_are_known_by_their_names(tmp_path):
+    names = [path.name for case in ((0, True), (1234, True), (7, False)) for path in phantom._paths(tmp_path, *case)]
+    assert len(names) == 5 and all(re.fullmatch(phantom.SCANS, name) for name in names)
