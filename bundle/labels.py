@@ -74,7 +74,8 @@ def unlabelled(labelled: Sequence[str], names: Sequence[str], where: str) -> int
     """
     unknown = [name for name in labelled if name not in names[1:]]
     if unknown:
-        raise UserError(where, f"is listed as labelled for {', '.join(unknown)}, which labels has not", f"use some of {', '.join(names[1:])}")
+        problem = f"is listed as labelled for {', '.join(unknown)}, which labels has not"
+        raise UserError(where, problem, f"use some of {', '.join(names[1:])}")
     missing = [name for name in names[1:] if name not in labelled]
     return left_open(missing, names, where) if missing else 0
 

@@ -67,7 +67,8 @@ def read_donor(path: Path, organs: Mapping[str, int] = MULTIORGAN) -> Donor:
     """Read a label map and turn each organ into a signed distance.
 
     Raises:
-        UserError: the file cannot be read or has values that are not whole numbers, or the spleen, the left kidney, the liver or the pancreas is missing.
+        UserError: the file cannot be read or has values that are not whole numbers, or the spleen, the left kidney, the liver or the
+            pancreas is missing.
     """
     labels, affine = grids.turned(*label_maps.read(path))
     spacing = grids.spacing(affine)

@@ -29,8 +29,9 @@ class AttentionFigures:
 
     After each chosen epoch `attention/epoch_NNNN.npz` (slices of the coefficients of every gate, axial and sagittal, resampled to the
     scan; named "level gate view", as "2 1 axial") and `attention.png` are written below `output_dir`; a resumed training continues
-    both, and what is left of another training in the folder is not drawn. MONAI's `GradCAM` and friends explain outputs by gradients; the coefficients are part of the network, so one forward pass
-    gives them. The pass is done in evaluation mode, without gradients, and leaves the network's mode as it was.
+    both, and what is left of another training in the folder is not drawn. MONAI's `GradCAM` and friends explain outputs by gradients;
+    the coefficients are part of the network, so one forward pass gives them. The pass is done in evaluation mode, without gradients,
+    and leaves the network's mode as it was.
 
     Args:
         network: an `AttentionUnet` with gates, or a distributed wrapper of one.

@@ -89,7 +89,7 @@ def test_labels_in_another_place_of_the_size_of_the_ct_are_refused(folder, name)
     np.testing.assert_array_equal(again.tissues, before.tissues)
     turned[0, 3] += 6
     nib.save(nib.Nifti1Image(array[::-1], turned), folder / f"{name}.nii.gz")
-    with pytest.raises(UserError, match=rf"{name}\.nii\.gz: the grids differ: .*origin \(6\.0, 0\.0, 0\.0\); ct\.nii\.gz .*origin \(0\.0, "):
+    with pytest.raises(UserError, match=rf"{name}\.nii\.gz: the grids differ: .*origin \(6\.0, .*; ct\.nii\.gz .*origin \(0\.0, "):
         read_real_scan(folder)
 
 
@@ -100,7 +100,7 @@ def test_labels_a_hair_off_are_the_whole_number(folder):
     nib.save(nib.Nifti1Image(np.nextafter(stored, np.float32(-1)), np.diag([3.0, 3, 3, 1])), folder / "labels.nii.gz")
     np.testing.assert_array_equal(read_real_scan(folder).labels, whole)
     nib.save(nib.Nifti1Image(stored / 2, np.diag([3.0, 3, 3, 1])), folder / "labels.nii.gz")
-    with pytest.raises(UserError, match="holds the value 0.5"):
+    with pytest.raises(UserError, match=r"holds the value 0\.5"):
         read_real_scan(folder)
 
 
