@@ -107,6 +107,20 @@ def test_two_trainings_at_once_keep_what_was_there_before_both(tmp_path):
     assert (tmp_path / "last_before.pt").read_bytes() == earlier and not (tmp_path / "last_before_2.pt").exists()
 
 
+@pytest.mark.parametrize("there", [True, False])
+def test_processes_that_would_go_on_from_different_states_are_refused(tmp_path, monkeypatch, there):
+    """The other node has an output_dir of its own: its weights would be trained on from the beginning, or from another epoch."""
+    path = tmp_path / "last.pt"
+    if there:
+        Training(path, epochs=3).run()
+    monkeypatch.setattr("bundle.handlers.training.training_state.idist.get_world_size", lambda: 2)
+    monkeypatch.setattr("bundle.handlers.training.training_state.idist.all_gather", lambda done: [done, 2])
+    with pytest.raises(UserError, match=rf"last\.pt: is not the same for all processes: they have done {'2, 3' if there else '0, 2'} epochs"):
+        Training(path, resume=True).run()
+    monkeypatch.setattr("bundle.handlers.training.training_state.idist.all_gather", lambda done: [done, done])
+    assert Training(path, resume=True).run().engine.state.epoch == 6
+
+
 def test_nothing_to_resume_is_a_start(tmp_path):
     assert len(Training(tmp_path / "s.pt", resume=True).run().rates) == 12
 
