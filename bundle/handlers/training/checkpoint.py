@@ -76,7 +76,9 @@ class CheckpointSaver(MonaiCheckpointSaver):
             there = weights_digest(path)
             handler.written = state_dict.get("written") or there
             if there != handler.written and idist.get_rank() == 0:
-                problem = "does not hold the best weights of this training, which it wrote to another --ckpt_dir, or which were replaced since"
+                problem = (
+                    "does not hold the best weights of this training, which it wrote to another --ckpt_dir, or which were replaced since"
+                )
                 self.logger.warning(f"{path} {problem}: the next ones are written there once a validation is better than all before")
 
 

@@ -106,28 +106,6 @@ def test_what_is_wrong_with_a_label_map(facts: dict, code: str | None, problem: 
 def test_a_value_that_the_data_set_names_is_no_mistake() -> None:
     facts = label(counts={"0": 9, "7": 5})
     assert said(rules.case_problems(CASE, image(), facts, LABELS, {7: "tumour"})) == {}
-    assert "left out" in said(rules.label_problems("set", [CASE], {"a": facts}, LABELS, {7: "tumour"}))
-
-
-def test_one_scan_twice_is_an_error_only_across_the_splits() -> None:
-    cases = [Case("a", "a.nii"), Case("b", "b.nii"), Case("c", "c.nii")]
-    facts = {"a": image(), "b": image(), "c": image(fingerprint="g")}
-    (one,) = rules.duplicate_problems(cases, facts, {"a": "training", "b": "training"})
-    assert (one.level, one.case, one.problem) == ("warning", "b", "holds the same scan as a.nii")
-    (one,) = rules.duplicate_problems(cases, facts, {"a": "training", "b": "validation"})
-    assert one.level == "error" and one.problem.endswith("they are in different splits (training, validation)")
-    # empty scans are alike without being copies
-    assert rules.duplicate_problems(cases, {name: image(minimum=0.0, maximum=0.0) for name in "abc"}, {}) == []
-
-
-def test_names_that_the_data_set_gives_otherwise() -> None:
-    facts = {"a": label()}
-    meaning = {0: "background", 1: "left kidney", 2: "pancreas"}
-    found = rules.label_problems("set", [CASE], facts, {"background": 0, "pancreas": 1, "kidney": 2}, meaning)
-    assert {(one.level, one.code) for one in found} == {("error", "names"), ("warning", "names")}
-    assert "labels says that 'pancreas' is 1, dataset.json says that it is 2" in [one.problem for one in found]
-    found = rules.label_problems("set", [CASE], facts, {"background": 0, "kidney": [1, 2], "liver": 9}, {1: "left kidney"})
-    assert said(found) == {"absent": "warning: 'liver' (value 9) is in no label map of the data set"}, "a kidney is a left kidney"
 
 
 def test_a_case_without_a_structure_and_one_smaller_than_the_patch() -> None:

@@ -115,7 +115,9 @@ def test_processes_that_would_go_on_from_different_states_are_refused(tmp_path, 
         Training(path, epochs=3).run()
     monkeypatch.setattr("bundle.handlers.training.training_state.idist.get_world_size", lambda: 2)
     monkeypatch.setattr("bundle.handlers.training.training_state.idist.all_gather", lambda done: [done, 2])
-    with pytest.raises(UserError, match=rf"last\.pt: is not the same for all processes: they have done {'2, 3' if there else '0, 2'} epochs"):
+    with pytest.raises(
+        UserError, match=rf"last\.pt: is not the same for all processes: they have done {'2, 3' if there else '0, 2'} epochs"
+    ):
         Training(path, resume=True).run()
     monkeypatch.setattr("bundle.handlers.training.training_state.idist.all_gather", lambda done: [done, done])
     assert Training(path, resume=True).run().engine.state.epoch == 6
