@@ -27,6 +27,9 @@ EXTRAS = {
 # what torch says about a batch norm in training
 ONE_VALUE = "Expected more than 1 value per channel when training"
 
+# a mistake in the traceback that a data loader hands on from its processes, as text: the error itself stays there
+OF_A_WORKER = re.compile(rf"^{UserError.__module__}\.{UserError.__name__}: (.+)$", re.MULTILINE)
+
 # what torch says where memory is not given: on a CPU, on a GPU
 NO_MEMORY = re.compile(r"DefaultCPUAllocator: (can't allocate|not enough) memory|out of memory. Tried to allocate", re.IGNORECASE)
 
@@ -78,7 +81,7 @@ def one_line(error: BaseException) -> tuple[str, int] | None:
     """
     if isinstance(error, KeyboardInterrupt):
         return "interrupted: what was finished is kept, and the same command continues (a training with --resume True)", INTERRUPTED
-    mistake = users_mistake(error)
+    mistake = users_mistake(error) or next((found[1] for link in _chain(error) if (found := OF_A_WORKER.search(str(link)))), None)
     if mistake is not None:
         return _line(mistake), MISTAKE
     for link in _chain(error):
@@ -88,7 +91,7 @@ def one_line(error: BaseException) -> tuple[str, int] | None:
     return None
 
 
-def _line(mistake: UserError) -> str:
+def _line(mistake: UserError | str) -> str:
     """A mistake without the line breaks that the message of a library may have brought into it."""
     text = " ".join(str(mistake).split())
     return f"error: {text if len(text) <= LONGEST else f'{text[: LONGEST // 2]} ... {text[-LONGEST // 2 :]}'}"

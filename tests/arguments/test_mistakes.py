@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from ignite.engine import Engine
+from torch.utils.data import DataLoader, Dataset
 
 from bundle.arguments.mistakes import INTERRUPTED, SaidOnce, hook, one_line
 from bundle.errors import UserError
@@ -35,6 +36,27 @@ def test_disks_extras_and_interrupts_have_a_line() -> None:
     wrapped = RuntimeError("Failed to evaluate")
     wrapped.__cause__ = UserError("a\nb", "wrong\n  twice", "mend")
     assert one_line(wrapped) == ("error: a b: wrong twice. Fix: mend.", 2)
+
+
+class Damaged(Dataset):
+    """A data set of one item that cannot be read, as MONAI's transforms say it."""
+
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, index: int) -> None:
+        try:
+            raise UserError("a.nii.gz", "is cut off", "copy it again")
+        except UserError as error:
+            raise RuntimeError("applying transform LoadScand") from error
+
+
+def test_a_mistake_in_a_process_of_a_data_loader_has_a_line() -> None:
+    """Of it only the text of a traceback comes back."""
+    with pytest.raises(RuntimeError) as caught:
+        next(iter(DataLoader(Damaged(), num_workers=1)))
+    assert len(str(caught.value).splitlines()) > 5
+    assert one_line(caught.value) == ("error: a.nii.gz: is cut off. Fix: copy it again.", 2)
 
 
 @pytest.mark.parametrize("where", ["torch", "numpy", "a worker"])
