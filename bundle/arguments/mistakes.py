@@ -30,6 +30,13 @@ ONE_VALUE = "Expected more than 1 value per channel when training"
 # a mistake in the traceback that a data loader hands on from its processes, as text: the error itself stays there
 OF_A_WORKER = re.compile(rf"^{UserError.__module__}\.{UserError.__name__}: (.+)$", re.MULTILINE)
 
+# what torch says where such a process ended by itself, and what that means: (problem, fix)
+WORKER_ENDED = re.compile(r"DataLoader worker \(pid \d+\) is killed by signal: (Killed|Bus error)")
+SIGNALS = {
+    "Killed": ("was killed, most often because memory ran out", "use fewer of them, or a smaller batch_size or patch_size"),
+    "Bus error": ("found no room in shared memory (/dev/shm)", "give more of it (docker: --shm-size 2g), or use --num_workers 0"),
+}
+
 # what torch says where memory is not given: on a CPU, on a GPU
 NO_MEMORY = re.compile(r"DefaultCPUAllocator: (can't allocate|not enough) memory|out of memory. Tried to allocate", re.IGNORECASE)
 
@@ -148,7 +155,10 @@ def _of_memory(error: BaseException) -> UserError | None:
 
 
 def _of_torch(error: BaseException) -> UserError | None:
-    """A batch norm that has nothing to normalise over."""
+    """A batch norm that has nothing to normalise over, and a process of a data loader that ended."""
+    if ended := WORKER_ENDED.search(str(error)):
+        problem, fix = SIGNALS[ended[1]]
+        return UserError("num_workers", f"a process that loads data {problem}", fix)
     return one_value() if isinstance(error, ValueError) and ONE_VALUE in str(error) else None
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import io
 import logging
+import os
+import signal
 
 import numpy as np
 import pytest
@@ -57,6 +59,26 @@ def test_a_mistake_in_a_process_of_a_data_loader_has_a_line() -> None:
         next(iter(DataLoader(Damaged(), num_workers=1)))
     assert len(str(caught.value).splitlines()) > 5
     assert one_line(caught.value) == ("error: a.nii.gz: is cut off. Fix: copy it again.", 2)
+
+
+class Ending(Damaged):
+    """A data set whose process ends by a signal."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def __getitem__(self, index: int) -> None:
+        os.kill(os.getpid(), self.number)
+
+
+@pytest.mark.parametrize(("number", "words"), [(signal.SIGKILL, "was killed, most often"), (signal.SIGBUS, "room in shared memory")])
+def test_a_process_of_a_data_loader_that_ends_has_a_line(number: int, words: str) -> None:
+    """Docker gives 64 MB of shared memory, which the default patches of two processes do not fit into."""
+    with pytest.raises(RuntimeError) as caught:
+        next(iter(DataLoader(Ending(number), num_workers=1)))
+    said = one_line(caught.value)
+    assert said is not None and said[1] == 2
+    assert said[0].startswith("error: num_workers: a process that loads data") and words in said[0]
 
 
 @pytest.mark.parametrize("where", ["torch", "numpy", "a worker"])
