@@ -69,7 +69,9 @@ def _pair(listing: Listing, images: Path, labels: Path, section: str | None, fur
             listing.problems.append(UserError(image, f"the label of this image, {label_of[key].name}, is that of another image too", fix))
             continue
         case = key if key in label_of or name in others else name
-        case = f"{images.name}_{case}" if case in taken else case  # imagesTs/a beside imagesTr/a
+        while case in taken:  # imagesTs/a beside imagesTr/a
+            case = f"{images.name}_{case}"
+        taken.add(case)
         if key in label_of:
             used.add(key)
             listing.cases.append(Case(case, str(image), str(label_of[key]), section, further=others.get(name, ())))
