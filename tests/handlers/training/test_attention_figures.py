@@ -82,6 +82,13 @@ def test_epochs_of_another_training_in_the_folder_are_not_drawn(network: Attenti
         assert sorted(handler._stored()) == drawn
 
 
+def test_a_scan_of_one_slice(network: AttentionUnet, tmp_path: Path) -> None:
+    """matplotlib's contour takes no row of one voxel: the training ended in its third epoch."""
+    label = torch.zeros(1, 24, 20, 1)
+    label[0, 8:12, 6:10] = 1
+    assert AttentionFigures(network, [{"image": torch.randn(1, 24, 20, 1), "label": label}], tmp_path).write(3).is_file()
+
+
 def test_several_channels(dataset: list[dict], tmp_path: Path) -> None:
     """The network sees all of them, of which the figure shows the first."""
     network = AttentionUnet(3, 2, 2, channels=(2, 4, 8), num_gates=1, init="authors")
