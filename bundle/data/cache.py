@@ -249,7 +249,8 @@ def _usable(cache_dir: str | os.PathLike | None) -> Path | None:
     try:
         Path(cache_dir).mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        warnings.warn(f"the cache {cache_dir} cannot be made ({error}): continuing without it", stacklevel=3)
+        # of this module, as what MONAI's config parser would be blamed for is not shown (`bundle.inferers.start`)
+        warnings.warn(f"the cache {cache_dir} cannot be made ({error}): continuing without it", stacklevel=2)
         return None
     remove_unfinished(cache_dir)
     return Path(cache_dir)

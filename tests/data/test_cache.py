@@ -1,10 +1,12 @@
 """The cache: hits, and every way in which an entry could be stale or damaged."""
 
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from monai.bundle import ConfigParser
 from monai.transforms import Compose, RandGaussianNoised, Transform
 
 from bundle.data import cache
@@ -199,6 +201,10 @@ def test_a_folder_that_cannot_be_made_costs_the_cache_not_the_run(item, tmp_path
     (tmp_path / "cache").write_text("a file")
     with pytest.warns(UserWarning, match="cannot be made"):
         assert value(make(item, tmp_path)) == 3
+    block = {"_target_": "bundle.data.cache.CachedDataset", "data": [], "transform": {"_target_": "Compose", "transforms": []}}
+    with pytest.warns(UserWarning, match="cannot be made") as caught:
+        ConfigParser({"dataset": {**block, "cache_dir": str(tmp_path / "cache")}}).get_parsed_content("dataset")
+    assert {Path(one.filename).name for one in caught} == {"cache.py"}, "warnings of MONAI are not shown"
 
 
 def test_what_a_killed_run_left_is_cleared(item, tmp_path):
