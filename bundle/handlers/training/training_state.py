@@ -112,7 +112,7 @@ class TrainingState:
     def restore(self, engine: Engine) -> None:
         """Put the saved state back, where `resume` is set and there is one."""
         if not self.resume:
-            if self.path.is_file() and not self._own:
+            if idist.get_rank() == 0 and self.path.is_file() and not self._own:
                 self._earlier = stamp([str(self.path)])
                 name = f"{self.path.stem}_before{self.path.suffix}"
                 self.logger.warning(f"{self.path} is of an earlier training and will be kept as {name}; --resume True goes on with it")

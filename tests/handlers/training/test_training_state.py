@@ -86,6 +86,15 @@ def test_the_state_of_an_earlier_training_is_kept(tmp_path, caplog):
     assert torch.load(kept[1])["epoch"] == 6 and torch.load(path)["epoch"] == 1
 
 
+def test_the_first_process_alone_says_that_a_state_is_there(tmp_path, monkeypatch, caplog):
+    Training(tmp_path / "last.pt", epochs=1).run()
+    for rank, said in ((1, False), (0, True)):
+        monkeypatch.setattr("bundle.handlers.training.training_state.idist.get_rank", lambda rank=rank: rank)
+        training = Training(tmp_path / "last.pt")
+        training.state.restore(training.engine)
+        assert ("of an earlier training" in caplog.text) == said
+
+
 def test_a_training_that_runs_in_rounds_keeps_none_of_its_own(tmp_path):
     """As a client of federated learning does, which runs the same trainer in every round."""
     training = Training(tmp_path / "last.pt", epochs=1)
