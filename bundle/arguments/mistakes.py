@@ -155,10 +155,13 @@ def _of_memory(error: BaseException) -> UserError | None:
 
 
 def _of_torch(error: BaseException) -> UserError | None:
-    """A batch norm that has nothing to normalise over, and a process of a data loader that ended."""
+    """A batch norm that has nothing to normalise over, and a process of a data loader, or of a verb, that ended."""
     if ended := WORKER_ENDED.search(str(error)):
         problem, fix = SIGNALS[ended[1]]
         return UserError("num_workers", f"a process that loads data {problem}", fix)
+    if type(error).__name__ == "BrokenProcessPool":
+        fix = "use fewer of them (--jobs or --num_workers): the same command goes on with what is finished"
+        return UserError("processes", "one of them was killed, most often because memory ran out", fix)
     return one_value() if isinstance(error, ValueError) and ONE_VALUE in str(error) else None
 
 

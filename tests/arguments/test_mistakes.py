@@ -7,6 +7,7 @@ import io
 import logging
 import os
 import signal
+from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
 import pytest
@@ -79,6 +80,13 @@ def test_a_process_of_a_data_loader_that_ends_has_a_line(number: int, words: str
     said = one_line(caught.value)
     assert said is not None and said[1] == 2
     assert said[0].startswith("error: num_workers: a process that loads data") and words in said[0]
+
+
+def test_a_process_of_a_verb_that_ends_has_a_line() -> None:
+    with pytest.raises(RuntimeError) as caught, ProcessPoolExecutor(1) as pool:
+        pool.submit(signal.raise_signal, signal.SIGKILL).result()
+    said = one_line(caught.value)
+    assert said is not None and said[1] == 2 and said[0].startswith("error: processes: one of them was killed, most often because memory")
 
 
 @pytest.mark.parametrize("where", ["torch", "numpy", "a worker"])
