@@ -137,8 +137,12 @@ def run_parallel(
             return
         # spawn: forking a process that has started threads (torch, BLAS) may hang
         with ProcessPoolExecutor(min(jobs, len(todo)), get_context("spawn"), keep_memory) as pool:
-            for done in as_completed([pool.submit(work, case) for case in todo]):
-                done.result()
-                bar.update()
-                if after:
-                    after()
+            try:
+                for done in as_completed([pool.submit(work, case) for case in todo]):
+                    done.result()
+                    bar.update()
+                    if after:
+                        after()
+            except BaseException:  # what has not begun is left: an error would be said, and Ctrl-C would end it, after all of it
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
