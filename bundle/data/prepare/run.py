@@ -186,7 +186,7 @@ def _results(jobs: list[tuple], num_workers: int | None) -> Iterator[tuple[str, 
                     yield future.result()
                     bar.update()
             except BaseException:  # what has not begun is left, or Ctrl-C would end it after all of it
-                pool.shutdown(wait=False, cancel_futures=True)
+                pool.shutdown(cancel_futures=True)
                 raise
 
 

@@ -144,5 +144,5 @@ def run_parallel(
                     if after:
                         after()
             except BaseException:  # what has not begun is left: an error would be said, and Ctrl-C would end it, after all of it
-                pool.shutdown(wait=False, cancel_futures=True)
+                pool.shutdown(cancel_futures=True)
                 raise
