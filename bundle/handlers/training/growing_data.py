@@ -43,8 +43,8 @@ class GrowingData:
         except (ValueError, OSError) as error:  # a list that is being replaced: what there is will do for one more epoch
             self.logger.warning(f"no new cases are taken up in this epoch: {error}")
             return
-        held_out = [case for dataset in self.held_out for case in dataset.data]
-        found = [case for case in found if case not in held_out]
+        held_out = {repr(case) for dataset in self.held_out for case in dataset.data}
+        found = [case for case in found if repr(case) not in held_out]
         more = len(found) - len(self.dataset.data)
         if more <= 0:
             return
