@@ -52,8 +52,11 @@ def left_open(structures: Sequence[str], names: Sequence[str], where: str) -> in
         where: what an error names.
 
     Raises:
-        UserError: a structure is not among the first `MOST_IN_A_SET`, or there are too many for any to be left open.
+        UserError: a structure is none of `names`, or not among the first `MOST_IN_A_SET`, or there are too many for any to be left open.
     """
+    unknown = [name for name in structures if name not in names[1:]]
+    if unknown:
+        raise UserError(where, f"{unknown} is no structure of the `labels` block", f"use some of {list(names[1:])}")
     late = [name for name in structures if names.index(name) > MOST_IN_A_SET]
     if late or len(names) > SETS:
         fix = f"put it among the first {MOST_IN_A_SET} of the `labels` block, or take it out"

@@ -113,13 +113,9 @@ class CloseLabelsd(MapTransform):
 
 
 def _left_open(value: int, structures: Sequence[str], labels: label_block.Labels) -> int:
-    names = label_block.names(labels)
-    unknown = [name for name in structures if name not in names[1:]]
-    if unknown:
-        raise UserError("may_be", f"{unknown} is no structure of the `labels` block", f"use some of {names[1:]}")
     if any(value in values for values in label_block.values(labels)):
         raise UserError("may_be", f"{value} is a value of the `labels` block", "use a value that no structure has, such as 255")
-    return label_block.left_open(structures, names, "may_be")
+    return label_block.left_open(structures, label_block.names(labels), "may_be")
 
 
 class MapLabelsd(MapTransform):
