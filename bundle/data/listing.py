@@ -10,6 +10,7 @@ from bundle.data.datalist import ENDINGS, Case, Listing
 from bundle.data.list_file import Mistakes, value_names
 from bundle.data.listed_channels import check_modalities
 from bundle.data.listed_files import stem
+from bundle.data.scans.walk import file_problem
 from bundle.errors import UserError
 from bundle.json_input import read_object
 
@@ -58,6 +59,8 @@ def from_folders(folder: Path, channels: Sequence[Channel] = (CT,)) -> Listing:
 def _pair(listing: Listing, images: Path, labels: Path, section: str | None, further: Sequence[str]) -> None:
     """Add the cases of one pair of folders; unlabelled images are a problem in `imagesTr` only."""
     label_of, image_of = _by_stem(listing, labels), _by_stem(listing, images)
+    for folder in (labels, *([images] if section is None else [])):
+        listing.problems += _links_to_nowhere(folder)
     others = _take_channels(listing, image_of, label_of, further)
     used = set()
     unpacked = _folders_like_files(labels)
@@ -109,6 +112,13 @@ def _take_channels(
                 listing.problems.append(UserError(image_of[name], f"this image has no {channel}", f"put it beside it as {lost}"))
         found[name] = tuple((channel, str(path)) for channel, path in files.items() if path is not None)
     return found
+
+
+def _links_to_nowhere(folder: Path) -> list[UserError]:
+    """Links by the name of a NIfTI file to what is not there, as of a disk that is not mounted: their cases would be missed by nobody."""
+    links = sorted(path for path in folder.absolute().iterdir() if path.is_symlink() and not path.exists()) if folder.is_dir() else ()
+    named = (path for path in links if path.name.lower().endswith(ENDINGS) and not path.name.startswith("."))
+    return [UserError(path, problem.words, problem.fix) for path in named if (problem := file_problem(path))]
 
 
 def _folders_like_files(folder: Path) -> dict[str, Path]:

@@ -64,6 +64,19 @@ def test_two_images_of_one_label_are_a_mistake(tmp_path):
     assert str(caught.value).startswith(f"{tmp_path}/imagesTr/case_1_0000.nii.gz: {said}") and "\n" not in str(caught.value)
 
 
+def test_a_case_whose_links_lead_nowhere_is_a_mistake(tmp_path):
+    """Both its files were passed over, and one case fewer was trained on."""
+    msd(tmp_path, 6)
+    for folder in ("imagesTr", "labelsTr", "imagesTs"):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        (tmp_path / folder / "far.nii.gz").symlink_to(tmp_path / "not mounted" / "far.nii.gz")
+    with pytest.raises(UserError) as caught:
+        datalist(str(tmp_path))
+    said = str(caught.value)
+    assert "2 problems" in said and f"labelsTr/far.nii.gz: this link leads nowhere (to {tmp_path}/not mounted/far.nii.gz)" in said
+    assert "imagesTr/far.nii.gz: this link leads nowhere" in said and "imagesTs" not in said
+
+
 def test_more_than_ten_channels(tmp_path):
     """nnU-Net counts with four digits: the tenth further channel is a_0010."""
     names = [f"imagesTr/a_{number:04d}.nii.gz" for number in range(12)]
