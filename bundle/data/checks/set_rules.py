@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from bundle import labels as label_block
 from bundle.data.checks.rules import Problem, of_label
-from bundle.data.datalist import Case
+from bundle.data.datalist import ENDINGS, Case
+from bundle.data.listed_files import stem
+from bundle.errors import counted
+from bundle.images.names import VOLUME_ENDINGS, ending
+from bundle.images.names import stem as volume_stem
 
 
 def duplicate_problems(cases: list[Case], images: Mapping[str, Mapping], sections: Mapping[str, str]) -> list[Problem]:
@@ -43,6 +48,19 @@ def shared_label_problems(cases: Sequence[Case]) -> list[Problem]:
             fix = "correct the list; ignore where both show the same body in the same place, as two phases do"
             found.append(of_label(case, "warning", "shared label", f"is listed for {case.image} and for {other.image}", fix))
     return found
+
+
+def format_problems(source: str, cases: Sequence[Case]) -> list[Problem]:
+    """Images of a folder in MSD layout that are no NIfTI, which only a list can name: without a word they would be missed by nobody."""
+    folder, known = Path(source) / "imagesTr", {stem(case.image) for case in cases}
+    beside = sorted(folder.iterdir()) if folder.is_dir() else ()
+    others = [path.name for path in beside if ending(path) in VOLUME_ENDINGS and not path.name.startswith(".")]
+    others = [name for name in others if not name.lower().endswith(ENDINGS) and volume_stem(name) not in known]
+    if not others:
+        return []
+    problem = f"{counted(len(others), 'image is', 'images are')} left out ({', '.join(others[:3])}{', ...' if len(others) > 3 else ''})"
+    fix = "list them in a dataset.json, or convert them: of a folder .nii and .nii.gz are taken"
+    return [Problem("warning", "format", "", str(folder), problem, fix)]
 
 
 def label_problems(source: str, cases: list[Case], facts: Mapping[str, Mapping], labels: Mapping, meaning: Mapping) -> list[Problem]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from listings import touch
+
 from bundle.data.checks import set_rules
 from bundle.data.checks.rules import Problem
 from bundle.data.datalist import Case
@@ -39,6 +41,15 @@ def test_a_label_map_of_two_images_is_worth_a_look() -> None:
     cases = [CASE, Case("b", "b.nii", "a_label.nii"), Case("c", "c.nii", "c_label.nii"), Case("d", "d.nii"), Case("e", "e.nii")]
     (one,) = set_rules.shared_label_problems(cases)
     assert (one.level, one.case, one.file, one.problem) == ("warning", "b", "a_label.nii", "is listed for b.nii and for a.nii")
+
+
+def test_images_of_other_formats_are_named(tmp_path) -> None:
+    """A folder's NRRD and MHA are left out, which is said; one that is there as NIfTI too is not, and other files are none."""
+    touch(tmp_path, *(f"imagesTr/{name}" for name in ("a.nii.gz", "a.nrrd", "b.1.mha", "c.NRRD", "notes.txt", "._d.nrrd")))
+    cases = [Case("a", str(tmp_path / "imagesTr/a.nii.gz"))]
+    (one,) = set_rules.format_problems(str(tmp_path), cases)
+    assert (one.level, one.file, one.problem) == ("warning", f"{tmp_path}/imagesTr", "2 images are left out (b.1.mha, c.NRRD)")
+    assert set_rules.format_problems(str(tmp_path / "dataset.json"), cases) == []
 
 
 def test_what_the_data_set_names_and_labels_leave_out() -> None:
