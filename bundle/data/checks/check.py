@@ -157,7 +157,7 @@ def problems_of(
     listing = measured.listing
     found += set_rules.duplicate_problems(listing.cases, measured.images, section_of)
     found += set_rules.shared_label_problems(listing.cases)
-    found += set_rules.format_problems(listing.source, listing.cases)
+    found += set_rules.left_out_problems(listing.source, listing.cases)
     return found + set_rules.label_problems(listing.source, listing.cases, measured.labels, labels, meaning)
 
 

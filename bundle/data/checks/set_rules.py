@@ -50,17 +50,21 @@ def shared_label_problems(cases: Sequence[Case]) -> list[Problem]:
     return found
 
 
-def format_problems(source: str, cases: Sequence[Case]) -> list[Problem]:
-    """Images of a folder in MSD layout that are no NIfTI, which only a list can name: without a word they would be missed by nobody."""
+def left_out_problems(source: str, cases: Sequence[Case]) -> list[Problem]:
+    """Images of a folder in MSD layout that only a list can name, as they are no NIfTI or in a folder below: nobody would miss them."""
     folder, known = Path(source) / "imagesTr", {stem(case.image) for case in cases}
-    beside = sorted(folder.iterdir()) if folder.is_dir() else ()
-    others = [path.name for path in beside if ending(path) in VOLUME_ENDINGS and not path.name.startswith(".")]
-    others = [name for name in others if not name.lower().endswith(ENDINGS) and volume_stem(name) not in known]
+    others = []
+    for path in sorted(folder.rglob("*")) if folder.is_dir() else ():
+        below = path.relative_to(folder)
+        taken = len(below.parts) == 1 and path.name.lower().endswith(ENDINGS)
+        hidden = any(part.startswith(".") for part in below.parts)
+        if ending(path) in VOLUME_ENDINGS and not (taken or hidden or volume_stem(path) in known) and path.is_file():
+            others.append(below.as_posix())
     if not others:
         return []
     problem = f"{counted(len(others), 'image is', 'images are')} left out ({', '.join(others[:3])}{', ...' if len(others) > 3 else ''})"
-    fix = "list them in a dataset.json, or convert them: of a folder .nii and .nii.gz are taken"
-    return [Problem("warning", "format", "", str(folder), problem, fix)]
+    fix = "list them in a dataset.json, or put them there as .nii or .nii.gz"
+    return [Problem("warning", "unlisted", "", str(folder), problem, fix)]
 
 
 def label_problems(source: str, cases: list[Case], facts: Mapping[str, Mapping], labels: Mapping, meaning: Mapping) -> list[Problem]:

@@ -43,13 +43,15 @@ def test_a_label_map_of_two_images_is_worth_a_look() -> None:
     assert (one.level, one.case, one.file, one.problem) == ("warning", "b", "a_label.nii", "is listed for b.nii and for a.nii")
 
 
-def test_images_of_other_formats_are_named(tmp_path) -> None:
-    """A folder's NRRD and MHA are left out, which is said; one that is there as NIfTI too is not, and other files are none."""
-    touch(tmp_path, *(f"imagesTr/{name}" for name in ("a.nii.gz", "a.nrrd", "b.1.mha", "c.NRRD", "notes.txt", "._d.nrrd")))
+def test_images_that_only_a_list_can_name_are_said(tmp_path) -> None:
+    """NRRD, MHA and what is in folders below; what is there as NIfTI too is not, and other files are no images."""
+    names = ("a.nii.gz", "a.nrrd", "b.1.mha", "c.NRRD", "notes.txt", "._d.nrrd", ".hidden/e.nii", "patient/f.nii.gz", "patient/1.dcm")
+    touch(tmp_path, *(f"imagesTr/{name}" for name in names))
     cases = [Case("a", str(tmp_path / "imagesTr/a.nii.gz"))]
-    (one,) = set_rules.format_problems(str(tmp_path), cases)
-    assert (one.level, one.file, one.problem) == ("warning", f"{tmp_path}/imagesTr", "2 images are left out (b.1.mha, c.NRRD)")
-    assert set_rules.format_problems(str(tmp_path / "dataset.json"), cases) == []
+    (one,) = set_rules.left_out_problems(str(tmp_path), cases)
+    assert (one.level, one.file) == ("warning", f"{tmp_path}/imagesTr")
+    assert one.problem == "3 images are left out (b.1.mha, c.NRRD, patient/f.nii.gz)"
+    assert set_rules.left_out_problems(str(tmp_path / "dataset.json"), cases) == []
 
 
 def test_what_the_data_set_names_and_labels_leave_out() -> None:
