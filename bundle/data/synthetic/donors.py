@@ -73,7 +73,7 @@ def read_donor(path: Path, organs: Mapping[str, int] = MULTIORGAN) -> Donor:
     labels, affine = grids.turned(*label_maps.read(path))
     spacing = grids.spacing(affine)
     step = [max(1, round(_VOXEL_MM / edge)) for edge in spacing]
-    labels = labels[tuple(slice(None, None, s) for s in step)].astype(np.uint8)
+    labels = labels[tuple(slice(None, None, s) for s in step)]
     spacing = spacing * step
     origin = affine[:3, 3]
     found = {name: _organ(labels == value, origin, spacing) for name, value in organs.items() if (labels == value).sum() > 20}

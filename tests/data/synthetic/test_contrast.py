@@ -104,6 +104,16 @@ def test_labels_a_hair_off_are_the_whole_number(folder):
         read_real_scan(folder)
 
 
+@pytest.mark.parametrize(("name", "value"), [("labels", 257), ("labels", -1), ("structures", 40000)])
+def test_values_that_would_be_another_label_are_refused(folder, name, value):
+    """In 8 bits 257 is 1, the pancreas, and -1 is 255."""
+    array = np.asarray(nib.load(folder / f"{name}.nii.gz").dataobj).astype(np.int32)
+    array[0, 0, 0] = value
+    nib.save(nib.Nifti1Image(array, np.diag([3.0, 3, 3, 1])), folder / f"{name}.nii.gz")
+    with pytest.raises(UserError, match=rf"{name}\.nii\.gz: holds the value {value}\. Fix: use values from 0 to"):
+        read_real_scan(folder)
+
+
 def test_a_folder_without_its_files_or_with_differing_grids_is_refused(folder):
     nib.save(nib.Nifti1Image(np.zeros((3, 3, 3), np.uint8), np.eye(4)), folder / "labels.nii.gz")
     with pytest.raises(UserError, match="grids differ"):
