@@ -85,6 +85,11 @@ class CachedDataset(PersistentDataset):
             return None
         return self.cache_dir / f"{key_of(item)}-{self.transform_hash}.pt"
 
+    @property
+    def writes(self) -> bool:
+        """Whether new entries are written: there is a cache, and no process has found its disk full."""
+        return self.cache_dir is not None and not self._full[0]
+
     def write_entry(self, item: Mapping) -> None:
         """Preprocess an item and write its entry, where there is none yet."""
         CachedDataset._cachecheck(self, item)
@@ -103,7 +108,7 @@ class CachedDataset(PersistentDataset):
             except Exception as error:  # whatever is wrong with an entry, the scan itself is still there
                 warnings.warn(f"cache entry {path} does not load ({type(error).__name__}): made again", stacklevel=2)
         made = convert_to_tensor(self._pre_transform(dict(item_transformed)), convert_numeric=False, track_meta=False)
-        if path is not None and not self._full[0]:
+        if path is not None and self.writes:
             self._write(made, path)
         return made
 
