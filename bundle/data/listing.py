@@ -59,8 +59,8 @@ def from_folders(folder: Path, channels: Sequence[Channel] = (CT,)) -> Listing:
 def _pair(listing: Listing, images: Path, labels: Path, section: str | None, further: Sequence[str]) -> None:
     """Add the cases of one pair of folders; unlabelled images are a problem in `imagesTr` only."""
     label_of, image_of = _by_stem(listing, labels), _by_stem(listing, images)
-    for folder in (labels, *([images] if section is None else [])):
-        listing.problems += _links_to_nowhere(folder)
+    for part in (labels, *([images] if section is None else [])):
+        listing.problems += _links_to_nowhere(part)
     others = _take_channels(listing, image_of, label_of, further)
     used = set()
     unpacked = _folders_like_files(labels)

@@ -17,7 +17,7 @@ class ThreadDataLoader(MonaiThreadDataLoader):
     anew to fill it up, and the training goes on with some cases twice and others never.
     """
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Any:
         for batch in buffer_iterator(_caught(DataLoader.__iter__(self)), self.buffer_size, self.buffer_timeout, self.repeats):
             if isinstance(batch, _Failed):
                 raise batch.error

@@ -63,13 +63,13 @@ def check(
     from bundle.data.checks.check_report import FINDINGS, write_findings, write_report
 
     try:
-        may_be = left_open(may_be)
+        open_values = left_open(may_be)
     except Wrong as wrong:
         raise UserError("may_be", f"its value is {may_be!r}", f"give {wrong}") from None
     split = Split(fold=fold, num_folds=num_folds, seed=seed)
     patch_mm = _patch_mm(patch_size, spacing)
     block, origin, _ = label_block.resolve(labels, [dataset_dir] if dataset_dir else [], files=("labels.json",), config="train.json")
-    for structures in (may_be or {}).values():
+    for structures in (open_values or {}).values():
         label_block.left_open(structures, label_block.names(block), "may_be")
     channels = resolve(channels)
     listing = find_cases(dataset_dir, datalist, channels)
@@ -81,7 +81,7 @@ def check(
         parts = sections(listing, split)
     except UserError as error:
         found.append(_as_problem(error))
-    found += problems_of(measured, block, parts, channels, may_be)
+    found += problems_of(measured, block, parts, channels, open_values)
     found += _unlisted(measured)
     found += _warnings(measured, block, patch_mm)
     found.sort(key=lambda one: (one.level, one.case))

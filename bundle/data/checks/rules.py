@@ -126,6 +126,11 @@ def readable_problems(case: Case, file: str, facts: Mapping) -> list[Problem]:
     if len(facts["shape"]) != 3 or min(facts["shape"]) < 1:
         size = "x".join(map(str, facts["shape"]))
         return [Problem("error", "not 3D", case.name, file, f"is not a 3D volume (size {size})", "give one volume per file")]
+    if min(facts["shape"]) < 2:  # which no training and no inference reads
+        size = "x".join(map(str, facts["shape"]))
+        return [
+            Problem("error", "not 3D", case.name, file, f"is one voxel thin (size {size})", "give the whole series, 2x2x2 voxels or more")
+        ]
     if "minimum" not in facts and "counts" not in facts:
         return [Problem("error", "not 3D", case.name, file, f"has voxels of the type {facts['dtype']}", "store one number per voxel")]
     return []

@@ -149,8 +149,9 @@ class TrainingState:
 
     def _refuse_to_part(self, done: int) -> None:
         """Refuse where the processes of a training read different states: each would go on with weights of its own."""
-        if idist.get_world_size() > 1 and len(everywhere := set(idist.all_gather(done))) > 1:
-            problem = f"is not the same for all processes: they have done {', '.join(map(str, sorted(everywhere)))} epochs by it"
+        everywhere: Any = idist.all_gather(done) if idist.get_world_size() > 1 else [done]
+        if len(set(everywhere)) > 1:
+            problem = f"is not the same for all processes: they have done {', '.join(map(str, sorted(set(everywhere))))} epochs by it"
             raise UserError(self.path, problem, "give an --output_dir that all machines share")
 
     def _refuse_other_settings(self, saved: Any) -> None:

@@ -9,6 +9,8 @@ import pytest
 
 from bundle.data.checks import rules
 from bundle.data.datalist import Case
+from bundle.errors import UserError
+from bundle.images.voxels import check_grid
 
 LABELS = {"background": 0, "pancreas": 1, "kidney": [2, 3]}
 CASE = Case("a", "a.nii", "a_label.nii")
@@ -46,6 +48,18 @@ def test_a_case_that_leaves_out_what_cannot_be_left_open_is_an_error_before_trai
     assert rules.case_problems(replace(CASE, labelled=("s8", "s9")), image(), facts, nine) == []
     found = said(rules.case_problems(replace(CASE, labelled=("kidney", "liver")), image(), label(), LABELS))
     assert found["labelled"] == "error: is listed as labelled for liver, which labels has not"
+
+
+@pytest.mark.parametrize("shape", [[100, 100, 1], [1, 100, 50]])
+def test_a_scan_of_one_slice_is_an_error_before_training(shape: list[int]) -> None:
+    """Nothing that loads scans takes it: the training ended in the first epoch that met it."""
+    found = rules.case_problems(CASE, image(shape=shape), label(shape=shape), LABELS)
+    assert [(one.file, one.code, one.level) for one in found] == [("a.nii", "not 3D", "error"), ("a_label.nii", "not 3D", "error")]
+    assert found[0].problem == f"is one voxel thin (size {'x'.join(map(str, shape))})"
+    with pytest.raises(UserError, match=r"two-dimensional|one voxel thin"):
+        check_grid("a.nii", shape)
+    check_grid("a.nii", (2, 2, 2))
+    assert rules.readable_problems(CASE, "a.nii", image(shape=[2, 2, 2])) == []
 
 
 def test_sizes_by_hand() -> None:

@@ -82,7 +82,7 @@ def test_epochs_of_another_training_in_the_folder_are_not_drawn(network: Attenti
         assert sorted(handler._stored()) == drawn
 
 
-def test_a_scan_of_one_slice(network: AttentionUnet, tmp_path: Path) -> None:
+def test_a_scan_of_one_slice_at_the_spacing_of_the_network(network: AttentionUnet, tmp_path: Path) -> None:
     """matplotlib's contour takes no row of one voxel: the training ended in its third epoch."""
     label = torch.zeros(1, 24, 20, 1)
     label[0, 8:12, 6:10] = 1
