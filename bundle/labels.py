@@ -43,6 +43,46 @@ def one_of(channels: Iterable[int]) -> int:
     return value
 
 
+def left_open(structures: Sequence[str], names: Sequence[str], where: str) -> int:
+    """`one_of` for structures by name.
+
+    Args:
+        structures: what a voxel may be beside background.
+        names: those of a `labels` block, the background first.
+        where: what an error names.
+
+    Raises:
+        UserError: a structure is none of `names`, or not among the first `MOST_IN_A_SET`, or there are too many for any to be left open.
+    """
+    unknown = [name for name in structures if name not in names[1:]]
+    if unknown:
+        raise UserError(where, f"{unknown} is no structure of the `labels` block", f"use some of {list(names[1:])}")
+    late = [name for name in structures if names.index(name) > MOST_IN_A_SET]
+    if late or len(names) > SETS:
+        fix = f"put it among the first {MOST_IN_A_SET} of the `labels` block, or take it out"
+        raise UserError(where, f"{late[0] if late else structures[0]} is left open, and is not among the first structures of `labels`", fix)
+    return one_of(names.index(name) for name in structures)
+
+
+def unlabelled(labelled: Sequence[str], names: Sequence[str], where: str) -> int:
+    """What the background of a partly labelled case may be: the set of the structures that its label map leaves out; 0 for none.
+
+    Args:
+        labelled: the structures that the label map has.
+        names: those of a `labels` block, the background first.
+        where: what an error names.
+
+    Raises:
+        UserError: a structure is none of `names`, or one that is left out can't be left open.
+    """
+    unknown = [name for name in labelled if name not in names[1:]]
+    if unknown:
+        problem = f"is listed as labelled for {', '.join(unknown)}, which labels has not"
+        raise UserError(where, problem, f"use some of {', '.join(names[1:])}")
+    missing = [name for name in names[1:] if name not in labelled]
+    return left_open(missing, names, where) if missing else 0
+
+
 class Resolved(NamedTuple):
     """A `labels` block, where it is from, and the values whose voxels are left out of scores (nnU-Net's `ignore`)."""
 

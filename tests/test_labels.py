@@ -122,3 +122,15 @@ def test_sets_of_channels_are_bits():
     for channel in (0, 8):
         with pytest.raises(ValueError, match="only 1 to 7"):
             labels.one_of([channel])
+
+
+def test_structures_that_a_case_leaves_out_by_name():
+    names = ["background", "pancreas", "spleen", "kidney"]
+    assert labels.left_open(["spleen", "kidney"], names, "x") == 128 + 2 + 4
+    assert labels.unlabelled(["pancreas"], names, "x") == 128 + 2 + 4 and labels.unlabelled(names[1:], names, "x") == 0
+    with pytest.raises(UserError, match=r"a\.nii: is listed as labelled for background, which labels has not"):
+        labels.unlabelled(["background"], names, "a.nii")
+    many = [*names, *(f"s{number}" for number in range(4, 10))]
+    assert labels.left_open(["s7"], many, "x") == 128 + 64
+    with pytest.raises(UserError, match=r"a\.nii: s8 is left open"):
+        labels.unlabelled(many[1:8], many, "a.nii")

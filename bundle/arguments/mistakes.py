@@ -27,6 +27,16 @@ EXTRAS = {
 # what torch says about a batch norm in training
 ONE_VALUE = "Expected more than 1 value per channel when training"
 
+# a mistake in the traceback that a data loader hands on from its processes, as text: the error itself stays there
+OF_A_WORKER = re.compile(rf"^{UserError.__module__}\.{UserError.__name__}: (.+)$", re.MULTILINE)
+
+# what torch says where such a process ended by itself, and what that means: (problem, fix)
+WORKER_ENDED = re.compile(r"DataLoader worker \(pid \d+\) is killed by signal: (Killed|Bus error)")
+SIGNALS = {
+    "Killed": ("was killed, most often because memory ran out", "use fewer of them, or a smaller batch_size or patch_size"),
+    "Bus error": ("found no room in shared memory (/dev/shm)", "give more of it (docker: --shm-size 2g), or use --num_workers 0"),
+}
+
 # what torch says where memory is not given: on a CPU, on a GPU
 NO_MEMORY = re.compile(r"DefaultCPUAllocator: (can't allocate|not enough) memory|out of memory. Tried to allocate", re.IGNORECASE)
 
@@ -78,7 +88,7 @@ def one_line(error: BaseException) -> tuple[str, int] | None:
     """
     if isinstance(error, KeyboardInterrupt):
         return "interrupted: what was finished is kept, and the same command continues (a training with --resume True)", INTERRUPTED
-    mistake = users_mistake(error)
+    mistake = users_mistake(error) or next((found[1] for link in _chain(error) if (found := OF_A_WORKER.search(str(link)))), None)
     if mistake is not None:
         return _line(mistake), MISTAKE
     for link in _chain(error):
@@ -88,7 +98,7 @@ def one_line(error: BaseException) -> tuple[str, int] | None:
     return None
 
 
-def _line(mistake: UserError) -> str:
+def _line(mistake: UserError | str) -> str:
     """A mistake without the line breaks that the message of a library may have brought into it."""
     text = " ".join(str(mistake).split())
     return f"error: {text if len(text) <= LONGEST else f'{text[: LONGEST // 2]} ... {text[-LONGEST // 2 :]}'}"
@@ -145,7 +155,13 @@ def _of_memory(error: BaseException) -> UserError | None:
 
 
 def _of_torch(error: BaseException) -> UserError | None:
-    """A batch norm that has nothing to normalise over."""
+    """A batch norm that has nothing to normalise over, and a process of a data loader, or of a verb, that ended."""
+    if ended := WORKER_ENDED.search(str(error)):
+        problem, fix = SIGNALS[ended[1]]
+        return UserError("num_workers", f"a process that loads data {problem}", fix)
+    if type(error).__name__ == "BrokenProcessPool":
+        fix = "use fewer of them (--jobs or --num_workers): the same command goes on with what is finished"
+        return UserError("processes", "one of them was killed, most often because memory ran out", fix)
     return one_value() if isinstance(error, ValueError) and ONE_VALUE in str(error) else None
 
 

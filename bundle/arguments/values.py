@@ -68,7 +68,7 @@ KINDS: dict[str, Kind] = {
     "amp": mixed_precision,
     "precision": one_of("auto", "fp32", "bf16", "fp16"),
     # training
-    "seed": whole(0),
+    "seed": whole(0, optional=True),
     "resume": switch,
     "grow": switch,
     "max_epochs": COUNT,

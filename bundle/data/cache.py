@@ -10,10 +10,12 @@ import inspect
 import json
 import os
 import sys
+import sysconfig
 import warnings
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import CodeType
 from typing import Any
 
 import monai
@@ -39,7 +41,7 @@ class CachedDataset(PersistentDataset):
 
     - its key is the file's path: an image replaced under the same name keeps giving the old data. Here size and time of
       every file are in the key, and the preprocessing's own definition: each deterministic transform with its arguments,
-      the bundle's own code behind it, the versions of MONAI and torch;
+      the code behind it that is the bundle's or the user's own, the versions of MONAI and torch;
     - it writes to the system's temporary folder and moves across disks, which is a copy that can be cut short. Here an
       entry is written to another name and renamed; an entry that does not load is made again, whatever the error;
     - its `set_data` deletes the cache folder;
@@ -83,6 +85,11 @@ class CachedDataset(PersistentDataset):
             return None
         return self.cache_dir / f"{key_of(item)}-{self.transform_hash}.pt"
 
+    @property
+    def writes(self) -> bool:
+        """Whether new entries are written: there is a cache, and no process has found its disk full."""
+        return self.cache_dir is not None and not self._full[0]
+
     def write_entry(self, item: Mapping) -> None:
         """Preprocess an item and write its entry, where there is none yet."""
         CachedDataset._cachecheck(self, item)
@@ -101,7 +108,7 @@ class CachedDataset(PersistentDataset):
             except Exception as error:  # whatever is wrong with an entry, the scan itself is still there
                 warnings.warn(f"cache entry {path} does not load ({type(error).__name__}): made again", stacklevel=2)
         made = convert_to_tensor(self._pre_transform(dict(item_transformed)), convert_numeric=False, track_meta=False)
-        if path is not None and not self._full[0]:
+        if path is not None and self.writes:
             self._write(made, path)
         return made
 
@@ -157,10 +164,28 @@ def definition(value: Any, _above: tuple[int, ...] = ()) -> Any:
     if isinstance(value, np.random.RandomState):
         return "random state"
     if isinstance(value, type) or inspect.isroutine(value):
-        return [f"{getattr(value, '__module__', '')}.{getattr(value, '__qualname__', repr(type(value)))}", _source(value)]
+        name = f"{getattr(value, '__module__', '')}.{getattr(value, '__qualname__', repr(type(value)))}"
+        return [name, _source(value), *_beyond_its_name(value, walk)]
     kind: Any = type(value)  # to mypy the __hash__ of type[Any] is that of its instances
     parts = {name: part for name, part in vars(value).items() if name not in BOUNDS} if hasattr(value, "__dict__") else repr(value)
     return [f"{kind.__module__}.{kind.__qualname__}", _source(kind), walk(parts)]
+
+
+def _beyond_its_name(value: Any, walk: Callable) -> list:
+    """What the name of a function does not say: whose method it is; of a lambda, or a function within one, its code and what that uses."""
+    owner, code = getattr(value, "__self__", None), getattr(value, "__code__", None)
+    parts = [] if owner is None or inspect.ismodule(owner) else [walk(owner)]
+    if code is not None and "<" in value.__qualname__:
+        # MONAI's config parser hands references on as a global variable
+        used = {name: value.__globals__[name] for name in code.co_names if name in value.__globals__}
+        variables = [value.__defaults__, value.__kwdefaults__, {name: one for name, one in used.items() if not inspect.ismodule(one)}]
+        parts += [_code(code), *map(walk, variables), walk(inspect.getclosurevars(value).nonlocals)]
+    return parts
+
+
+def _code(code: CodeType) -> list:
+    """Instructions, constants and names, also of the functions within."""
+    return [code.co_code.hex(), [_code(one) if isinstance(one, CodeType) else repr(one) for one in code.co_consts], list(code.co_names)]
 
 
 def _deterministic(transform: Compose) -> list:
@@ -175,14 +200,22 @@ def _deterministic(transform: Compose) -> list:
 
 @functools.cache
 def _source(thing: Any) -> str:
-    """Digest of the code behind a class or function of ours, with all of ours it imports; "" for installed packages,
-    whose versions say it."""
+    """Digest of the code behind a class or function of ours, with all of ours it imports, or of the file of a user's own; "" for
+    installed packages, whose versions say it."""
     name = getattr(thing, "__module__", None) or ""
-    if name.split(".")[0] != __name__.split(".")[0]:
-        return ""
     files: dict[str, Path] = {}
-    _collect(name, files)
+    if name.split(".")[0] == __name__.split(".")[0]:
+        _collect(name, files)
+    elif (file := getattr(sys.modules.get(name), "__file__", None)) and not _is_installed(Path(file)):
+        files[name] = Path(file)
+    if not files:
+        return ""
     return _digest({module: hashlib.sha256(file.read_bytes()).hexdigest() for module, file in files.items()})
+
+
+def _is_installed(file: Path) -> bool:
+    """Whether a file is of Python itself or of a package that pip or the system has installed."""
+    return bool({"site-packages", "dist-packages"} & set(file.parts)) or file.is_relative_to(sysconfig.get_paths()["stdlib"])
 
 
 def _collect(name: str, files: dict[str, Path]) -> None:
@@ -249,7 +282,8 @@ def _usable(cache_dir: str | os.PathLike | None) -> Path | None:
     try:
         Path(cache_dir).mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        warnings.warn(f"the cache {cache_dir} cannot be made ({error}): continuing without it", stacklevel=3)
+        # of this module, as what MONAI's config parser would be blamed for is not shown (`bundle.inferers.start`)
+        warnings.warn(f"the cache {cache_dir} cannot be made ({error}): continuing without it", stacklevel=2)
         return None
     remove_unfinished(cache_dir)
     return Path(cache_dir)

@@ -14,8 +14,8 @@ from bundle.limits import memory_available
 class HeldDataset(CachedDataset):
     """`CachedDataset` whose entries, once read, stay on a device: patches that are cut there wait for no disk and no bus.
 
-    For data loaders that take their items in this process (MONAI's `ThreadDataLoader`). MONAI's `CacheDataset` holds what it makes
-    itself before the first epoch, in RAM, and makes all anew for data that grows.
+    For data loaders that take their items in this process (`bundle.data.thread_loader.ThreadDataLoader`). MONAI's `CacheDataset` holds
+    what it makes itself before the first epoch, in RAM, and makes all anew for data that grows.
 
     Args:
         device: where entries are held and random transforms begin.

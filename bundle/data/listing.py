@@ -10,6 +10,7 @@ from bundle.data.datalist import ENDINGS, Case, Listing
 from bundle.data.list_file import Mistakes, value_names
 from bundle.data.listed_channels import check_modalities
 from bundle.data.listed_files import stem
+from bundle.data.scans.walk import file_problem
 from bundle.errors import UserError
 from bundle.json_input import read_object
 
@@ -32,7 +33,8 @@ def from_folders(folder: Path, channels: Sequence[Channel] = (CT,)) -> Listing:
     """Cases of a folder in MSD layout: an image in `imagesTr` goes with the label of the same name in `labelsTr`.
 
     nnU-Net's channel suffix is understood: image `a_0000.nii.gz` goes with label `a.nii.gz`. Labels in `labelsTs` make the
-    cases of `imagesTs` the test section. Where there are further channels, `a_0001.nii.gz` and so on are those of case `a`.
+    cases of `imagesTs` the test section; one whose name a case of `imagesTr` has is called `imagesTs_a`. Where there are further
+    channels, `a_0001.nii.gz` and so on are those of case `a`.
 
     Args:
         folder: the data set.
@@ -57,16 +59,27 @@ def from_folders(folder: Path, channels: Sequence[Channel] = (CT,)) -> Listing:
 def _pair(listing: Listing, images: Path, labels: Path, section: str | None, further: Sequence[str]) -> None:
     """Add the cases of one pair of folders; unlabelled images are a problem in `imagesTr` only."""
     label_of, image_of = _by_stem(listing, labels), _by_stem(listing, images)
+    for part in (labels, *([images] if section is None else [])):
+        listing.problems += _links_to_nowhere(part)
     others = _take_channels(listing, image_of, label_of, further)
     used = set()
     unpacked = _folders_like_files(labels)
+    taken = {case.name for case in listing.cases}
     for name, image in image_of.items():
         key = name if name in label_of else name.removesuffix("_0000")
+        if key in used:
+            fix = "keep one of the two images, or give this one a label of its own"
+            listing.problems.append(UserError(image, f"the label of this image, {label_of[key].name}, is that of another image too", fix))
+            continue
+        case = key if key in label_of or name in others else name
+        while case in taken:  # imagesTs/a beside imagesTr/a
+            case = f"{images.name}_{case}"
+        taken.add(case)
         if key in label_of:
             used.add(key)
-            listing.cases.append(Case(key, str(image), str(label_of[key]), section, further=others.get(name, ())))
+            listing.cases.append(Case(case, str(image), str(label_of[key]), section, further=others.get(name, ())))
             continue
-        listing.cases.append(Case(key if name in others else name, str(image), further=others.get(name, ())))
+        listing.cases.append(Case(case, str(image), further=others.get(name, ())))
         folder = unpacked.get(name) or unpacked.get(name.removesuffix("_0000"))
         if folder:
             listing.problems.append(_is_folder(folder, f"the label of {image.name}"))
@@ -91,14 +104,21 @@ def _take_channels(
     """The further channels of images `a_0000` by the image's stem, taken out of the images; a lack of one is a problem."""
     found = {}
     for name in [name for name in image_of if name.endswith("_0000") and name not in label_of] if further else []:
-        files = {channel: image_of.pop(f"{name[:-1]}{number}", None) for number, channel in enumerate(further, start=1)}
+        files = {channel: image_of.pop(f"{name[:-4]}{number:04d}", None) for number, channel in enumerate(further, start=1)}
         for channel, path in files.items():
             if path is None:
                 number = further.index(channel) + 1
-                lost = image_of[name].name.replace("_0000.", f"_000{number}.")
+                lost = f"{name[:-4]}{number:04d}{image_of[name].name[len(name) :]}"
                 listing.problems.append(UserError(image_of[name], f"this image has no {channel}", f"put it beside it as {lost}"))
         found[name] = tuple((channel, str(path)) for channel, path in files.items() if path is not None)
     return found
+
+
+def _links_to_nowhere(folder: Path) -> list[UserError]:
+    """Links by the name of a NIfTI file to what is not there, as of a disk that is not mounted: their cases would be missed by nobody."""
+    links = sorted(path for path in folder.absolute().iterdir() if path.is_symlink() and not path.exists()) if folder.is_dir() else ()
+    named = (path for path in links if path.name.lower().endswith(ENDINGS) and not path.name.startswith("."))
+    return [UserError(path, problem.words, problem.fix) for path in named if (problem := file_problem(path))]
 
 
 def _folders_like_files(folder: Path) -> dict[str, Path]:

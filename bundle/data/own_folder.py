@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ def claim(
     parts: tuple[str, ...],
     usual: Mapping[str, Any] | None = None,
     overwrite: bool = False,
+    scans: str = "",
 ) -> Mapping[str, Any]:
     """Refuse a folder that holds something else, and clear what a killed run left in it.
 
@@ -33,7 +35,8 @@ def claim(
         own: what decides which scans are written: those of another record must not stay under this one's name.
         parts: folders that the verb writes into.
         usual: what a record means that lacks a key of `own`.
-        overwrite: whether scans of another record of this verb are removed, as far as its `dataset.json` names them.
+        overwrite: whether scans of another record of this verb are removed.
+        scans: pattern of the names of all files that are such scans; those of a longer list than the last one are among them.
 
     Returns:
         The record that the folder had, empty where it had none or that of others was removed.
@@ -59,7 +62,7 @@ def claim(
             )
         if differing:
             before = {}
-            for path in _own_files(folder, content, parts):
+            for path in [path for part in parts for path in (folder / part).glob("*") if re.fullmatch(scans, path.name)]:
                 path.unlink(missing_ok=True)
     elif folder.is_dir() and (others := sorted(_others(folder, parts))):
         more = f" and {len(others) - 3} more" if len(others) > 3 else ""
@@ -86,14 +89,3 @@ def _others(folder: Path, parts: tuple[str, ...]) -> Iterator[str]:
         empty = path.name in parts and path.is_dir() and not any(not inside.name.endswith(ASIDE) for inside in path.iterdir())
         if not empty and not path.name.endswith(ASIDE):
             yield path.name
-
-
-def _own_files(folder: Path, content: Mapping[str, Any], parts: tuple[str, ...]) -> Iterator[Path]:
-    """Files that a list names, as far as they are in the folders that the verb writes into."""
-    for section in ("training", "validation", "test"):
-        entries = content.get(section)
-        for entry in entries if isinstance(entries, list) else []:
-            for name in entry.values() if isinstance(entry, dict) else [entry]:
-                path = folder / str(name)
-                if path.parent.name in parts and path.parent.parent == folder and ".." not in Path(str(name)).parts:
-                    yield path

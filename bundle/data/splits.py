@@ -80,7 +80,8 @@ class Split:
 
 def shuffled(names: Sequence[str], seed: int = 0) -> list[str]:
     """`names` in an order that depends on the names and `seed` only, not on the order they come in."""
-    return sorted(names, key=lambda name: (hashlib.sha256(f"{seed}:{name}".encode()).digest(), name))
+    # names of files may hold bytes that are no UTF-8
+    return sorted(names, key=lambda name: (hashlib.sha256(f"{seed}:{name}".encode("utf-8", "surrogatepass")).digest(), name))
 
 
 def split(names: Sequence[str], wanted: Split, groups: Mapping[str, str] | None = None) -> dict[str, list[str]]:

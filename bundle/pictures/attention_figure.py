@@ -152,7 +152,7 @@ def _plain_ticks(bar: Colorbar, size: float) -> None:
 
 def _scan(panel: Axes, picture: np.ndarray, contour: np.ndarray | None) -> None:
     panel.imshow(picture, cmap="gray", interpolation="bilinear")
-    if contour is None:
+    if contour is None or min(contour.shape) < 2:  # of a scan of one slice, matplotlib finds no outlines in the other views
         return
     for value in (int(value) for value in np.unique(contour) if value > 0):
         # by value, so that a structure has its colour in views without the others too

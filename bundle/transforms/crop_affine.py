@@ -21,7 +21,9 @@ class RandCropAffined(Randomizable, MapTransform):
     A patch centre is drawn uniformly from the places where the patch is inside the scan (the middle, along an axis
     where the scan is smaller); the patch is then rotated, scaled and shifted about that centre. Every voxel of the
     patch is read from the scan once: nothing is blurred twice, and the corners of a rotated patch show the scan and
-    not padding. Voxels outside the scan get their channel's lowest value (air) and label 0.
+    not padding. Voxels outside the scan get their channel's lowest value (air) and label 0. Along an axis of one voxel a scan is the
+    same everywhere, as inference takes it, which repeats the end slices of slabs: a patch of one slice is that slice however it is
+    turned.
 
     MONAI's parts come near and do not reach it: `RandAffined(spatial_size=...)` takes its patch round the middle of the
     scan, and its shift range is one number of voxels for scans of all sizes; `RandSpatialCropd` + `RandAffined` as a
@@ -114,7 +116,7 @@ def sampling_grid(matrix: torch.Tensor, shape: Sequence[int], patch: Sequence[in
     Returns:
         (1, *patch, 3) float32, coordinates in [-1, 1] with the last axis first, as grid_sample wants.
     """
-    # voxel -> [-1, 1]; an axis of one voxel has no extent: any finite factor does, the value is 0 there
+    # voxel -> [-1, 1]; an axis of one voxel has no extent: any finite factor does, grid_sample reads that voxel everywhere
     to_unit = torch.tensor([2.0 / max(size - 1, 1) for size in shape], dtype=torch.float64)
     theta = torch.cat([matrix[:, :3] * to_unit[:, None], (matrix[:, 3] * to_unit - 1)[:, None]], dim=1).flip(0).to(device, torch.float32)
     axes = [torch.arange(size, dtype=torch.float32, device=device) - (size - 1) / 2 for size in patch]

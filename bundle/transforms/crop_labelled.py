@@ -6,19 +6,22 @@ from collections.abc import Sequence
 
 import torch
 
+from bundle.labels import SETS
+
 
 def labelled_or_all(label: torch.Tensor) -> torch.Tensor:
-    """Mask of what is not background; of everything where all is background. For `CropForegroundd(select_fn=...)`.
+    """Mask of what is a structure; of everything where nothing is. For `CropForegroundd(select_fn=...)`.
 
     Without foreground MONAI's box is empty, and so is what it crops. A scan without an organ is a legitimate one, and stays whole.
+    Voxels that leave open what they are (`bundle.labels.one_of`) may be background: in partly labelled cases most of them are.
 
     Args:
-        label: (C, X, Y, Z).
+        label: (C, X, Y, Z), of `MapLabelsd`, of no more than 127 structures.
 
     Returns:
         bool, of the same shape.
     """
-    found = label > 0
+    found = (label > 0) & (label < SETS)
     return found if bool(found.any()) else torch.ones_like(found)
 
 

@@ -14,7 +14,7 @@ from monai.utils import convert_to_tensor
 
 from bundle import labels as label_block
 from bundle.errors import UserError
-from bundle.labels import MOST_IN_A_SET, SETS, one_of
+from bundle.labels import SETS
 
 
 class MapLabels(Transform):
@@ -31,7 +31,8 @@ class MapLabels(Transform):
         may_be: values that leave open what a voxel is: value to the structures that it may be, beside background. They become
             the values of `bundle.labels.one_of`, for `bundle.losses.PartialLabelLoss`.
 
-    A call may say which structures the label map has. Its background may then be any of the others.
+    A call may say which structures the label map has. Its background, also where it is one of several by `may_be`, may then be any of
+    the others.
 
     Raises:
         UserError: `may_be` names a structure that `labels` has not, or a value that it has.
@@ -70,8 +71,9 @@ class MapLabels(Transform):
         channels = torch.as_tensor(self.table)[index.to(torch.int64)] if self.unlisted == "background" else self._look_up(index, where)
         out = torch.where(inside, channels, torch.zeros_like(channels)).to(torch.uint8)
         if labelled is not None:
-            missing = [name for name in self.names[1:] if name not in labelled]
-            out[out == 0] = _set_of(missing, self.names, where) if missing else 0
+            others = label_block.unlabelled(labelled, self.names, where)
+            # what may be background, beside others, may be these too
+            out[(out == 0) | (out >= SETS)] |= others
         return MetaTensor(out, meta=tensor.meta, applied_operations=tensor.applied_operations) if isinstance(tensor, MetaTensor) else out
 
     def _look_up(self, index: torch.Tensor, where: str) -> torch.Tensor:
@@ -111,22 +113,9 @@ class CloseLabelsd(MapTransform):
 
 
 def _left_open(value: int, structures: Sequence[str], labels: label_block.Labels) -> int:
-    names = label_block.names(labels)
-    unknown = [name for name in structures if name not in names[1:]]
-    if unknown:
-        raise UserError("may_be", f"{unknown} is no structure of the `labels` block", f"use some of {names[1:]}")
     if any(value in values for values in label_block.values(labels)):
         raise UserError("may_be", f"{value} is a value of the `labels` block", "use a value that no structure has, such as 255")
-    return _set_of(structures, names, "may_be")
-
-
-def _set_of(structures: Sequence[str], names: Sequence[str], where: str) -> int:
-    """The value of voxels that may be any of these structures, of a network with these names."""
-    late = [name for name in structures if names.index(name) > MOST_IN_A_SET]
-    if late or len(names) > SETS:
-        fix = f"put it among the first {MOST_IN_A_SET} of the `labels` block, or take it out"
-        raise UserError(where, f"{late[0] if late else structures[0]} is left open, and is not among the first structures of `labels`", fix)
-    return one_of(names.index(name) for name in structures)
+    return label_block.left_open(structures, label_block.names(labels), "may_be")
 
 
 class MapLabelsd(MapTransform):

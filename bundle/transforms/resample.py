@@ -68,9 +68,11 @@ class ResampleSpacingd(MapTransform, InvertibleTransform):
     def __call__(self, data: Mapping[Hashable, torch.Tensor]) -> dict[Hashable, torch.Tensor]:
         """Resample every key."""
         d: dict[Hashable, Any] = dict(data)
+        sizes: dict[tuple[int, ...], list[int]] = {}
         if any(is_sheared(d[key].affine) for key in self.key_iterator(d) if isinstance(d[key], MetaTensor)):
             for key, mode in self.key_iterator(d, self.mode):
                 affine, shape = upright_grid(d[key].affine, d[key].shape[1:], self.pixdim)
+                shape = _rounded_alike(d[key].shape[1:], shape, sizes)
                 self._check_room(d[key], shape)
                 d[key] = self.sheared(d[key], dst_affine=affine, spatial_size=shape, mode=mode)
             return d
@@ -79,7 +81,7 @@ class ResampleSpacingd(MapTransform, InvertibleTransform):
         for key, mode in self.key_iterator(d, self.mode):
             image, plan = d[key], planned[key]
             assert isinstance(plan, MetaTensor)
-            shape, affine = plan.peek_pending_shape(), plan.peek_pending_affine().clone()
+            shape, affine = _rounded_alike(image.shape[1:], plan.peek_pending_shape(), sizes), plan.peek_pending_affine().clone()
             self._check_room(image, shape)
             done: torch.Tensor | None = None
             if isinstance(image, MetaTensor):
@@ -87,7 +89,7 @@ class ResampleSpacingd(MapTransform, InvertibleTransform):
                 # NIfTI would be looked at in other places
                 affine[:3, 3] = image.affine[:3, 3]
                 if mode == "bilinear" and self.dtype == torch.float32 and not image.is_cuda:
-                    done = _linear(image, plan, affine)
+                    done = _linear(image, plan, affine, shape)
             if done is None:
                 options = {"mode": mode, "dtype": self.dtype}
                 done = self.upright.spacing_transform.sp_resample(image, dst_affine=affine, spatial_size=shape, **options)
@@ -117,13 +119,22 @@ class ResampleSpacingd(MapTransform, InvertibleTransform):
         return d
 
 
-def _linear(image: MetaTensor, planned: MetaTensor, affine: torch.Tensor) -> MetaTensor | None:
+def _rounded_alike(size: Sequence[int], wanted: Sequence[int], sizes: dict[tuple[int, ...], list[int]]) -> list[int]:
+    """The new size of an item; that of the first item of this size, from which it differs by the rounding of one header or the other.
+
+    20 slices of 5 mm are 48.5 of 2 mm: 48, or 49 where the label's header says 5.001 mm, which Spacingd takes for another grid.
+    """
+    first = sizes.setdefault(tuple(size), [int(n) for n in wanted])
+    return first if max(abs(int(n) - own) for n, own in zip(wanted, first, strict=True)) <= 1 else [int(n) for n in wanted]
+
+
+def _linear(image: MetaTensor, planned: MetaTensor, affine: torch.Tensor, shape: Sequence[int]) -> MetaTensor | None:
     """Spacingd's linear resampling onto a grid, noted as it notes it; None where the axes do not stay as they are."""
     index = np.linalg.inv(image.affine.numpy()) @ affine.numpy()  # from new voxels to old ones
     scale = np.diag(index)[:3]
     if np.abs(index[:3, :3] - np.diag(scale)).max() > 1e-6:
         return None
-    grid = [start + step * np.arange(n) for start, step, n in zip(index[:3, 3], scale, planned.peek_pending_shape(), strict=True)]
+    grid = [start + step * np.arange(n) for start, step, n in zip(index[:3, 3], scale, shape, strict=True)]
     done = MetaTensor(resample_axes(image.as_tensor(), grid), meta=image.meta)
     done.affine = affine
     # noted as done at once, or the inverse would wait for the end of a pipeline

@@ -5,11 +5,15 @@ from __future__ import annotations
 import errno
 import io
 import logging
+import os
+import signal
+from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
 import pytest
 import torch
 from ignite.engine import Engine
+from torch.utils.data import DataLoader, Dataset
 
 from bundle.arguments.mistakes import INTERRUPTED, SaidOnce, hook, one_line
 from bundle.errors import UserError
@@ -35,6 +39,54 @@ def test_disks_extras_and_interrupts_have_a_line() -> None:
     wrapped = RuntimeError("Failed to evaluate")
     wrapped.__cause__ = UserError("a\nb", "wrong\n  twice", "mend")
     assert one_line(wrapped) == ("error: a b: wrong twice. Fix: mend.", 2)
+
+
+class Damaged(Dataset):
+    """A data set of one item that cannot be read, as MONAI's transforms say it."""
+
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, index: int) -> None:
+        try:
+            raise UserError("a.nii.gz", "is cut off", "copy it again")
+        except UserError as error:
+            raise RuntimeError("applying transform LoadScand") from error
+
+
+def test_a_mistake_in_a_process_of_a_data_loader_has_a_line() -> None:
+    """Of it only the text of a traceback comes back."""
+    with pytest.raises(RuntimeError) as caught:
+        next(iter(DataLoader(Damaged(), num_workers=1)))
+    assert len(str(caught.value).splitlines()) > 5
+    assert one_line(caught.value) == ("error: a.nii.gz: is cut off. Fix: copy it again.", 2)
+
+
+class Ending(Damaged):
+    """A data set whose process ends by a signal."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def __getitem__(self, index: int) -> None:
+        os.kill(os.getpid(), self.number)
+
+
+@pytest.mark.parametrize(("number", "words"), [(signal.SIGKILL, "was killed, most often"), (signal.SIGBUS, "room in shared memory")])
+def test_a_process_of_a_data_loader_that_ends_has_a_line(number: int, words: str) -> None:
+    """Docker gives 64 MB of shared memory, which the default patches of two processes do not fit into."""
+    with pytest.raises(RuntimeError) as caught:
+        next(iter(DataLoader(Ending(number), num_workers=1)))
+    said = one_line(caught.value)
+    assert said is not None and said[1] == 2
+    assert said[0].startswith("error: num_workers: a process that loads data") and words in said[0]
+
+
+def test_a_process_of_a_verb_that_ends_has_a_line() -> None:
+    with pytest.raises(RuntimeError) as caught, ProcessPoolExecutor(1) as pool:
+        pool.submit(signal.raise_signal, signal.SIGKILL).result()
+    said = one_line(caught.value)
+    assert said is not None and said[1] == 2 and said[0].startswith("error: processes: one of them was killed, most often because memory")
 
 
 @pytest.mark.parametrize("where", ["torch", "numpy", "a worker"])

@@ -9,6 +9,9 @@ import monai.bundle
 import pytest
 from command_lines import INFER, TRAIN, argv, shown
 
+from bundle.arguments.kinds import Wrong
+from bundle.arguments.values import KINDS
+
 
 @pytest.mark.parametrize(
     ("words", "key", "said"),
@@ -91,6 +94,21 @@ def test_none_takes_back_what_an_overlay_sets(monkeypatch: pytest.MonkeyPatch, r
     workflow.initialize()
     split = workflow.parser.get_parsed_content("split")
     assert [split[key] for key in ("num_folds", "train_size", "test_size")] == [5, None, None]
+
+
+@pytest.mark.parametrize("typed", [True, False])
+def test_a_training_may_have_no_seed(monkeypatch: pytest.MonkeyPatch, repository: Path, tmp_path: Path, typed: bool) -> None:
+    """As the table of keys says: `null` for none, typed or in an overlay."""
+    monkeypatch.chdir(repository)
+    (tmp_path / "mine.json").write_text('{"seed": null}')
+    configs = ["configs/train.json"] if typed else ["configs/train.json", str(tmp_path / "mine.json")]
+    monkeypatch.setattr("sys.argv", argv("training", "--config_file", str(configs), *(["--seed", "None"] if typed else [])))
+    workflow = monai.bundle.ConfigWorkflow(configs)
+    workflow.initialize()
+    assert workflow.parser.get_parsed_content("seed") is None
+    assert KINDS["seed"](3) == 3
+    with pytest.raises(Wrong, match="from 0 up, or None"):
+        KINDS["seed"](-1)
 
 
 def test_a_value_of_a_mistake_is_shown_in_brief(typed: Any) -> None:

@@ -1,10 +1,13 @@
 """The cache: hits, and every way in which an entry could be stale or damaged."""
 
+import importlib
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from monai.bundle import ConfigParser
 from monai.transforms import Compose, RandGaussianNoised, Transform
 
 from bundle.data import cache
@@ -199,6 +202,10 @@ def test_a_folder_that_cannot_be_made_costs_the_cache_not_the_run(item, tmp_path
     (tmp_path / "cache").write_text("a file")
     with pytest.warns(UserWarning, match="cannot be made"):
         assert value(make(item, tmp_path)) == 3
+    block = {"_target_": "bundle.data.cache.CachedDataset", "data": [], "transform": {"_target_": "Compose", "transforms": []}}
+    with pytest.warns(UserWarning, match="cannot be made") as caught:
+        ConfigParser({"dataset": {**block, "cache_dir": str(tmp_path / "cache")}}).get_parsed_content("dataset")
+    assert {Path(one.filename).name for one in caught} == {"cache.py"}, "warnings of MONAI are not shown"
 
 
 def test_what_a_killed_run_left_is_cleared(item, tmp_path):
@@ -258,6 +265,40 @@ def test_a_bound_of_memory_is_no_other_preprocessing():
     from bundle.data.load_scan import LoadScand
 
     assert cache.definition(LoadScand("image", memory_gb=1.0)) == cache.definition(LoadScand("image"))
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"func": "$lambda x: x * 2"}, {"func": "$lambda x: x * 3"}),
+        ({"func": "$lambda x: x * @factor", "factor": 2}, {"func": "$lambda x: x * @factor", "factor": 3}),
+        ({"func": "$(lambda k: lambda x: x * k)(2)"}, {"func": "$(lambda k: lambda x: x * k)(3)"}),
+        ({"func": "$lambda x, k=2: x * k"}, {"func": "$lambda x, k=3: x * k"}),
+        ({"func": "$lambda x: (lambda y: y + 1)(x)"}, {"func": "$lambda x: (lambda y: y + 2)(x)"}),
+        ({"func": "$@holder.__mul__", "holder": 2}, {"func": "$@holder.__mul__", "holder": 3}),
+    ],
+)
+def test_functions_of_a_config_are_known_by_what_they_do(one, other):
+    """All lambdas have one name: after a change entries of the former one were trained on."""
+
+    def of(block):
+        more = {name: value for name, value in block.items() if name != "func"}
+        parser = ConfigParser({**more, "transform": {"_target_": "Lambdad", "keys": "image", "func": block["func"]}})
+        return definition(parser.get_parsed_content("transform"))
+
+    assert of(one) == of(one) != of(other) == of(other)
+
+
+def test_a_change_in_code_of_the_users_own_gives_other_entries(tmp_path, monkeypatch):
+    """Nobody raises a version for it, as of installed packages."""
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "users_own.py").write_text("def double(x):\n    return x * 2\n")
+    own = importlib.import_module("users_own")
+    before = definition(own.double)
+    assert before[1] and definition(np.clip)[1] == definition(os.path.join)[1] == definition(torch.nn.Linear)[1] == ""
+    (tmp_path / "users_own.py").write_text("def double(x):\n    return x * 2.5\n")
+    cache._source.cache_clear()
+    assert definition(own.double) != before
 
 
 def test_definition_of_an_object_that_holds_itself_ends():

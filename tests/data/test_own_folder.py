@@ -55,14 +55,16 @@ def test_what_is_described_as_another_set_is_refused(tmp_path: Path) -> None:
 
 
 def test_its_own_set_stays_and_another_record_is_removed_only_when_told(tmp_path: Path) -> None:
-    touch(tmp_path, "imagesTr/a.nii.gz", "labelsTr/a.nii.gz", "imagesTr/mine.nii.gz", "other/b.nii.gz")
-    listed = [{"image": "./imagesTr/a.nii.gz", "label": "labelsTr/a.nii.gz"}, {"image": "other/b.nii.gz"}, {"image": "imagesTr/../mine"}]
-    described(tmp_path, made={"seed": 1, "names": ["x"] * 4}, training=listed, test=["imagesTr/../../outside"])
-    claim(tmp_path, "made", {"seed": 1}, parts=PARTS)
-    assert (tmp_path / "imagesTr/a.nii.gz").exists()
+    """Also scans that the list names no more, as after a run of fewer cases: they would be taken for those of the new record."""
+    touch(tmp_path, *(f"{part}/scan_{number}.nii.gz" for part in PARTS for number in range(3)))
+    touch(tmp_path, "imagesTr/mine.nii.gz", "other/scan_0.nii.gz")
+    listed = [{"image": "./imagesTr/scan_0.nii.gz", "label": "labelsTr/scan_0.nii.gz"}, {"image": "other/scan_0.nii.gz"}]
+    described(tmp_path, made={"seed": 1, "names": ["x"] * 4}, training=listed)
+    claim(tmp_path, "made", {"seed": 1}, parts=PARTS, scans=r"scan_\d\.nii\.gz", overwrite=True)
+    assert (tmp_path / "imagesTr/scan_0.nii.gz").exists()
     with pytest.raises(UserError, match=r"another data set \(seed 1, names of 4 names\), not seed 2, names None.* or give --overwrite"):
         claim(tmp_path, "made", {"seed": 2, "names": None}, parts=PARTS)
-    claim(tmp_path, "made", {"seed": 2}, parts=PARTS, overwrite=True)
-    # only what the list names, within the verb's own folders
+    claim(tmp_path, "made", {"seed": 2}, parts=PARTS, overwrite=True, scans=r"scan_\d\.nii\.gz")
+    # only what is called as the verb's scans are, within the verb's own folders
     left = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.gz"))
-    assert left == ["imagesTr/mine.nii.gz", "other/b.nii.gz"]
+    assert left == ["imagesTr/mine.nii.gz", "other/scan_0.nii.gz"]

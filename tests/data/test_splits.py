@@ -26,6 +26,12 @@ def test_order_is_that_of_the_hash_written_down_here():
     assert shuffled(["d", "c", "b", "a"], seed=7) == by_hand
 
 
+def test_names_of_bytes_that_are_no_utf_8_have_a_place() -> None:
+    """As Python reads a file called by another code page, or as JSON may have it."""
+    names = [b"f\xfc.nii".decode("utf-8", "surrogateescape"), "f\ud800.nii", "plain"]
+    assert sorted(shuffled(names)) == sorted(names) and shuffled(names) == shuffled(names[::-1])
+
+
 def test_known_split_never_changes():
     """Literal names: a change here moves cases between the splits of everybody's experiments."""
     assert split([f"case_{number}" for number in range(6)], num_folds=3, fold=1, seed=0) == KNOWN

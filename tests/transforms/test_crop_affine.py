@@ -46,6 +46,17 @@ def test_small_scan_is_padded_with_its_lowest_value_and_label_zero():
     assert not patch["label"][0, 5].any()
 
 
+@pytest.mark.parametrize("depth", [1, 7])
+def test_a_scan_of_one_slice_is_the_same_in_all_slices_of_the_patch(depth):
+    """Also of a patch of one slice, as classifiers in 2-D have it, which a turn would leave outside of the scan."""
+    image = torch.full((1, 40, 40, 1), -1.0)
+    image[0, 8:32, 8:32] = 3.0
+    options = {"rotate_degrees": 15, "shift": 0.0, "scale": (1.0, 1.0)}
+    patch = make(size=(40, 40, depth), **options)({"image": image, "label": (image > 0).to(torch.uint8)})
+    assert patch["label"].reshape(-1, depth).sum(0).min() > 0.9 * 24**2
+    assert ((patch["image"] > 1) == (patch["label"] > 0)).float().mean() > 0.95
+
+
 def test_against_scipy():
     """The same matrix through scipy's interpolation, the lowest value outside."""
     rng = np.random.default_rng(0)

@@ -4,6 +4,7 @@ import pytest
 import torch
 from monai.transforms import CropForegroundd
 
+from bundle.labels import one_of
 from bundle.transforms import labelled_or_all, margin_voxels
 
 
@@ -11,6 +12,14 @@ def test_what_is_not_background_or_everything():
     label = torch.zeros(1, 2, 3, 2, dtype=torch.uint8)
     assert labelled_or_all(label).all() and labelled_or_all(label).shape == label.shape
     label[0, 1, 2, 0] = 3
+    assert labelled_or_all(label).nonzero().tolist() == [[0, 1, 2, 0]]
+
+
+def test_what_was_left_open_is_no_structure():
+    """The background of a partly labelled case: with it the box was the whole scan."""
+    label = torch.full((1, 2, 3, 2), one_of([2, 3]), dtype=torch.uint8)
+    assert labelled_or_all(label).all()
+    label[0, 1, 2, 0] = 1
     assert labelled_or_all(label).nonzero().tolist() == [[0, 1, 2, 0]]
 
 

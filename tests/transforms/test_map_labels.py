@@ -85,6 +85,14 @@ def test_a_case_that_has_some_structures_leaves_the_others_open_in_its_backgroun
     assert whole["label"].tolist() == [0, 1, 2]
 
 
+def test_what_may_be_background_may_be_a_structure_that_the_case_leaves_out():
+    """9 is kidney or background, and the case has no labels of the pancreas: it may be that as well."""
+    data = {"label": torch.tensor([0, 9, 3]), "labelled": ["kidney"]}
+    assert MapLabelsd("label", LABELS, may_be={"9": ["kidney"]})(data)["label"].tolist() == [128 + 1, 128 + 1 + 2, 2]
+    with pytest.raises(UserError, match="label: is listed as labelled for liver, which labels has not"):
+        MapLabelsd("label", LABELS)({"label": torch.tensor([0]), "labelled": ["liver"]})
+
+
 def test_metrics_see_background_where_it_was_left_open():
     label = MetaTensor(torch.tensor([[0, 1, 129, 131, 2]], dtype=torch.uint8), meta={"filename_or_obj": "a.nii"})
     out = CloseLabelsd("label", LABELS)({"label": label})["label"]

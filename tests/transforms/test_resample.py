@@ -92,6 +92,21 @@ def test_image_and_label_together_are_those_of_monai(rounding: float) -> None:
     assert ours["image"].shape == ours["label"].shape
 
 
+@pytest.mark.parametrize("tilt", [0.0, 1.5])
+def test_a_label_whose_header_is_rounded_otherwise_gets_the_size_of_its_image(tilt: float) -> None:
+    """20 slices of 5 mm are 48.5 of 2 mm. With 5.003 mm, which the check takes for the same grid, the label had 49 and the image 48."""
+    affine = np.diag([0.7, 0.7, 5.0, 1.0])
+    affine[1, 2] = tilt
+    rounded = affine.copy()
+    rounded[2, 2] = 5.003
+    image, label = ramp(affine, (30, 31, 20)), ramp(rounded, (30, 31, 20))
+    out = ResampleSpacingd(["image", "label"], 2.0, mode=["bilinear", "nearest"])({"image": image, "label": label})
+    alone = [ResampleSpacingd("image", 2.0)({"image": one})["image"].shape[3] for one in (image, label)]
+    assert out["image"].shape == out["label"].shape and (tilt or alone == [48, 49])
+    other = ResampleSpacingd(["image", "label"], 2.0)({"image": image, "label": ramp(np.diag([0.7, 0.7, 4.0, 1.0]), (30, 31, 20))})
+    assert other["label"].shape[3] == 39, "another grid is another one"
+
+
 def test_sheared_grid_becomes_upright_with_each_value_at_its_place() -> None:
     affine = np.diag([1.0, 1.0, 2.0, 1.0])
     affine[1, 2] = 0.5  # a gantry tilted by 14 degrees

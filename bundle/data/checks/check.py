@@ -11,7 +11,7 @@ from typing import Any
 
 from bundle import labels as label_block
 from bundle.channels import Block, Channel, further
-from bundle.data.checks import rules
+from bundle.data.checks import rules, set_rules
 from bundle.data.checks.channel_rules import channel_problems
 from bundle.data.checks.fact_cache import FactCache, stamp
 from bundle.data.checks.facts import case_facts, channel_facts
@@ -154,9 +154,11 @@ def problems_of(
     section_of = {case.name: name for name, cases in parts.items() for case in cases}
     if parts.get("validation") == parts.get("test"):  # one fold: validation watches the test set
         section_of = {name: section for name, section in section_of.items() if section != "validation"}
-    found += rules.duplicate_problems(measured.listing.cases, measured.images, section_of)
     listing = measured.listing
-    return found + rules.label_problems(listing.source, listing.cases, measured.labels, labels, meaning)
+    found += set_rules.duplicate_problems(listing.cases, measured.images, section_of)
+    found += set_rules.shared_label_problems(listing.cases)
+    found += set_rules.left_out_problems(listing.source, listing.cases)
+    return found + set_rules.label_problems(listing.source, listing.cases, measured.labels, labels, meaning)
 
 
 def print_problems(found: Sequence[rules.Problem], rest: str | None = "python -m bundle check lists them all") -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from bundle import labels as label_block
-from bundle.arguments.kinds import SPACING_MM, Wrong, number
+from bundle.arguments.kinds import SPACING_MM, Wrong, left_open, number
 from bundle.arguments.values import THREE_SIZES
 from bundle.channels import Block, resolve
 from bundle.data.checks import rules
@@ -29,6 +29,7 @@ def check(
     labels: Mapping | str | None = None,
     datalist: str | None = None,
     channels: Block | str = None,
+    may_be: Mapping[str, Sequence[str]] | None = None,
     output_dir: str | None = None,
     patch_size: Sequence[int] = (160, 160, 96),
     spacing: float = 2.0,
@@ -45,6 +46,7 @@ def check(
             `configs/train.json`.
         datalist: a MONAI datalist JSON instead of the folders.
         channels: the `channels` block, or a JSON file that has one, where a case has several images (docs/channels.md).
+        may_be: values that leave open what a voxel is, as a training takes them: `{"255": ["pancreas"]}`.
         output_dir: where `findings.csv`, `cases.csv`, `summary.json`, `distribution.png` and the cache go; by default
             `runs/check/NAME` in the working directory.
         patch_size: training patch in voxels (x, y, z); scans smaller than it are reported.
@@ -62,9 +64,15 @@ def check(
     """
     from bundle.data.checks.check_report import FINDINGS, write_findings, write_report
 
+    try:
+        open_values = left_open(may_be)
+    except Wrong as wrong:
+        raise UserError("may_be", f"its value is {may_be!r}", f"give {wrong}") from None
     split = Split(fold=fold, num_folds=num_folds, seed=seed)
     patch_mm = _patch_mm(patch_size, spacing)
     block, origin, _ = label_block.resolve(labels, [dataset_dir] if dataset_dir else [], files=("labels.json",), config="train.json")
+    for structures in (open_values or {}).values():
+        label_block.left_open(structures, label_block.names(block), "may_be")
     channels = resolve(channels)
     listing = find_cases(dataset_dir, datalist, channels)
     output = Path(output_dir or Path("runs") / "check" / Path(dataset_dir or datalist or "").resolve().name)
@@ -75,7 +83,7 @@ def check(
         parts = sections(listing, split)
     except UserError as error:
         found.append(_as_problem(error))
-    found += problems_of(measured, block, parts, channels)
+    found += problems_of(measured, block, parts, channels, open_values)
     found += _unlisted(measured)
     found += _warnings(measured, block, patch_mm)
     found.sort(key=lambda one: (one.level, one.case))

@@ -60,69 +60,14 @@ def case_problems(
     if label is None:
         return found
     file = case.label or ""
-    unknown = [name for name in case.labelled or () if name not in label_block.names(labels)[1:]]
-    if unknown:
-        fix = f"use some of {', '.join(label_block.names(labels)[1:])}"
-        found.append(of_label(case, "error", "labelled", f"is listed as labelled for {', '.join(unknown)}, which labels has not", fix))
+    names = label_block.names(labels)
+    try:
+        label_block.unlabelled(names[1:] if case.labelled is None else case.labelled, names, file)
+    except UserError as error:
+        found.append(of_label(case, "error", "labelled", error.problem, error.fix))
     found += readable_problems(case, file, label) or [*_grid(case, file, label), *_values(case, label, labels, meaning or {})]
     if not any(one.code in ("unreadable", "not 3D", "affine") for one in found):
         found += _same_grid(case, image, label) or _flipped(case, label)
-    return found
-
-
-def duplicate_problems(cases: list[Case], images: Mapping[str, Mapping], sections: Mapping[str, str]) -> list[Problem]:
-    """The same image more than once, also stored flipped or under another name; an error where it crosses the splits."""
-    first: dict[str, Case] = {}
-    found = []
-    for case in cases:
-        facts = images[case.name]
-        if not facts.get("fingerprint") or facts["minimum"] == facts["maximum"]:
-            continue
-        other = first.setdefault(facts["fingerprint"], case)
-        if other is case:
-            continue
-        parts = {sections[one.name] for one in (other, case) if one.name in sections}
-        where = f", and they are in different splits ({', '.join(sorted(parts))})" if len(parts) > 1 else ""
-        fix = (
-            "keep one of the two: a scan in two splits makes the scores of the second worthless"
-            if where
-            else "keep one of the two: other folds would separate them"
-        )
-        level = "error" if where else "warning"
-        found.append(Problem(level, "duplicate", case.name, case.image, f"holds the same scan as {other.image}{where}", fix))
-    return found
-
-
-def label_problems(source: str, cases: list[Case], facts: Mapping[str, Mapping], labels: Mapping, meaning: Mapping) -> list[Problem]:
-    """What the labels of all cases say together: structures nowhere to be found, and names that `dataset.json` gives otherwise."""
-    found = []
-    counts = [facts[case.name].get("counts", {}) for case in cases if case.label]
-    listed = {value for values in label_block.values(labels) for value in values}
-    left = {value: word for value, word in sorted(meaning.items()) if value not in listed and any(str(value) in count for count in counts)}
-    if left:
-        words = ", ".join(f"{word} ({value})" for value, word in left.items())
-        problem = f"{words} {'is' if len(left) == 1 else 'are'} in the data set but not in labels, and will count as background"
-        fix = "ignore if intended; otherwise add them to labels"
-        if label_block.IGNORE in (word.lower() for word in left.values()):
-            value = next(value for value, word in left.items() if word.lower() == label_block.IGNORE)
-            fix += f", or leave these voxels open: --may_be '{{\"{value}\": {json.dumps(label_block.names(labels)[1:])}}}'"
-        found.append(Problem("warning", "left out", "", source, problem, fix))
-    for name, values in zip(label_block.names(labels), label_block.values(labels), strict=True):
-        if counts and not any(str(value) in count for count in counts for value in values):
-            problem = f"'{name}' (value {_values_in_words(values)}) is in no label map of the data set"
-            found.append(Problem("warning", "absent", "", source, problem, "correct its value in labels, or take it out of labels"))
-    for name, values in zip(label_block.names(labels), label_block.values(labels), strict=True):
-        named = {value for value, word in meaning.items() if word.lower() == name.lower()}
-        if named and not named & set(values):
-            problem = (
-                f"labels says that '{name}' is {_values_in_words(values)}, dataset.json says that it is {_values_in_words(sorted(named))}"
-            )
-            found.append(Problem("error", "names", "", source, problem, f'write "{name}": {_values_in_words(sorted(named))} in labels'))
-            continue
-        for value in values if name != "background" else ():
-            if value in meaning and not named and not _one_within_the_other(name, meaning[value]):
-                problem = f"labels calls the value {value} '{name}', dataset.json calls it '{meaning[value]}'"
-                found.append(Problem("warning", "names", "", source, problem, "make sure that the two are the same structure"))
     return found
 
 
@@ -181,6 +126,11 @@ def readable_problems(case: Case, file: str, facts: Mapping) -> list[Problem]:
     if len(facts["shape"]) != 3 or min(facts["shape"]) < 1:
         size = "x".join(map(str, facts["shape"]))
         return [Problem("error", "not 3D", case.name, file, f"is not a 3D volume (size {size})", "give one volume per file")]
+    if min(facts["shape"]) < 2:  # which no training and no inference reads
+        size = "x".join(map(str, facts["shape"]))
+        return [
+            Problem("error", "not 3D", case.name, file, f"is one voxel thin (size {size})", "give the whole series, 2x2x2 voxels or more")
+        ]
     if "minimum" not in facts and "counts" not in facts:
         return [Problem("error", "not 3D", case.name, file, f"has voxels of the type {facts['dtype']}", "store one number per voxel")]
     return []
@@ -273,12 +223,6 @@ def _same_grid(case: Case, image: Mapping, label: Mapping) -> list[Problem]:
     return [of_label(case, "error", "grid", problem, fix)]
 
 
-def _one_within_the_other(one: str, other: str) -> bool:
-    """Whether one name is part of the other: kidney, kidney_left, right kidney."""
-    words = [set(name.lower().replace("_", " ").replace("-", " ").split()) for name in (one, other)]
-    return words[0] <= words[1] or words[1] <= words[0]
-
-
 def _flipped(case: Case, facts: Mapping) -> list[Problem]:
     """A warning where the label fits its image far better under a flip of its array."""
     scores = dict(zip(FLIPS, facts.get("fit", []), strict=False))
@@ -300,7 +244,3 @@ def _voxels(number: int, one: str, several: str) -> str:
 
 def _mm(edges: np.ndarray) -> str:
     return "x".join(f"{edge:.3g}" for edge in edges) + " mm"
-
-
-def _values_in_words(values: list[int]) -> str:
-    return str(values[0]) if len(values) == 1 else json.dumps(values)

@@ -21,11 +21,13 @@ def ending(path: Path) -> str:
 def link(source: Path, target: Path, how: str = "symlink") -> Path:
     """Make `target` (its ending is added) another name of `source`; where the system allows no link, a copy.
 
-    A copy is never a link: who asks for copies may delete the originals.
+    A copy is never a link: who asks for copies may delete the originals. A target with the other ending goes: it is of before the
+    original was packed or unpacked, and would be taken in place of this one.
 
     Raises:
         OSError: no way worked; it says why.
     """
+    outdated = [target.with_name(target.name + end) for end in ENDINGS if end != ending(source)]
     target = target.with_name(target.name + ending(source))
     ways: dict[str, Callable[[Path, Path], object]] = {"symlink": os.symlink, "hardlink": os.link, "copy": shutil.copyfile}
     others = [] if how == "copy" else [other for other in LINKS[1:] if other != how]
@@ -40,6 +42,8 @@ def link(source: Path, target: Path, how: str = "symlink") -> Path:
                 aside.unlink(missing_ok=True)
         else:
             raise OSError(f"cannot {'link or ' if others else ''}copy {source} to {target} ({why})")
+    for path in outdated:
+        path.unlink(missing_ok=True)
     return target
 
 

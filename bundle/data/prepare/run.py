@@ -181,9 +181,13 @@ def _results(jobs: list[tuple], num_workers: int | None) -> Iterator[tuple[str, 
                 bar.update()
             return
         with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-            for future in as_completed([pool.submit(write_case, *job) for job in jobs]):
-                yield future.result()
-                bar.update()
+            try:
+                for future in as_completed([pool.submit(write_case, *job) for job in jobs]):
+                    yield future.result()
+                    bar.update()
+            except BaseException:  # what has not begun is left, or Ctrl-C would end it after all of it
+                pool.shutdown(cancel_futures=True)
+                raise
 
 
 def write_case(convert: Convert | None, case: PlannedCase, targets: Targets, options: dict) -> tuple[str, dict]:

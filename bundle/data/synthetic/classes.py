@@ -15,6 +15,7 @@ from bundle.files import write_json
 # Raise when the same seed begins to give other images.
 VERSION = 1
 PARTS = ("images",)
+SCANS = r"(phase|region)_\d+\.nii\.gz"
 SPACING = (3.0, 3.0, 3.0)
 SECTIONS = ("training", "validation", "test")
 # names for `bundle.data.synthetic.tissues.PHASES`
@@ -59,7 +60,7 @@ def phantom_classes(out: str, of: str = "phase", cases: int = 96, seed: int = 0,
         raise UserError("--seed", f"{seed!r} is not a whole number from 0", "for example --seed 0")
     folder = Path(out)
     own = {"of": of, "seed": seed, "version": VERSION}
-    claim(folder, "phantom_classes", own, parts=PARTS, overwrite=overwrite)
+    claim(folder, "phantom_classes", own, parts=PARTS, overwrite=overwrite, scans=SCANS)
     _describe(folder, of, cases, own)
     todo = [index for index in range(cases) if overwrite or not _path(folder, of, index).exists()]
     run_parallel(partial(_write_case, folder, of, seed), todo, jobs=jobs, title="scans")

@@ -10,6 +10,7 @@ import numpy as np
 from scipy import ndimage
 
 from bundle import grids
+from bundle.data import label_maps
 from bundle.data.synthetic.canvas import Canvas
 from bundle.data.synthetic.tissues import PHASES, Tissue, draw_means
 from bundle.errors import UserError
@@ -68,22 +69,29 @@ def read_real_scan(folder: Path) -> RealScan:
     without them only the three labelled organs and the soft tissue between them are known; its labels are taken as they are.
 
     Raises:
-        UserError: a file is missing or cannot be read, or the grids differ.
+        UserError: a file is missing or cannot be read, labels are not whole numbers of their range, or their voxels are in
+            other places than the CT's.
     """
-    named = (folder / "structures.nii.gz").is_file()
-    loaded = {name: grids.turned(*read(folder / f"{name}.nii.gz")[:2]) for name in ("ct", *["structures"] * named, "labels")}
-    shapes = {name: array.shape for name, (array, _) in loaded.items()}
-    if len(set(shapes.values())) > 1:
-        raise UserError(folder, f"the grids differ: {shapes}", f"resample {' and '.join(list(shapes)[1:])} onto the CT")
-    image = loaded["ct"][0].astype(np.float32)
-    labels = loaded["labels"][0].astype(np.uint8)
-    spacing = tuple(grids.spacing(loaded["ct"][1]).tolist())
+    ct, affine = grids.turned(*read(folder / "ct.nii.gz")[:2])
+
+    def on_the_ct(name: str, most: int) -> np.ndarray:
+        path = folder / name
+        array, own = grids.turned(*label_maps.read(path))
+        if not grids.same_grid(array.shape, own, ct.shape, affine):
+            problem = f"the grids differ: {grids.describe(array.shape, own)}; ct.nii.gz {grids.describe(ct.shape, affine)}"
+            raise UserError(path, problem, "resample it onto the CT (nearest neighbour)")
+        if outside := sorted(value for value in label_maps.values_in(array) if not 0 <= value <= most):
+            raise UserError(path, f"holds the value {outside[0]}", f"use values from 0 to {most}")
+        return array
+
+    image, labels = ct.astype(np.float32), on_the_ct("labels.nii.gz", 255).astype(np.uint8)
+    spacing = tuple(grids.spacing(affine).tolist())
     tissues = np.zeros(image.shape, np.uint8)
-    if not named:
+    if not (folder / "structures.nii.gz").is_file():
         for value, organ in enumerate((Tissue.PANCREAS, Tissue.SPLEEN, Tissue.KIDNEY_CORTEX), start=1):
             tissues[labels == value] = organ
         return RealScan(image, _refine(tissues, image, spacing), labels, spacing, native=False)
-    structures = loaded["structures"][0].astype(np.int16)
+    structures = on_the_ct("structures.nii.gz", 32767).astype(np.int16)
     names = read_object(folder / "structures.json", '{"liver": 5}: name of a structure to its value')
     for name, value in names.items():
         tissue = next((t for start, t in _TISSUE_OF if name.startswith(start)), None)

@@ -11,9 +11,10 @@ import numpy as np
 from scipy import ndimage
 
 from bundle import grids
+from bundle.data import label_maps
+from bundle.data.listed_files import stem
 from bundle.errors import UserError
 from bundle.files import written_aside
-from bundle.images import read
 
 # Values of the reference segmentations of TCIA Pancreas-CT and BTCV cases ("multi-organ abdominal CT reference").
 MULTIORGAN: dict[str, int] = {
@@ -66,12 +67,13 @@ def read_donor(path: Path, organs: Mapping[str, int] = MULTIORGAN) -> Donor:
     """Read a label map and turn each organ into a signed distance.
 
     Raises:
-        UserError: the file cannot be read, or the spleen, the left kidney, the liver or the pancreas is missing.
+        UserError: the file cannot be read or has values that are not whole numbers, or the spleen, the left kidney, the liver or the
+            pancreas is missing.
     """
-    labels, affine = grids.turned(*read(path)[:2])
+    labels, affine = grids.turned(*label_maps.read(path))
     spacing = grids.spacing(affine)
     step = [max(1, round(_VOXEL_MM / edge)) for edge in spacing]
-    labels = labels[tuple(slice(None, None, s) for s in step)].astype(np.uint8)
+    labels = labels[tuple(slice(None, None, s) for s in step)]
     spacing = spacing * step
     origin = affine[:3, 3]
     found = {name: _organ(labels == value, origin, spacing) for name, value in organs.items() if (labels == value).sum() > 20}
@@ -79,7 +81,7 @@ def read_donor(path: Path, organs: Mapping[str, int] = MULTIORGAN) -> Donor:
     if missing:
         fix = f"give maps with these values: {dict(organs)}"
         raise UserError(path, f"the label map has no {', '.join(missing)}", fix)
-    return Donor(path.name.split(".")[0], found, float(origin[2] + (labels.shape[2] - 1) * spacing[2]))
+    return Donor(stem(path), found, float(origin[2] + (labels.shape[2] - 1) * spacing[2]))
 
 
 def _organ(mask: np.ndarray, origin: np.ndarray, spacing: np.ndarray) -> Organ:

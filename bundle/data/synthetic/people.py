@@ -13,11 +13,11 @@ import numpy as np
 from scipy import ndimage
 
 from bundle import grids
+from bundle.data import label_maps
 from bundle.data.synthetic.canvas import Canvas
 from bundle.data.synthetic.tissues import Tissue
 from bundle.errors import UserError
 from bundle.files import written_aside
-from bundle.images import read
 from bundle.json_input import read_object
 
 # Beginnings of structure names and their tissue; the first that fits counts.
@@ -101,11 +101,11 @@ def read_person(path: Path) -> Person:
     """Read a label map and the names of its values, from `.json` next to it (`structures.nii.gz`: `structures.json`, name to value).
 
     Raises:
-        UserError: a file cannot be read, or one of `NEEDED` is missing.
+        UserError: a file cannot be read, a value is not a whole number, or one of `NEEDED` is missing.
     """
     names_path = path.with_name(path.name.split(".")[0] + ".json")
     names = read_object(names_path, '{"liver": 5}: name of a structure to its value')
-    structures, affine = grids.turned(*read(path)[:2])
+    structures, affine = grids.turned(*label_maps.read(path))
     structures = structures.astype(np.int16)
     missing = [name for name in NEEDED if not (structures == names.get(name, -1)).any()]
     if missing:

@@ -18,6 +18,7 @@ from bundle.limits import cpu_limit
 # Raise when the same seed begins to give other images, so that folders written before are not silently mixed.
 VERSION = 1
 PARTS = ("imagesTr", "labelsTr", "imagesTs")
+SCANS = r"(abdomen|unlabelled)_\d+\.nii\.gz"
 # of fewer voxels no organ is left
 LEAST_VOXELS = 1e4
 LABELS = {"0": "background", "1": "pancreas", "2": "spleen", "3": "kidney"}
@@ -62,7 +63,7 @@ def write_phantom(
         raise UserError("--max_voxels", f"{max_voxels!r} is less than {LEAST_VOXELS:g}", "for example --max_voxels 1e6")
     folder, max_voxels = Path(out), float(max_voxels)
     own = {"seed": seed, "version": VERSION, "max_voxels": max_voxels}
-    claim(folder, "phantom", own, parts=PARTS, overwrite=overwrite)
+    claim(folder, "phantom", own, parts=PARTS, overwrite=overwrite, scans=SCANS)
     _describe(folder, cases, unlabelled, own)
     wanted = [(i, True) for i in range(cases)] + [(i, False) for i in range(unlabelled)]
     todo = [case for case in wanted if overwrite or not all(path.exists() for path in _paths(folder, *case))]
@@ -136,8 +137,12 @@ def run_parallel(
             return
         # spawn: forking a process that has started threads (torch, BLAS) may hang
         with ProcessPoolExecutor(min(jobs, len(todo)), get_context("spawn"), keep_memory) as pool:
-            for done in as_completed([pool.submit(work, case) for case in todo]):
-                done.result()
-                bar.update()
-                if after:
-                    after()
+            try:
+                for done in as_completed([pool.submit(work, case) for case in todo]):
+                    done.result()
+                    bar.update()
+                    if after:
+                        after()
+            except BaseException:  # what has not begun is left: an error would be said, and Ctrl-C would end it, after all of it
+                pool.shutdown(cancel_futures=True)
+                raise

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from bundle.data.listed_files import stem
+from bundle.data.listing import nifti_files
 from bundle.data.synthetic.phantom import LABELS
 from bundle.errors import UserError, counted
 from bundle.json_input import read_object
@@ -42,11 +44,16 @@ def label_maps(maps: str | None) -> dict[str, Path]:
     """The label maps of a folder by the name of their donor."""
     if maps is None:
         return {}
-    files = sorted(p for p in Path(maps).glob("*") if p.name.lower().endswith((".nii", ".nii.gz")))
+    files = nifti_files(Path(maps))
     if len(files) < 2:
         fix = "give a folder with two or more .nii.gz label maps, or leave --maps away"
         raise UserError(maps, f"holds {counted(len(files), 'label map')}", fix)
-    return {path.name.split(".")[0]: path for path in files}
+    found: dict[str, Path] = {}
+    for path in files:
+        first = found.setdefault(stem(path), path)
+        if first is not path:
+            raise UserError(path, f"{first.name} is a map of the same name", "keep one of the two files")
+    return found
 
 
 def whole_bodies(people: str | None) -> dict[str, Path]:

@@ -23,6 +23,7 @@ EDGES_MM = 0.5, 20.0
 # folders of the data set
 PARTS = ("imagesTr", "labelsTr", "donors")
 KINDS = ("maps", "phantom", "real", "people")
+SCANS = rf"({'|'.join(KINDS)}|heldout)_\d+\.nii\.gz"
 
 
 def synthesise(
@@ -56,7 +57,8 @@ def synthesise(
         people: folder of whole bodies: `NAME/structures.nii.gz` with `structures.json`, name to value; every third is kept out of
             training for the validation scans.
         validation: scans of anatomies that training never sees.
-        shares: how many of the training scans come from maps, the procedural anatomy, the real CT and whole bodies.
+        shares: how many of the training scans come from maps, the procedural anatomy, the real CT and whole bodies, relative to each
+            other; 0 for those that are not given.
         spacing: edge of a voxel in mm. 4 is made in an eighth of the time, and is enough for a network that looks at a coarse grid.
         whole: share of the whole bodies that are scanned in all their length, and not from the chest to the pelvis.
         jobs: processes; one per core by default.
@@ -66,6 +68,8 @@ def synthesise(
         UserError: a number makes no sense, a folder is missing or holds nothing usable, or `out` holds something else.
     """
     _check_numbers(cases, validation, spacing, whole)
+    if not isinstance(shares, (list, tuple)) or len(shares) > len(KINDS) or not all(_is_share(share) for share in shares):
+        raise UserError("--shares", f"{shares!r} is not up to {len(KINDS)} numbers from 0", "for example --shares 0.35,0.1,0.15,0.4")
     folder = Path(out)
     files = label_maps(maps) | whole_bodies(people)
     sources = replace(sources_of(folder, files, real), spacing=float(spacing), whole=float(whole))
@@ -73,7 +77,7 @@ def synthesise(
     own = _own(seed, sources, files)
     # records of earlier versions do not say which bytes the scans were made of, and one without real CT may get them
     usual = {"spacing": SPACING[0], "whole": 0.0, **{key: own.get(key) for key in ("maps", "real_ct")}}
-    before = claim(folder, "synthesis", own, parts=PARTS, usual=usual, overwrite=overwrite)
+    before = claim(folder, "synthesis", own, parts=PARTS, usual=usual, overwrite=overwrite, scans=SCANS)
     if "real_ct" in before:  # a run without real CT leaves the scans that were made of them
         own["real_ct"] = before["real_ct"]
     todo = [name for name in names if overwrite or not _exists(folder, name)]
@@ -96,8 +100,12 @@ def _check_numbers(cases: int, validation: int, spacing: float, whole: float) ->
         raise UserError(
             "--spacing", f"{spacing!r} is not a number of mm from {EDGES_MM[0]:g} to {EDGES_MM[1]:g}", "for example --spacing 2"
         )
-    if isinstance(whole, bool) or not isinstance(whole, (int, float)) or not 0 <= whole <= 1:
+    if not _is_share(whole) or whole > 1:
         raise UserError("--whole", f"{whole!r} is not a share from 0 to 1", "for example --whole 0.2")
+
+
+def _is_share(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < np.inf
 
 
 def _names(cases: int, validation: int, seed: int, sources: Sources, shares: tuple[float, ...]) -> list[str]:

@@ -29,12 +29,14 @@ class AttentionFigures:
 
     After each chosen epoch `attention/epoch_NNNN.npz` (slices of the coefficients of every gate, axial and sagittal, resampled to the
     scan; named "level gate view", as "2 1 axial") and `attention.png` are written below `output_dir`; a resumed training continues
-    both. MONAI's `GradCAM` and friends explain outputs by gradients; the coefficients are part of the network, so one forward pass
-    gives them. The pass is done in evaluation mode, without gradients, and leaves the network's mode as it was.
+    both, and what is left of another training in the folder is not drawn. MONAI's `GradCAM` and friends explain outputs by gradients;
+    the coefficients are part of the network, so one forward pass gives them. The pass is done in evaluation mode, without gradients,
+    and leaves the network's mode as it was.
 
     Args:
         network: an `AttentionUnet` with gates, or a distributed wrapper of one.
-        dataset: items with a preprocessed image (1, X, Y, Z) in RAS and its label: the validation data set.
+        dataset: items with a preprocessed image (C, X, Y, Z) in RAS, of which the first channel is drawn, and its label: the validation
+            data set.
         output_dir: gets `attention.png` and the folder `attention`.
         epochs: after which epochs.
         index: which item of the data set is the fixed scan.
@@ -65,10 +67,17 @@ class AttentionFigures:
         self.epochs, self.size = frozenset(int(epoch) for epoch in epochs), tuple(size)
         self.device, self.image_key, self.label_key = torch.device(device), image_key, label_key
         self._scan: tuple[torch.Tensor, np.ndarray] | None = None
+        # epochs that were done when the training began, and those written since
+        self._begun: int | None = None
+        self._written: set[int] = set()
 
     def attach(self, engine: Engine) -> None:
-        """Hang on to the end of each epoch of a trainer."""
+        """Hang on to the end of each epoch of a trainer; after what resumes it."""
+        engine.add_event_handler(Events.STARTED, self._start)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self)
+
+    def _start(self, engine: Engine) -> None:
+        self._begun, self._written = engine.state.epoch, set()
 
     def __call__(self, engine: Engine) -> None:
         """Write after this epoch if it is one of the chosen, on the first process only."""
@@ -88,6 +97,7 @@ class AttentionFigures:
             slices |= {f"{level} {gate} {name}": as_shown(coefficients, name, middle[PLANES[name][0]]) for name in VIEWS}
         with written_aside(self.folder / f"epoch_{epoch:04d}.npz") as aside, aside.open("wb") as file:
             np.savez_compressed(file, **slices)
+        self._written.add(epoch)
         scan, path = image[0, 0].numpy(), self.folder.parent / "attention.png"
         pictures, contours = ({name: as_shown(volume, name, middle[PLANES[name][0]]) for name in VIEWS} for volume in (scan, label))
         draw_training(pictures, contours, self._stored(), path)
@@ -97,15 +107,18 @@ class AttentionFigures:
         """The slices of every epoch so far: {epoch: {(level, gate, view): slice}}; not the means over gates of earlier versions."""
         stored = {}
         for path in sorted(self.folder.glob("epoch_*.npz")):
+            epoch = int(path.stem.split("_")[1])
+            if self._begun is not None and epoch > self._begun and epoch not in self._written:
+                continue
             with np.load(path) as content:
                 keys = {key: key.split() for key in content.files}
                 if all(len(parts) == 3 for parts in keys.values()):
                     slices = {(int(parts[0]), int(parts[1]), parts[2]): content[key] for key, parts in keys.items()}
-                    stored[int(path.stem.split("_")[1])] = slices
+                    stored[epoch] = slices
         return stored
 
     def _fixed_scan(self) -> tuple[torch.Tensor, np.ndarray]:
-        """Image (1, 1, X, Y, Z) and label (X, Y, Z) of the fixed scan, cropped around the structures; loaded once."""
+        """Image (1, C, X, Y, Z) and label (X, Y, Z) of the fixed scan, cropped around the structures; loaded once."""
         from bundle.pictures.attention_figure import middle_of, window
 
         if self._scan is None:
@@ -113,8 +126,7 @@ class AttentionFigures:
             image, label = (torch.as_tensor(item[key]).detach().cpu() for key in (self.image_key, self.label_key))
             middle = middle_of(label[0].numpy())
             box: list[slice] = [slice(start, start + n) for start, n in map(window, middle, self.size, label.shape[1:])]
-            first: tuple[slice, ...] = (slice(0, 1), *box)
-            tensor = image.as_subclass(torch.Tensor)[first].float()
+            tensor = image.as_subclass(torch.Tensor)[(slice(None), *box)].float()
             self._scan = tensor[None].contiguous(), label.as_subclass(torch.Tensor)[0][tuple(box)].numpy()
         return self._scan
 

@@ -17,7 +17,7 @@ class CacheAhead:
 
     For a data loader that takes its items in the process of the training, as random transforms on a GPU ask for: by itself it would
     preprocess one scan after another while the GPU waits. In a training of several processes each makes its share; what another one has
-    not made yet is made where it is needed. Without a cache it does nothing.
+    not made yet is made where it is needed. Without a cache, or room in it, it does nothing.
 
     Args:
         dataset: the training's data set; attach after what adds cases to it.
@@ -34,6 +34,8 @@ class CacheAhead:
     def __call__(self, engine: Engine) -> None:
         from tqdm import tqdm
 
+        if not self.dataset.writes:
+            return
         paths = [self.dataset.entry(item) for item in self.dataset.data]
         missing = [item for item, path in zip(self.dataset.data, paths, strict=True) if path is not None and not path.is_file()]
         mine = missing[idist.get_rank() :: idist.get_world_size()]
@@ -56,5 +58,6 @@ class _Entries(Dataset):
         return len(self.items)
 
     def __getitem__(self, index: int) -> int:
-        self.dataset.write_entry(self.items[index])
+        if self.dataset.writes:
+            self.dataset.write_entry(self.items[index])
         return index

@@ -72,7 +72,14 @@ class CheckpointSaver(MonaiCheckpointSaver):
         super().load_state_dict(state_dict)
         handler = self._best_handler()
         if handler is not None and handler.filename is not None:
-            handler.written = state_dict.get("written") or weights_digest(handler.dirname / handler.filename)
+            path = handler.dirname / handler.filename
+            there = weights_digest(path)
+            handler.written = state_dict.get("written") or there
+            if there != handler.written and idist.get_rank() == 0:
+                problem = (
+                    "does not hold the best weights of this training, which it wrote to another --ckpt_dir, or which were replaced since"
+                )
+                self.logger.warning(f"{path} {problem}: the next ones are written there once a validation is better than all before")
 
 
 class AtomicDiskSaver(BaseSaveHandler):

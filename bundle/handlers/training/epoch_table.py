@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import math
 import time
 from collections.abc import Mapping, Sequence
@@ -21,8 +22,9 @@ class EpochTable:
     """Writes `training.csv`: epoch, losses, Dice per structure, learning rate and seconds, a row per epoch.
 
     Cells of epochs without validation, and of structures that no validation case has, are empty. A resumed training goes
-    on in the same file, and its rows replace those of epochs that are trained again. The file is whole at any time.
-    MONAI's handlers print such values (`StatsHandler`) or send them to TensorBoard; none writes a table per epoch.
+    on in the same file, and its rows replace those of epochs that are trained again. The file is whole at any time. What is there of
+    another training, or cannot be read, is kept under a free name. MONAI's handlers print such values (`StatsHandler`) or send them to
+    TensorBoard; none writes a table per epoch.
 
     Columns: epoch, train_loss, then for each evaluator, here `val`: val_loss, val_dice (mean over structures and cases),
     val_dice_<structure> ..., then learning_rate, train_seconds, patches_per_second (of all processes), the seconds of each evaluator
@@ -109,9 +111,12 @@ class EpochTable:
             # an engine keeps its metrics: only those of this epoch belong in this row
             if evaluator.state.epoch == engine.state.epoch:
                 row.update({name: value for name, value in evaluator.state.metrics.items() if name in self.columns})
-        rows = [old for old in read_table(self.path) if int(old["epoch"]) < engine.state.epoch]
-        if engine.state.epoch == 1 and not self._own and self.path.is_file():
-            # of an earlier training, whose state is kept as well (`TrainingState`)
+        try:
+            rows = [old for old in read_table(self.path) if int(old["epoch"]) < engine.state.epoch]
+        except (OSError, ValueError, csv.Error):
+            rows = []
+        if not rows and not self._own and self.path.is_file():
+            # of an earlier training, whose state is kept as well (`TrainingState`), or saved by another program in a way of its own
             keep_before(self.path)
         self._own = True
         table = [{name: _cell(value) for name, value in one.items()} for one in (*rows, row)]

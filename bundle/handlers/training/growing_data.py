@@ -19,17 +19,18 @@ class GrowingData:
 
     Args:
         dataset: has `data` and `set_data(cases)` (`bundle.data.CachedDataset`).
-        cases: gives all cases that exist now; fewer than before, or an error while listing them, change nothing.
+        cases: gives all cases to train on that exist now; fewer than before, or an error while listing them, change nothing.
+        held_out: data sets whose cases are never taken up: in a data set without sections of its own, each new case moves the folds.
 
     Raises:
         UserError: in a training of several processes.
     """
 
-    def __init__(self, dataset: Any, cases: Callable[[], Sequence]) -> None:
+    def __init__(self, dataset: Any, cases: Callable[[], Sequence], held_out: Sequence[Any] = ()) -> None:
         if idist.get_world_size() > 1:
             problem = "data that grows is for a training in one process: several would see different cases"
             raise UserError("grow", problem, "wait until the data set is complete, then give --grow false")
-        self.dataset, self.cases = dataset, cases
+        self.dataset, self.cases, self.held_out = dataset, cases, held_out
         self.logger = logging.getLogger(__name__)
 
     def attach(self, engine: Engine) -> None:
@@ -39,9 +40,11 @@ class GrowingData:
     def __call__(self, engine: Engine) -> None:
         try:
             found = self.cases()
-        except ValueError as error:  # a list that is being replaced: what there is will do for one more epoch
+        except (ValueError, OSError) as error:  # a list that is being replaced: what there is will do for one more epoch
             self.logger.warning(f"no new cases are taken up in this epoch: {error}")
             return
+        held_out = {repr(case) for dataset in self.held_out for case in dataset.data}
+        found = [case for case in found if repr(case) not in held_out]
         more = len(found) - len(self.dataset.data)
         if more <= 0:
             return

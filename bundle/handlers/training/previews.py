@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,11 +28,22 @@ class ValidationPreviews:
         folder: files are `epoch_<number>.png`.
         labels: the `labels` block; the channels' names are in the legend.
         cases: how many of the validation cases to show.
+        spacing: mm from one voxel to the next, of images that do not know their affine, as those of the cache.
         writer: `torch.utils.tensorboard.SummaryWriter` or None.
         tag: name of the image in TensorBoard.
     """
 
-    def __init__(self, folder: str, labels: label_block.Labels, *, cases: int = 2, writer: Any = None, tag: str = "validation") -> None:
+    def __init__(
+        self,
+        folder: str,
+        labels: label_block.Labels,
+        *,
+        cases: int = 2,
+        spacing: Sequence[float] = (1.0, 1.0, 1.0),
+        writer: Any = None,
+        tag: str = "validation",
+    ) -> None:
+        self.affine = np.diag([*(float(edge) for edge in spacing), 1.0])
         self.folder, self.cases, self.writer, self.tag = Path(folder), cases, writer, tag
         self.channels = {name: channel for channel, name in enumerate(label_block.names(labels))}
         self._pictures: list[Image.Image] = []
@@ -58,7 +70,7 @@ class ValidationPreviews:
                 return
             image, label, found = (torch.as_tensor(item[key])[0].float().cpu().numpy() for key in ("image", "label", "pred"))
             affine = getattr(item["image"], "affine", None)
-            affine = np.eye(4) if affine is None else np.asarray(affine, dtype=np.float64)
+            affine = self.affine if affine is None else np.asarray(affine, dtype=np.float64)
             prediction, reference = (np.rint(volume).astype(np.uint8) for volume in (found, label))
             title = f"validation case {len(self._pictures) + 1}, epoch {engine.state.epoch}"
             self._pictures.append(comparison_picture(image, prediction, reference, affine, self.channels, title=title))

@@ -37,12 +37,14 @@ class TrainingLock:
     def attach(self, engine: Engine) -> None:
         """Lock when the engine starts, release when it is complete."""
         engine.add_event_handler(Events.STARTED, self.lock)
-        engine.add_event_handler(Events.COMPLETED, self.release)
 
     def lock(self, engine: Engine | None = None) -> None:
         """Lock every folder; the first of several processes does it for all."""
         if idist.get_rank() != 0:
             return
+        if engine is not None and not engine.has_event_handler(self.release, Events.COMPLETED):
+            # now, behind what the others write when the training is complete
+            engine.add_event_handler(Events.COMPLETED, self.release)
         for folder in self.folders:
             try:
                 folder.mkdir(parents=True, exist_ok=True)

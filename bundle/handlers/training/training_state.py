@@ -45,7 +45,7 @@ class TrainingState:
 
     Raises:
         UserError: the file cannot be read, is of another network or other settings, or its weights are not finite; a schedule that
-            follows scores has other settings than before.
+            follows scores has other settings than before; it is not the same file for all processes.
     """
 
     def __init__(
@@ -112,17 +112,18 @@ class TrainingState:
     def restore(self, engine: Engine) -> None:
         """Put the saved state back, where `resume` is set and there is one."""
         if not self.resume:
-            if self.path.is_file() and not self._own:
+            if idist.get_rank() == 0 and self.path.is_file() and not self._own:
                 self._earlier = stamp([str(self.path)])
                 name = f"{self.path.stem}_before{self.path.suffix}"
                 self.logger.warning(f"{self.path} is of an earlier training and will be kept as {name}; --resume True goes on with it")
             return
-        if not self.path.is_file():
+        state = read_checkpoint(self.path) if self.path.is_file() else None
+        if state is not None and (not isinstance(state, dict) or not {"model", "optimizer", "epoch"} <= state.keys()):
+            raise UserError(self.path, "holds no state of a training", "give the last.pt of a training, or start with --resume False")
+        self._refuse_to_part(0 if state is None else int(state["epoch"]))
+        if state is None:
             self.logger.info(f"nothing to resume at {self.path}: starting at the first epoch")
             return
-        state = read_checkpoint(self.path)
-        if not isinstance(state, dict) or not {"model", "optimizer", "epoch"} <= state.keys():
-            raise UserError(self.path, "holds no state of a training", "give the last.pt of a training, or start with --resume False")
         refuse_not_finite({**state_dict_of(state["model"], self.path), **_tensors(state["optimizer"], "optimizer")}, self.path)
         self._refuse_other_settings(state.get("settings"))
         try:
@@ -145,6 +146,13 @@ class TrainingState:
         if scaler is not None and "scaler" in state:
             scaler.load_state_dict(state["scaler"])
         self.logger.info(f"resumed from {self.path}: {state['epoch']} of {engine.state.max_epochs} epochs are done")
+
+    def _refuse_to_part(self, done: int) -> None:
+        """Refuse where the processes of a training read different states: each would go on with weights of its own."""
+        everywhere: Any = idist.all_gather(done) if idist.get_world_size() > 1 else [done]
+        if len(set(everywhere)) > 1:
+            problem = f"is not the same for all processes: they have done {', '.join(map(str, sorted(set(everywhere))))} epochs by it"
+            raise UserError(self.path, problem, "give an --output_dir that all machines share")
 
     def _refuse_other_settings(self, saved: Any) -> None:
         """Refuse a state whose settings differ; one of before settings were kept says nothing."""

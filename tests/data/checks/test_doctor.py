@@ -49,6 +49,25 @@ def test_healthy_data(msd, examine, tmp_path):
     assert (tmp_path / "report/distribution.png").read_bytes()[:4] == b"\x89PNG"
 
 
+def test_values_that_leave_voxels_open_are_no_mistake(msd, save, scan, examine):
+    """As a training takes them; without the option the advice was to count them as background."""
+    folder = msd()
+    _, label = scan(0)
+    label = label.astype(np.uint8)
+    label[0, 0, 0] = 255
+    save(folder / "labelsTr" / "case_0.nii.gz", label)
+    code, _, found = examine(folder, picture=False)
+    assert code == 1 and "255 (1 voxel)" in found["values"]["problem"]
+    code, _, found = examine(folder, picture=False, may_be={"255": ["pancreas", "spleen"]})
+    assert (code, found) == (0, {})
+    for wrong, words in (
+        ({"255": ["liver"]}, r"may_be: \['liver'\] is no structure"),
+        ({"300": ["spleen"]}, "may_be: .*values from 1 to 255"),
+    ):
+        with pytest.raises(UserError, match=words):
+            examine(folder, picture=False, may_be=wrong)
+
+
 def test_sheared_affine(msd, save, scan, examine):
     folder = msd()
     sheared = np.diag([2.0, 2.0, 2.0, 1.0])

@@ -9,6 +9,8 @@ import pytest
 
 from bundle.data.checks import rules
 from bundle.data.datalist import Case
+from bundle.errors import UserError
+from bundle.images.voxels import check_grid
 
 LABELS = {"background": 0, "pancreas": 1, "kidney": [2, 3]}
 CASE = Case("a", "a.nii", "a_label.nii")
@@ -35,6 +37,29 @@ def turned(degrees: float) -> list:
     affine = np.diag([2.0, 2, 4, 1])
     affine[:2, 1] = 2 * np.sin(np.radians(degrees)), 2 * np.cos(np.radians(degrees))
     return affine.tolist()
+
+
+def test_a_case_that_leaves_out_what_cannot_be_left_open_is_an_error_before_training() -> None:
+    """Of nine structures the eighth and ninth have no bit in a set: the case would end the first epoch that meets it."""
+    nine = {"background": 0, **{f"s{value}": value for value in range(1, 10)}}
+    facts = label(counts={"0": 1, "1": 1})
+    found = said(rules.case_problems(replace(CASE, labelled=("s1", "s9")), image(), facts, nine))
+    assert found["labelled"] == "error: s8 is left open, and is not among the first structures of `labels`"
+    assert rules.case_problems(replace(CASE, labelled=("s8", "s9")), image(), facts, nine) == []
+    found = said(rules.case_problems(replace(CASE, labelled=("kidney", "liver")), image(), label(), LABELS))
+    assert found["labelled"] == "error: is listed as labelled for liver, which labels has not"
+
+
+@pytest.mark.parametrize("shape", [[100, 100, 1], [1, 100, 50]])
+def test_a_scan_of_one_slice_is_an_error_before_training(shape: list[int]) -> None:
+    """Nothing that loads scans takes it: the training ended in the first epoch that met it."""
+    found = rules.case_problems(CASE, image(shape=shape), label(shape=shape), LABELS)
+    assert [(one.file, one.code, one.level) for one in found] == [("a.nii", "not 3D", "error"), ("a_label.nii", "not 3D", "error")]
+    assert found[0].problem == f"is one voxel thin (size {'x'.join(map(str, shape))})"
+    with pytest.raises(UserError, match=r"two-dimensional|one voxel thin"):
+        check_grid("a.nii", shape)
+    check_grid("a.nii", (2, 2, 2))
+    assert rules.readable_problems(CASE, "a.nii", image(shape=[2, 2, 2])) == []
 
 
 def test_sizes_by_hand() -> None:
@@ -95,28 +120,6 @@ def test_what_is_wrong_with_a_label_map(facts: dict, code: str | None, problem: 
 def test_a_value_that_the_data_set_names_is_no_mistake() -> None:
     facts = label(counts={"0": 9, "7": 5})
     assert said(rules.case_problems(CASE, image(), facts, LABELS, {7: "tumour"})) == {}
-    assert "left out" in said(rules.label_problems("set", [CASE], {"a": facts}, LABELS, {7: "tumour"}))
-
-
-def test_one_scan_twice_is_an_error_only_across_the_splits() -> None:
-    cases = [Case("a", "a.nii"), Case("b", "b.nii"), Case("c", "c.nii")]
-    facts = {"a": image(), "b": image(), "c": image(fingerprint="g")}
-    (one,) = rules.duplicate_problems(cases, facts, {"a": "training", "b": "training"})
-    assert (one.level, one.case, one.problem) == ("warning", "b", "holds the same scan as a.nii")
-    (one,) = rules.duplicate_problems(cases, facts, {"a": "training", "b": "validation"})
-    assert one.level == "error" and one.problem.endswith("they are in different splits (training, validation)")
-    # empty scans are alike without being copies
-    assert rules.duplicate_problems(cases, {name: image(minimum=0.0, maximum=0.0) for name in "abc"}, {}) == []
-
-
-def test_names_that_the_data_set_gives_otherwise() -> None:
-    facts = {"a": label()}
-    meaning = {0: "background", 1: "left kidney", 2: "pancreas"}
-    found = rules.label_problems("set", [CASE], facts, {"background": 0, "pancreas": 1, "kidney": 2}, meaning)
-    assert {(one.level, one.code) for one in found} == {("error", "names"), ("warning", "names")}
-    assert "labels says that 'pancreas' is 1, dataset.json says that it is 2" in [one.problem for one in found]
-    found = rules.label_problems("set", [CASE], facts, {"background": 0, "kidney": [1, 2], "liver": 9}, {1: "left kidney"})
-    assert said(found) == {"absent": "warning: 'liver' (value 9) is in no label map of the data set"}, "a kidney is a left kidney"
 
 
 def test_a_case_without_a_structure_and_one_smaller_than_the_patch() -> None:

@@ -33,6 +33,18 @@ def test_another_name_in_each_way(source, tmp_path, how):
     assert files.written(tmp_path / "out" / "case_1") == found
 
 
+@pytest.mark.parametrize("how", files.LINKS)
+def test_an_original_that_was_unpacked_meanwhile_takes_the_place_of_the_packed_one(source, tmp_path, how):
+    """`case_1.nii.gz` of before stayed beside `case_1.nii`, and was the one that counted."""
+    files.link(source, tmp_path / "out" / "case_1", how)
+    unpacked = source.with_name("img0001.nii")
+    source.unlink()
+    unpacked.write_bytes(b"other voxels")
+    found = files.link(unpacked, tmp_path / "out" / "case_1", how)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["case_1.nii"]
+    assert files.written(tmp_path / "out" / "case_1") == found and found.read_bytes() == b"other voxels"
+
+
 def test_where_links_are_not_allowed_it_is_a_copy(source, tmp_path, monkeypatch):
     def refused(*paths: object) -> None:
         raise OSError("not allowed here")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -76,3 +77,7 @@ def test_what_a_class_shows(monkeypatch: pytest.MonkeyPatch) -> None:
     none, arterial = make_scan("phase", 3, 0), make_scan("phase", 3, 1)
     bright = [float(((image > 130) & (image < 250)).sum() / (image > -200).sum()) for image in (none, arterial)]
     assert bright[1] > 1.3 * bright[0]
+
+
+def test_its_scans_are_known_by_their_names(tmp_path):
+    assert all(re.fullmatch(classes.SCANS, classes._path(tmp_path, of, 12345).name) for of in classes.CLASSES)

@@ -76,6 +76,44 @@ def test_without_structures_organs_vary_within_their_phase_and_labels_stay(folde
     assert abs(np.mean(changes)) < 5 and 3 < np.std(changes) < 25
 
 
+@pytest.mark.parametrize("name", ["labels", "structures"])
+def test_labels_in_another_place_of_the_size_of_the_ct_are_refused(folder, name):
+    """Of one size, but 6 mm beside it: they were laid over the CT voxel by voxel. Stored the other way round they are the same voxels."""
+    stored = nib.load(folder / f"{name}.nii.gz")
+    array, before = np.asarray(stored.dataobj), read_real_scan(folder)
+    turned = np.diag([-3.0, 3, 3, 1])
+    turned[0, 3] = 3 * (array.shape[0] - 1)
+    nib.save(nib.Nifti1Image(array[::-1], turned), folder / f"{name}.nii.gz")
+    again = read_real_scan(folder)
+    np.testing.assert_array_equal(again.labels, before.labels)
+    np.testing.assert_array_equal(again.tissues, before.tissues)
+    turned[0, 3] += 6
+    nib.save(nib.Nifti1Image(array[::-1], turned), folder / f"{name}.nii.gz")
+    with pytest.raises(UserError, match=rf"{name}\.nii\.gz: the grids differ: .*origin \(6\.0, .*; ct\.nii\.gz .*origin \(0\.0, "):
+        read_real_scan(folder)
+
+
+def test_labels_a_hair_off_are_the_whole_number(folder):
+    """What resampling leaves: 0.99999994 is 1, as in training and scoring; it was cut to 0. Half a label is none."""
+    whole = read_real_scan(folder).labels
+    stored = np.asarray(nib.load(folder / "labels.nii.gz").dataobj).astype(np.float32)
+    nib.save(nib.Nifti1Image(np.nextafter(stored, np.float32(-1)), np.diag([3.0, 3, 3, 1])), folder / "labels.nii.gz")
+    np.testing.assert_array_equal(read_real_scan(folder).labels, whole)
+    nib.save(nib.Nifti1Image(stored / 2, np.diag([3.0, 3, 3, 1])), folder / "labels.nii.gz")
+    with pytest.raises(UserError, match=r"holds the value 0\.5"):
+        read_real_scan(folder)
+
+
+@pytest.mark.parametrize(("name", "value"), [("labels", 257), ("labels", -1), ("structures", 40000)])
+def test_values_that_would_be_another_label_are_refused(folder, name, value):
+    """In 8 bits 257 is 1, the pancreas, and -1 is 255."""
+    array = np.asarray(nib.load(folder / f"{name}.nii.gz").dataobj).astype(np.int32)
+    array[0, 0, 0] = value
+    nib.save(nib.Nifti1Image(array, np.diag([3.0, 3, 3, 1])), folder / f"{name}.nii.gz")
+    with pytest.raises(UserError, match=rf"{name}\.nii\.gz: holds the value {value}\. Fix: use values from 0 to"):
+        read_real_scan(folder)
+
+
 def test_a_folder_without_its_files_or_with_differing_grids_is_refused(folder):
     nib.save(nib.Nifti1Image(np.zeros((3, 3, 3), np.uint8), np.eye(4)), folder / "labels.nii.gz")
     with pytest.raises(UserError, match="grids differ"):

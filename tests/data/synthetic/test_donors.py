@@ -34,6 +34,26 @@ def test_signed_distance_in_patient_coordinates(donor):
     assert donor.organs["pancreas"].sample([np.array([0.0]), np.array([0.0]), np.array([0.0])])[0] == 14
 
 
+def test_a_map_a_hair_off_whole_numbers_is_the_same(donor, tmp_path):
+    path = write_map(tmp_path / "ball.1.nii.gz")
+    stored = nib.load(path)
+    off = np.nextafter(np.asarray(stored.dataobj).astype(np.float32), np.float32(-1))
+    nib.save(nib.Nifti1Image(off, stored.affine), path)
+    again = read_donor(path)
+    assert again.name == "ball.1" and donor.name == "ball"
+    np.testing.assert_array_equal(again.organs["pancreas"].distance, donor.organs["pancreas"].distance)
+
+
+def test_other_structures_of_a_map_are_no_organs(donor, tmp_path):
+    """257 is 1 in 8 bits, the spleen."""
+    path = write_map(tmp_path / "ball.nii.gz")
+    stored = nib.load(path)
+    more = np.asarray(stored.dataobj).astype(np.int16)
+    more[:5] = 257
+    nib.save(nib.Nifti1Image(more, stored.affine), path)
+    np.testing.assert_array_equal(read_donor(path).organs["spleen"].distance, donor.organs["spleen"].distance)
+
+
 def test_points_lie_inside(donor):
     points = donor.organs["liver"].points(step=1)
     assert np.linalg.norm(points - (110, 40, 75), axis=1).max() < 10.5

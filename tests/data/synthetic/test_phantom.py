@@ -1,5 +1,8 @@
 import json
 import os
+import re
+import time
+from functools import partial
 
 import nibabel as nib
 import numpy as np
@@ -112,3 +115,22 @@ def test_a_run_that_was_killed_early_goes_on_and_its_leftovers_go(tmp_path):
 def test_counts_are_whole_numbers(wrong, tmp_path):
     with pytest.raises(UserError, match=f"--{next(iter(wrong))}"):
         write_phantom(tmp_path, **wrong)
+
+
+def test_its_scans_are_known_by_their_names(tmp_path):
+    names = [path.name for case in ((0, True), (1234, True), (7, False)) for path in phantom._paths(tmp_path, *case)]
+    assert len(names) == 5 and all(re.fullmatch(phantom.SCANS, name) for name in names)
+
+
+def fails_at_once_or_takes_a_while(folder, number):
+    if number == 0:
+        raise UserError("case 0", "cannot be made")
+    time.sleep(0.2)
+    (folder / str(number)).touch()
+
+
+def test_the_first_error_ends_it_without_the_cases_that_have_not_begun(tmp_path):
+    """All others were made before it was said."""
+    with pytest.raises(UserError, match="case 0"):
+        phantom.run_parallel(partial(fails_at_once_or_takes_a_while, tmp_path), list(range(40)), jobs=2, progress=False)
+    assert len(list(tmp_path.iterdir())) < 20

@@ -27,6 +27,14 @@ def test_of_few_maps_the_last_is_kept(tmp_path):
     assert label_maps(None) == {} and whole_bodies(None) == {}
 
 
+def test_names_with_dots_are_names_and_hidden_files_are_none(tmp_path):
+    """By the part before the first dot all maps of a study were one, and macOS' `._` files were maps."""
+    folder = files(tmp_path, "1.2.840.1.nii.gz", "1.2.840.2.nii", "._1.2.840.1.nii.gz")
+    assert {name: path.name for name, path in label_maps(folder).items()} == {"1.2.840.1": "1.2.840.1.nii.gz", "1.2.840.2": "1.2.840.2.nii"}
+    with pytest.raises(UserError, match=r"1\.2\.840\.1\.nii\.gz: 1\.2\.840\.1\.nii is a map of the same name"):
+        label_maps(files(tmp_path, "1.2.840.1.nii"))
+
+
 def test_a_folder_is_one_real_ct_or_holds_several(tmp_path):
     one = files(tmp_path / "one", "ct.nii.gz", "labels.nii.gz", "below/ct.nii.gz", "below/labels.nii.gz")
     assert sources_of(tmp_path, {}, one).real == (str((tmp_path / "one").resolve()),)

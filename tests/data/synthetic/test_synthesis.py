@@ -1,4 +1,5 @@
 import json
+import re
 from dataclasses import replace
 
 import nibabel as nib
@@ -75,8 +76,9 @@ def test_refuses_what_it_cannot_use(tmp_path):
     (tmp_path / "half" / "ct.nii.gz").write_bytes(b"")
     with pytest.raises(UserError, match=r"half: has a ct\.nii\.gz and no labels\.nii\.gz"):
         synthesise(str(tmp_path / "b"), real=str(tmp_path), cases=1)
-    with pytest.raises(UserError, match="--shares"):
-        synthesise(str(tmp_path / "c"), cases=1, shares=(1, 0, 0))
+    for shares in ((1, 0, 0), 1, "0,1", ("a",), (-1, 2), (0, 1, 0, 0, 5), (float("nan"), 1)):
+        with pytest.raises(UserError, match="--shares"):
+            synthesise(str(tmp_path / "c"), cases=1, shares=shares)
 
 
 @pytest.fixture
@@ -252,3 +254,10 @@ def test_numbers_that_make_no_sense_are_refused(tmp_path, key, values):
         with pytest.raises(UserError, match=f"--{key}: .*Fix: for example --{key}"):
             synthesise(tmp_path / "out", **{key: value})
     assert not (tmp_path / "out").exists()
+
+
+def test_its_scans_are_known_by_their_names(tmp_path):
+    everything = Sources("", ("a", "b"), ("c",), ("r",), ("p",), ("q",))
+    names = synthesis._names(60, 2, 0, everything, (1, 1, 1, 1))
+    assert {name.split("_")[0] for name in names} == {*synthesis.KINDS, "heldout"}
+    assert all(re.fullmatch(synthesis.SCANS, path.name) for name in names for path in synthesis._paths(tmp_path, name))

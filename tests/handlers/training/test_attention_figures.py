@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from ignite.engine import Engine
+from ignite.engine import Engine, Events
 
 from bundle.arguments.config import shipped
 from bundle.drawing.planes import as_shown
@@ -62,6 +62,42 @@ def test_a_resumed_training_goes_on_with_the_figure(network: AttentionUnet, data
     again = AttentionFigures(network, dataset, tmp_path, size=(16, 16, 16))
     again.write(2)
     assert sorted(again._stored()) == [1, 2]
+
+
+def test_epochs_of_another_training_in_the_folder_are_not_drawn(network: AttentionUnet, dataset: list[dict], tmp_path: Path) -> None:
+    """One of five epochs was there. A new training draws its own; one that is resumed after epoch 2 goes on with what was before."""
+    options = {"size": (16, 16, 16), "epochs": (2, 3, 4, 5)}
+    for done, drawn in ((0, [2, 3]), (2, [2, 3])):
+        for epoch in (2, 4, 5):
+            AttentionFigures(network, dataset, tmp_path, **options).write(epoch)
+        handler, engine = AttentionFigures(network, dataset, tmp_path, **options), Engine(_step)
+        if done:
+
+            @engine.on(Events.STARTED)
+            def resume(engine: Engine) -> None:
+                engine.state.epoch = engine.state.iteration = 2
+
+        handler.attach(engine)
+        engine.run([0], max_epochs=3)
+        assert sorted(handler._stored()) == drawn
+
+
+def test_a_scan_of_one_slice_at_the_spacing_of_the_network(network: AttentionUnet, tmp_path: Path) -> None:
+    """matplotlib's contour takes no row of one voxel: the training ended in its third epoch."""
+    label = torch.zeros(1, 24, 20, 1)
+    label[0, 8:12, 6:10] = 1
+    assert AttentionFigures(network, [{"image": torch.randn(1, 24, 20, 1), "label": label}], tmp_path).write(3).is_file()
+
+
+def test_several_channels(dataset: list[dict], tmp_path: Path) -> None:
+    """The network sees all of them, of which the figure shows the first."""
+    network = AttentionUnet(3, 2, 2, channels=(2, 4, 8), num_gates=1, init="authors")
+    both = torch.cat([dataset[0]["image"], torch.randn(1, 24, 20, 36, generator=torch.Generator().manual_seed(2))])
+    handler = AttentionFigures(network, [{**dataset[0], "image": both}], tmp_path, size=(16, 16, 16))
+    assert handler.write(1).is_file()
+    with torch.no_grad():
+        maps = network.eval().attention(both[None, :, 0:16, 0:16, 14:30])[1][2].resampled[0]
+    np.testing.assert_allclose(handler._stored()[1][2, 1, "axial"], maps[0, :, :, 8].numpy().T[::-1, ::-1], atol=1e-3)
 
 
 def test_epochs_of_an_earlier_version_are_left_out(network: AttentionUnet, dataset: list[dict], tmp_path: Path) -> None:

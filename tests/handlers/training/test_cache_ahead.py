@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -65,3 +67,14 @@ def test_without_processes_or_a_cache_nothing_is_done(workers: int, cached: bool
     CacheAhead(dataset, workers).attach(engine)
     engine.run([0], max_epochs=1)
     assert readers(items) == [0, 0, 0, 0]
+
+
+def test_on_a_full_disk_scans_are_not_preprocessed_ahead(items: list[dict], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In each epoch all of them were, for nothing. The first one finds it out, in another process."""
+    dataset = CachedDataset(items, Compose([Load()]), tmp_path / "cache")
+    monkeypatch.setattr("bundle.data.cache.torch.save", Mock(side_effect=OSError(errno.ENOSPC, "No space left on device")))
+    engine, seen = Engine(lambda engine, batch: None), []
+    CacheAhead(dataset, 1).attach(engine)
+    engine.add_event_handler(Events.EPOCH_COMPLETED, lambda engine: seen.append(readers(items)))
+    engine.run([0], max_epochs=2)
+    assert seen[0][0] != 0 and seen[0][1:] == [0, 0, 0] and seen[1] == seen[0] and not list((tmp_path / "cache").iterdir())

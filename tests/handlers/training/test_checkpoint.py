@@ -123,6 +123,24 @@ def test_a_resumed_training_keeps_what_another_one_wrote_meanwhile(tmp_path, net
     assert there(tmp_path) == {"model.pt": 0.75, "model_before_training.pt": 0.5, "model_before_training_2.pt": 0.25}
 
 
+@pytest.mark.parametrize("other", [True, False])
+def test_resuming_with_another_folder_says_that_the_best_weights_are_not_there(tmp_path, network, caplog, other):
+    """Where the shipped weights are in it, they would be taken for the training's best."""
+    first = make(tmp_path / "first", network, keep_original="before.pt")
+    run(first, network, [0.75])
+    make(tmp_path / "first", network, keep_original="before.pt").load_state_dict(first.state_dict())
+    assert not caplog.text
+    second = make(tmp_path / "second", network, keep_original="before.pt")
+    if other:
+        torch.save({"weight": torch.ones(1)}, tmp_path / "second" / "model.pt")
+    second.load_state_dict(first.state_dict())
+    assert f"{tmp_path}/second/model.pt does not hold the best weights of this training" in caplog.text
+    run(second, network, [0.5])
+    assert (tmp_path / "second" / "model.pt").exists() == other
+    run(second, network, [0.875])
+    assert saved(tmp_path / "second") == 0.875 and (tmp_path / "second" / "before.pt").exists() == other
+
+
 def test_states_of_earlier_versions_say_nothing_of_what_was_written(tmp_path, network):
     first = make(tmp_path, network, **BEFORE)
     run(first, network, [0.5])

@@ -99,6 +99,15 @@ def test_the_table_of_an_earlier_training_is_kept(tmp_path):
     assert len(read_table(tmp_path / "t_before_2.csv")) == 3
 
 
+@pytest.mark.parametrize("saved", ["epoch;train_loss\n1;0,5\n", "epoch,train_loss\n1,0.5 \N{POUND SIGN}\n"])
+def test_a_table_that_a_spreadsheet_has_saved_its_own_way_is_kept(tmp_path, saved):
+    """With semicolons its rows were lost, with another code than UTF-8 a resumed training ended."""
+    path = tmp_path / "t.csv"
+    path.write_bytes(saved.encode("latin-1"))
+    assert [row["epoch"] for row in run(path, [[2.0], [3.0]], {}, first=2)] == ["2", "3"]
+    assert (tmp_path / "t_before.csv").read_bytes() == saved.encode("latin-1") and not (tmp_path / "t_before_2.csv").exists()
+
+
 def test_half_a_row_of_a_killed_writer_does_no_harm(tmp_path):
     path = tmp_path / "t.csv"
     run(path, [[1.0]], {})

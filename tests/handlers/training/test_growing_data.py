@@ -59,7 +59,19 @@ def test_cases_between_start_and_first_epoch():
 
 
 def test_fewer_cases_or_an_unreadable_list_change_nothing():
-    assert seen_by_epoch([[0, 1, 2], [0], UserError("list", "is being replaced"), [0, 1, 2, 3]]) == [[0, 1, 2]] * 3 + [[0, 1, 2, 3]]
+    standing = [[0, 1, 2], [0], UserError("list", "is being replaced"), OSError(), [0, 1, 2, 3]]
+    assert seen_by_epoch(standing) == [[0, 1, 2]] * 4 + [[0, 1, 2, 3]]
+
+
+def test_what_validates_and_tests_is_never_taken_up():
+    """Folds move with each new case: 7 and 8, which are held out, would be trained on from the second epoch on."""
+    seen = []
+    dataset = Cases([0, 1])
+    engine = Engine(lambda engine, batch: seen.extend(batch.tolist()))
+    found = iter([[0, 1], [0, 2, 7, 8], [0, 1, 2, 3, 7]])
+    GrowingData(dataset, lambda: next(found), [Cases([7]), Cases([8])]).attach(engine)
+    engine.run(DataLoader(dataset, batch_size=1), max_epochs=3)
+    assert [sorted(seen[part]) for part in (slice(2), slice(2, 4), slice(4, None))] == [[0, 1], [0, 1], [0, 1, 2, 3]]
 
 
 def test_the_length_of_the_epoch_follows():

@@ -45,6 +45,18 @@ def test_the_first_cases_of_each_epoch_with_misses_in_red(tmp_path):
     assert min(thirds) > 1000 and max(thirds) == min(thirds), "three cases, all missed"
 
 
+def test_what_comes_out_of_the_cache_is_shown_in_mm(tmp_path):
+    """Entries have no affine: with slices of 4 mm and voxels of 2 mm the picture is that of the image that knows its own."""
+    for name, known, spacing in (("own", True, (1, 1, 1)), ("cache", False, (2, 2, 4)), ("flat", False, (1, 1, 1))):
+        engine = evaluator(1)
+        item = engine._process_function(engine, 0)[0]
+        item["image"] = item["image"] if known else item["image"].as_tensor()
+        ValidationPreviews(str(tmp_path / name), {"background": 0, "spleen": 7}, spacing=spacing).attach(engine)
+        engine.run([0], max_epochs=1)
+    own, cache, flat = (np.asarray(Image.open(tmp_path / name / "epoch_0001.png")) for name in ("own", "cache", "flat"))
+    assert np.array_equal(own, cache) and own.shape != flat.shape
+
+
 def test_none_asked_for_none_written(tmp_path):
     engine = evaluator(1)
     ValidationPreviews(str(tmp_path), {"background": 0, "spleen": 1}, cases=0).attach(engine)

@@ -10,7 +10,7 @@ import sys
 import time
 
 import pytest
-from ignite.engine import Engine
+from ignite.engine import Engine, Events
 from no_rights import as_a_user
 
 from bundle.errors import UserError
@@ -58,6 +58,18 @@ def test_a_second_training_is_refused_until_the_first_is_gone_however_it_ends(tm
         process.join()
         os.kill(worker, signal.SIGKILL)
     assert _names(shared) == [] and _names(tmp_path / "out") == []
+
+
+def test_what_is_written_at_the_end_is_written_under_the_lock(tmp_path):
+    """Weights of a training without validation, for one; the lock is attached first and was the first to let go."""
+    seen = []
+    engine = Engine(lambda engine, batch: None)
+    TrainingLock([tmp_path]).attach(engine)
+    engine.add_event_handler(Events.COMPLETED, lambda engine: seen.append(_names(tmp_path)))
+    for _ in range(2):
+        engine.run([0], max_epochs=1)
+        seen.append(_names(tmp_path))
+    assert seen == [[".training.lock"], []] * 2
 
 
 def test_a_training_holds_its_folders_while_it_runs_and_leaves_no_file(tmp_path):

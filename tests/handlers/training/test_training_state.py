@@ -86,6 +86,15 @@ def test_the_state_of_an_earlier_training_is_kept(tmp_path, caplog):
     assert torch.load(kept[1])["epoch"] == 6 and torch.load(path)["epoch"] == 1
 
 
+def test_the_first_process_alone_says_that_a_state_is_there(tmp_path, monkeypatch, caplog):
+    Training(tmp_path / "last.pt", epochs=1).run()
+    for rank, said in ((1, False), (0, True)):
+        monkeypatch.setattr("bundle.handlers.training.training_state.idist.get_rank", lambda rank=rank: rank)
+        training = Training(tmp_path / "last.pt")
+        training.state.restore(training.engine)
+        assert ("of an earlier training" in caplog.text) == said
+
+
 def test_a_training_that_runs_in_rounds_keeps_none_of_its_own(tmp_path):
     """As a client of federated learning does, which runs the same trainer in every round."""
     training = Training(tmp_path / "last.pt", epochs=1)
@@ -105,6 +114,22 @@ def test_two_trainings_at_once_keep_what_was_there_before_both(tmp_path):
     for training in both:
         training.state.save(training.engine)
     assert (tmp_path / "last_before.pt").read_bytes() == earlier and not (tmp_path / "last_before_2.pt").exists()
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_processes_that_would_go_on_from_different_states_are_refused(tmp_path, monkeypatch, there):
+    """The other node has an output_dir of its own: its weights would be trained on from the beginning, or from another epoch."""
+    path = tmp_path / "last.pt"
+    if there:
+        Training(path, epochs=3).run()
+    monkeypatch.setattr("bundle.handlers.training.training_state.idist.get_world_size", lambda: 2)
+    monkeypatch.setattr("bundle.handlers.training.training_state.idist.all_gather", lambda done: [done, 2])
+    with pytest.raises(
+        UserError, match=rf"last\.pt: is not the same for all processes: they have done {'2, 3' if there else '0, 2'} epochs"
+    ):
+        Training(path, resume=True).run()
+    monkeypatch.setattr("bundle.handlers.training.training_state.idist.all_gather", lambda done: [done, done])
+    assert Training(path, resume=True).run().engine.state.epoch == 6
 
 
 def test_nothing_to_resume_is_a_start(tmp_path):
