@@ -143,8 +143,7 @@ def long(options: argparse.Namespace) -> list[Row]:
         kept = seconds < limit and memory <= 2.2
         rows.append(Row(f"512x512x807, {precision}", f"{seconds:.1f} s, {memory:.2f} GB", f"{limit:g} s, 2.2 GB", kept))
     # the last precision from here on: bfloat16 where it is there
-    configs = [str(ROOT / "configs" / "inference.json"), str(ROOT / "configs" / "overlays" / "inference" / "cascade.json")]
-    cascade = run(folder, options.out / "cascade", options.threads, precision=precision, config_file=str(configs))
+    cascade = run(folder, options.out / "cascade", options.threads, precision=precision, config_file=configs("cascade"))
     words = f"{cascade['wall_s']:.1f} s, {cascade['wall_s'] / seconds:.2f} of it, {cascade['peak_gb']:.2f} GB"
     rows.append(Row(f"the same with `cascade.json`, {precision}", words, "less than without", cascade["wall_s"] < seconds))
     narrow, wide = (network_seconds(options, spacing, precision) for spacing in ((0.75, 0.75, 1.5), (1.25, 1.25, 1.5)))
@@ -152,12 +151,28 @@ def long(options: argparse.Namespace) -> list[Row]:
     return [*rows, Row(f"the same body in a field of view of 640 mm, {precision}", words, "1.1 times", wide <= 1.1 * narrow)]
 
 
-def network_seconds(options: argparse.Namespace, spacing: tuple[float, float, float], precision: str) -> float:
+def configs(*overlays: str) -> str:
+    """What `--config_file` gets for inference with these overlays."""
+    folder = ROOT / "configs"
+    return str([str(folder / "inference.json"), *(str(folder / "overlays" / "inference" / f"{name}.json") for name in overlays)])
+
+
+def small(options: argparse.Namespace) -> list[Row]:
+    """The small network of `fast.json` beside the large one, on the same scan."""
+    rows = []
+    for precision, limit in limits(fp32=4, bf16=4):
+        large, fast = (network_seconds(options, (0.75, 0.75, 1.5), precision, *overlay) for overlay in ((), ("fast",)))
+        words = f"network {fast:.2f} s against {large:.2f} s: {large / fast:.1f} times as fast"
+        rows.append(Row(f"one scan of 512x512x240 with `fast.json`, {precision}", words, f"{limit:g} times", large >= limit * fast))
+    return rows
+
+
+def network_seconds(options: argparse.Namespace, spacing: tuple[float, float, float], precision: str, *overlays: str) -> float:
     """Seconds of the network alone for one scan of 240 slices, as its run notes them; the best of two."""
     found = []
     for _ in range(2):
         out = options.out / "field"
-        run(scan(options.out, 240, spacing), out, options.threads, precision=precision)
+        run(scan(options.out, 240, spacing), out, options.threads, precision=precision, config_file=configs(*overlays))
         found.append(json.loads((out / "run.json").read_text())["cases"][0]["seconds"]["network"])
     return min(found)
 
@@ -242,6 +257,7 @@ TASKS: dict[str, Callable[[argparse.Namespace], list[Row]]] = {
     "start": start,
     "stays": stays,
     "long": long,
+    "small": small,
     "network": network,
     "training": training,
     "memory": memory,
