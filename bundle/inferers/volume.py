@@ -12,11 +12,11 @@ from monai.inferers import Inferer, sliding_window_inference
 from torch.nn import functional as F
 
 from bundle.errors import UserError
-from bundle.inferers.fit import fitted, halves, sides, window_of
 from bundle.inferers.memory import choose_window, free_bytes, least_window, require
 from bundle.inferers.precision import choose_precision
 from bundle.kept_memory import give_back
 from bundle.networks.fast.convolve import channels_last
+from bundle.networks.sizes import fitted, halves, sides, window_of
 
 # bytes per voxel of the volume that windows take for four classes: 20 while they are blended (a sum for each class, and the weights), and
 # 28 when confidence is read off the logits
@@ -34,7 +34,7 @@ class VolumeInferer(Inferer):
     MONAI's `SlidingWindowInferer` always cuts windows, whose overlaps multiply the work (2.4 times at 0.25 in 3-D), and its
     window is fixed, whatever memory there is. This one decides from the budget, takes the window that costs least work, lays
     tensors out channels-last (about 6 times faster convolutions on CPUs), and computes in bfloat16 where the hardware does.
-    Volumes of few slices are padded on both sides (`bundle.inferers.fit.sides`), and every volume for networks that take multiples of
+    Volumes of few slices are padded on both sides (`bundle.networks.sizes.sides`), and every volume for networks that take multiples of
     some number only; a network that takes one size (attribute `window`) always gets windows of this size. Keeps no state between calls.
     A network in training mode keeps its dropout (samples for uncertainty), but its batch norms are put into evaluation mode.
 

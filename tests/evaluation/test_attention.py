@@ -13,8 +13,8 @@ import torch
 
 from bundle.errors import UserError
 from bundle.evaluation.attention import attention, markdown, measure, summarise
-from bundle.inferers.fit import sides
 from bundle.networks import AttentionUnet
+from bundle.networks.sizes import sides
 
 CHANNELS = (2, 4, 8)
 

@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 from bundle.inferers import AutocastInferer, VolumeInferer
-from bundle.inferers.fit import fitted, halves, sides, window_of
 from bundle.networks import AttentionUnet, fold_batch_norm
+from bundle.networks.sizes import fitted, halves, sides, window_of
 
 
 class Halving(nn.Module):
