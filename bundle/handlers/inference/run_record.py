@@ -26,7 +26,7 @@ from bundle.networks.weights import weights_digest
 from bundle.results import identity, outputs
 from bundle.results.claims import Claims
 from bundle.results.parts import whole_run
-from bundle.results.records import Entry, Records, is_past
+from bundle.results.records import Entry, Records, Shown, is_past
 
 logger = logging.getLogger("bundle.inference")
 
@@ -89,6 +89,7 @@ class RunRecord(CaseHandler):
         self.tables = RunTables(self.records)
         self.claims = Claims(self.records.hidden)
         self.finished: set[str] = set()
+        self.unread: dict[str, str | None] = {}
         self.mine: dict[str, Entry] = {}
         self.names: dict[str, str] = {}
         self.hidden: set[str] = set()
@@ -110,7 +111,7 @@ class RunRecord(CaseHandler):
         except OSError as error:
             raise self._not_writable(error) from error
         self.hidden = {entry["case"] for entry in self.records if is_past(self.folder, entry)}
-        named = named_apart(items, _Shown(self.records, self.hidden))
+        named = named_apart(items, Shown(self.records, self.hidden))
         warn_of_former_names(named, [entry for entry in self.records if entry["case"] not in self.hidden])
         self.names |= {str(item["source"]) + str(item["case"]): str(new["case"]) for item, new in zip(items, named, strict=True)}
         return named
@@ -169,6 +170,7 @@ class RunRecord(CaseHandler):
         if self._done_meanwhile(item):
             self.claims.give_back(name)
             return False
+        self.unread[name] = identity.as_written(item)
         return True
 
     def later(self, items: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -188,10 +190,17 @@ class RunRecord(CaseHandler):
         return []
 
     def loaded(self, case: Case) -> None:
-        """Take the digest of the bytes that were just read, which the system still has in memory."""
+        """Take the digest of the bytes that were just read, which the system still has in memory.
+
+        Raises:
+            UserError: they are not those that were there before, so that nobody knows which of them were read.
+        """
+        before = self.unread.pop(case.name, None)
         with suppress(OSError):
             found = identity.files_of(case.item)
             case.identity = {"stamp": identity.stamp(found), "digest": identity.scan_digest(case.item), "bytes": identity.size(found)}
+        if before is not None and before != identity.as_written(case.item):
+            raise UserError(case.source, "it changed while it was read", "run the same command again when it is whole")
 
     def replacing(self, case: Case) -> None:
         """Note that new files are about to take the place of those that the record lists."""
@@ -293,17 +302,6 @@ class RunRecord(CaseHandler):
 
     def _write_tables(self, run: Mapping[str, Any]) -> None:
         self.tables.write(run, self.hidden, wait=LOCKED if run["finished"] else 0.0)
-
-
-class _Shown:
-    """The records without the cases of which nothing is left."""
-
-    def __init__(self, records: Records, hidden: set[str]) -> None:
-        self.folder, self._records, self._hidden = records.folder, records, hidden
-
-    def get(self, case: str) -> Entry | None:
-        entry = self._records.get(case)
-        return None if entry is None or entry["case"] in self._hidden else entry
 
 
 def _spelled(weights: str | os.PathLike | Sequence[str | os.PathLike] | None) -> str | list[str] | None:
