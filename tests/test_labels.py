@@ -32,6 +32,7 @@ def test_names_values_and_output_values_follow_the_order_of_the_block():
         ({"background": 0, "pancreas": "1"}, "'1'"),
         ({"background": 0, "pancreas": []}, "'pancreas' has no value"),
         ({"background": 0, "pancreas": 2, "kidney": [1, 2]}, "share the value 2"),
+        ({"background": 1, "pancreas": 2, "kidney": [3, 0]}, "'kidney' has the value 0. Fix: 0 is the background's"),
     ],
 )
 def test_mistakes_are_named(block, words):
