@@ -149,6 +149,18 @@ def channel_def(labels: Labels) -> dict[str, str]:
     return {str(channel): name for channel, name in enumerate(names(labels))}
 
 
+def check_known(known: Iterable[str], labels: Labels, where: str | os.PathLike) -> None:
+    """Refuse a file about structures of which none is in the `labels` block: it would change nothing.
+
+    Raises:
+        UserError: there is none; with the names on both sides.
+    """
+    wanted, known = names(labels)[1:], list(known)
+    if known and not set(known) & set(wanted):
+        problem = f"it is about {', '.join(known[:5])}, and the labels are {', '.join(wanted[:5])}"
+        raise UserError(where, problem, "learn it from label maps of these structures, under the same names")
+
+
 def check(labels: Labels) -> None:
     """Raise `UserError` unless the background comes first and every value is a whole number in 0..255, used once, 0 by no structure."""
     if not isinstance(labels, Mapping):

@@ -123,3 +123,10 @@ def test_sets_of_channels_are_bits():
     for channel in (0, 8):
         with pytest.raises(ValueError, match="only 1 to 7"):
             labels.one_of([channel])
+
+
+def test_a_file_about_other_structures_is_refused():
+    labels.check_known(["liver", "kidney"], MERGED, "file.json")
+    labels.check_known([], MERGED, "file.json")
+    with pytest.raises(UserError, match=r"file\.json: it is about liver, Pancreas, and the labels are pancreas, kidney\. Fix: learn it"):
+        labels.check_known(["liver", "Pancreas"], MERGED, "file.json")

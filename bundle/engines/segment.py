@@ -141,7 +141,7 @@ def _segment_one(image: Any, affine: Any, details: bool, files: tuple[str, ...],
     case.postprocess(get("postprocessing"))
     if not details:
         return np.asarray(case.label_map().as_tensor()[0])
-    return details_of(case_result(case, get("labels"), case.source, load_ranges(get("reference_ranges"))))
+    return details_of(case_result(case, get("labels"), case.source, load_ranges(get("reference_ranges"), get("labels"))))
 
 
 def _parser(files: tuple[str, ...], options: Mapping[str, Any]) -> ConfigParser:
