@@ -83,17 +83,23 @@ class OpenVinoNetwork:
         if not folder.is_dir():
             self.cache_dir.mkdir(parents=True, exist_ok=True)
             aside = Path(tempfile.mkdtemp(prefix=".unfinished", dir=self.cache_dir))
-            channels = next(p for p in self.network.parameters() if p.ndim == 5).shape[1]
-            # three sizes that differ, so that none is taken for another
-            example = torch.zeros(1, channels, 3 * STEP, 4 * STEP, 5 * STEP)
-            shape = openvino.PartialShape([-1, channels, -1, -1, -1])
-            with warnings.catch_warnings():
-                # tracing warns of every size it sees; the test with other sizes decides
-                warnings.simplefilter("ignore")
-                model = openvino.convert_model(self.network, example_input=example, input=[shape])
-            openvino.save_model(model, aside / "network.xml", compress_to_fp16=False)
             try:
+                self._export(openvino, aside / "network.xml")
                 os.rename(aside, folder)
-            except OSError:  # another process was faster
-                shutil.rmtree(aside)
+            except OSError:
+                if not folder.is_dir():  # else another process was faster
+                    raise
+            finally:
+                shutil.rmtree(aside, ignore_errors=True)
         return folder / "network.xml"
+
+    def _export(self, openvino: Any, path: Path) -> None:
+        channels = next(p for p in self.network.parameters() if p.ndim == 5).shape[1]
+        # three sizes that differ, so that none is taken for another
+        example = torch.zeros(1, channels, 3 * STEP, 4 * STEP, 5 * STEP)
+        shape = openvino.PartialShape([-1, channels, -1, -1, -1])
+        with warnings.catch_warnings():
+            # tracing warns of every size it sees; the test with other sizes decides
+            warnings.simplefilter("ignore")
+            model = openvino.convert_model(self.network, example_input=example, input=[shape])
+        openvino.save_model(model, path, compress_to_fp16=False)

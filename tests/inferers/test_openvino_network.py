@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.util
 from pathlib import Path
 
@@ -29,6 +30,19 @@ def test_same_logits_as_pytorch_at_any_size_from_one_export(tmp_path: Path) -> N
     assert len(list(tmp_path.iterdir())) == 1
     assert OpenVinoNetwork(network, tmp_path).exported() == exported.exported()
     assert OpenVinoNetwork(small(1), tmp_path).exported() != exported.exported()
+
+
+def test_an_export_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import openvino
+
+    def full(model: object, path: Path, **options: object) -> None:
+        path.write_text("half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(openvino, "save_model", full)
+    with pytest.raises(OSError, match="No space left"):
+        OpenVinoNetwork(small(0), tmp_path).exported()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_unknown_precision_is_refused(tmp_path: Path) -> None:
