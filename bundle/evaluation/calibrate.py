@@ -126,14 +126,13 @@ def _pairs(folder: Path) -> dict[tuple[str, str], tuple[float, float]]:
     dice = _numbers(folder / SCORES, ("dice", "volume_ml"), again)
     pairs = {}
     for (case, structure), (value, volume) in expected.items():
-        if value is None or (measured := dice.get((case, structure), (None, None)))[0] is None:
+        measured, scored = dice.get((case, structure), (None, None))
+        if value is None or measured is None:
             continue
-        if None not in (volume, measured[1]) and abs(volume - measured[1]) > SAME_VOLUME * volume + SAME_ML and not _left_out(folder):
-            problem = (
-                f"case {case} has {volume:g} ml of {structure} in {outputs.TABLE} and {measured[1]:g} ml here: the scores are of another"
-            )
-            raise UserError(folder / SCORES, f"{problem} label map", again)
-        pairs[case, structure] = value, measured[0]
+        if volume is not None and scored is not None and abs(volume - scored) > SAME_VOLUME * volume + SAME_ML and not _left_out(folder):
+            problem = f"case {case} has {volume:g} ml of {structure} in {outputs.TABLE} and {scored:g} ml here"
+            raise UserError(folder / SCORES, f"{problem}: the scores are of another label map", again)
+        pairs[case, structure] = value, measured
     return pairs
 
 
