@@ -66,8 +66,8 @@ def calibrate(results: str | Sequence[str], out: str = "calibration.json") -> No
     pairs: dict[str, list[tuple[float, float]]] = {}
     weights: dict[str, Path] = {}
     for folder in folders:
-        for (case, structure), values in _pairs(folder).items():
-            pairs.setdefault(structure, []).append(values)
+        for (case, structure), pair in _pairs(folder).items():
+            pairs.setdefault(structure, []).append(pair)
             weights.setdefault(_weights(folder, case, settings[folder]), folder)
     if len(weights) > 1:
         first, other = list(weights.values())[:2]
