@@ -27,7 +27,9 @@ from bundle.engines.events import SEES_LABELS, ScanEvents, guarded
 from bundle.engines.prediction import Calibrate, predict
 from bundle.engines.stages import Stages
 from bundle.errors import UserError
+from bundle.inferers.attention import check_gates
 from bundle.inferers.memory import reserved
+from bundle.inferers.volume import batch_norms
 from bundle.networks import weights
 
 __all__ = ["CaseHandler", "ScanEvaluator", "ScanEvents"]
@@ -186,7 +188,13 @@ class ScanEvaluator(SupervisedEvaluator):
         return now if now != self._digest else None
 
     def run(self, global_epoch: int = 1) -> list[Case]:  # type: ignore[override]  # MONAI's returns nothing
-        """Work through the dataset; return the cases of this run, without their voxels."""
+        """Work through the dataset; return the cases of this run, without their voxels.
+
+        Raises:
+            UserError: an entry of the dataset without an image; coefficients of gates are to be kept, and the network has none.
+        """
+        if self.attention:
+            self._check_gates()
         items = entries(self.dataset.data)
         for handler in self.case_handlers:
             items = handler.named(items)
@@ -261,6 +269,9 @@ class ScanEvaluator(SupervisedEvaluator):
         self.fire_event(IterationEvents.MODEL_COMPLETED)
         return [] if case.error is not None else self.state.output
 
+    def _check_gates(self) -> None:
+        check_gates(self.network)
+
     def _predict(self, case: Case, network: Callable[[torch.Tensor], torch.Tensor]) -> None:
         """Put what the network says of a scan into its case."""
         wanted = {"flips": self.flips, "attention": self.attention}
@@ -275,7 +286,7 @@ class ScanEvaluator(SupervisedEvaluator):
     def _ready_to_run(self) -> Iterator[Callable[[torch.Tensor], torch.Tensor]]:
         """The network in its mode; without batch norms where it can be."""
         if self._prepared is None:
-            foldable = self.mode is eval_mode and _has_batch_norms(self.network)
+            foldable = self.mode is eval_mode and bool(batch_norms(self.network))
             self._prepared = self.prepare(self.network) if foldable and self.prepare is not None else self.network
         network = self._prepared
         mode: AbstractContextManager = self.mode(network) if isinstance(network, torch.nn.Module) else nullcontext()
@@ -299,11 +310,6 @@ class ScanEvaluator(SupervisedEvaluator):
             self.fire_event(event)
         finally:
             self._here.case = before
-
-
-def _has_batch_norms(network: Any) -> bool:
-    norms = torch.nn.modules.batchnorm._BatchNorm
-    return isinstance(network, torch.nn.Module) and any(isinstance(module, norms) for module in network.modules())
 
 
 def _not_the_end(record: logging.LogRecord) -> bool:

@@ -33,8 +33,7 @@ def with_attention(volume: Tensor, network: Callable[[Tensor], Tensor], inferer:
     Raises:
         UserError: the network has no gates to look at.
     """
-    if not getattr(network, "num_gates", 0) or not hasattr(network, "attention"):
-        raise UserError("attention", "this network has no gates to show", FIX)
+    check_gates(network)
     gated = cast("AttentionUnet", network)
     both = _LogitsAndMaps(gated)
     # the inferer lays out modules, not functions
@@ -46,6 +45,16 @@ def with_attention(volume: Tensor, network: Callable[[Tensor], Tensor], inferer:
         found[level] = channels[start : start + count]
         start += count
     return logits, found
+
+
+def check_gates(network: Callable[[Tensor], Tensor]) -> None:
+    """Refuse a network without gates to look at.
+
+    Raises:
+        UserError: it is such a one.
+    """
+    if not getattr(network, "num_gates", 0) or not hasattr(network, "attention"):
+        raise UserError("attention", "this network has no gates to show", FIX)
 
 
 class _LogitsAndMaps:

@@ -90,7 +90,7 @@ class VolumeInferer(Inferer):
             inputs: preprocessed volumes.
             network: called as `network(inputs, *args, **kwargs)`; a module is laid out channels-last in place.
         """
-        norms = _batch_norms(network)
+        norms = batch_norms(network)
         if isinstance(network, torch.nn.Module) and norms and network.training:
             # samples with dropout, say: one scan is not a batch, so its norms keep what they learnt
             for norm in norms:
@@ -226,7 +226,7 @@ def _out_of_memory(error: RuntimeError) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
-def _batch_norms(network: Callable[..., torch.Tensor]) -> list[torch.nn.Module]:
+def batch_norms(network: Callable[..., torch.Tensor]) -> list[torch.nn.Module]:
     """The batch norms of a network; none of what is not a module."""
     modules = network.modules() if isinstance(network, torch.nn.Module) else ()
     return [module for module in modules if isinstance(module, torch.nn.modules.batchnorm._BatchNorm)]

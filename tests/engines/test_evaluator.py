@@ -68,6 +68,14 @@ class NoRoom(CaseHandler):
             case.no_picture(Path("b_preview.png"), "previews", OSError(errno.ENOSPC, "No space left on device"))
 
 
+def test_gates_are_asked_for_of_a_network_that_has_them_before_anything_is_loaded(tmp_path: Path, data: Path) -> None:
+    engine = evaluator(data, tmp_path / "out")
+    engine.attention = True
+    with pytest.raises(UserError, match="attention: this network has no gates to show"):
+        engine.run()
+    assert engine.cases == [] and not (tmp_path / "out").exists()
+
+
 def test_a_picture_that_could_not_be_written_is_an_exit_code(tmp_path: Path, data: Path) -> None:
     out = tmp_path / "out"
     engine = evaluator(data, out, NoRoom())
