@@ -6,9 +6,7 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from monai.bundle import ConfigParser
-
-from bundle.arguments.config import SEPARATOR, config_of, current, reached, references, shipped_path
+from bundle.arguments.config import SEPARATOR, as_json, combined, config_of, current, is_other, reached, references
 from bundle.arguments.paths import NEEDED, OPTIONAL
 
 # what makes a label map of a scan, besides the network
@@ -28,25 +26,12 @@ def own_steps() -> dict[str, Any] | None:
     parser = current()
     if parser is None:
         return None
-    config = config_of(parser)
-    usual, recorded = _of_this_bundle(config.get("overlays") or ()), _tops(references(config.get("record")))
+    config, usual = config_of(parser), combined(config_of(parser).get("overlays") or ())
+    usual.resolve_macro_and_relative_ids()
+    recorded = _tops(references(config.get("record")))
     parts = sorted((_tops(reached(config, STEPS)) & config.keys()) - recorded - NOT_THE_RESULT)
-    found = {key: text for key in parts if (text := _text(config[key])) != _text(usual.get(key))}
-    return {key: json.loads(text) for key, text in found.items()} or None
-
-
-def _of_this_bundle(names: Iterable[str]) -> dict[str, Any]:
-    """The configs of these names, one over the other; names of others are left out."""
-    files = [str(path) for name in names if (path := shipped_path(name)).is_file()]
-    parser = ConfigParser(ConfigParser.load_config_files(files))
-    parser.resolve_macro_and_relative_ids()
-    return config_of(parser)
+    return {key: json.loads(as_json(config[key])) for key in parts if is_other(config[key], config_of(usual).get(key))} or None
 
 
 def _tops(ids: Iterable[str]) -> set[str]:
     return {name.split(SEPARATOR)[0] for name in ids}
-
-
-def _text(value: Any) -> str:
-    """A value as JSON; an object that was handed over in Python by its class."""
-    return json.dumps(value, sort_keys=True, default=lambda thing: type(thing).__qualname__)
