@@ -199,15 +199,17 @@ def _scored(weights: Path, held_out: Cases, inference: Sequence[str]) -> dict[st
         inference: configs, the last of which the experiment itself has written.
     """
     scans = [file for *scan, _ in held_out.values() for file in scan]
-    own = {
-        path: "" if path == shipped_path(path.stem).resolve() else f" {identity.file_digest(path)}" for path in map(Path, inference[:-1])
-    }
-    known: dict[str, Any] = {"scan_bytes": identity.size(scans), "inference": [path.stem + digest for path, digest in own.items()]}
+    known: dict[str, Any] = {"scan_bytes": identity.size(scans), "inference": [_named(Path(config)) for config in inference[:-1]]}
     if all(Path(reference).is_file() for *_, reference in held_out.values()):
         known["references"] = identity.content_digest([reference for *_, reference in held_out.values()])
     if weights.is_file():
         known["weights"] = identity.file_digest(weights)
     return known
+
+
+def _named(config: Path) -> str:
+    """The name of a config, with a digest of what it holds where it is not this bundle's."""
+    return config.stem if config == shipped_path(config.stem).resolve() else f"{config.stem} {identity.file_digest(config)}"
 
 
 def _segmented(evaluation: Path) -> set[str]:
