@@ -113,8 +113,11 @@ class RunRecord(CaseHandler):
         self.hidden = {entry["case"] for entry in self.records if is_past(self.folder, entry)}
         named = named_apart(items, Shown(self.records, self.hidden))
         warn_of_former_names(named, [entry for entry in self.records if entry["case"] not in self.hidden])
-        self.names |= {str(item["source"]) + str(item["case"]): str(new["case"]) for item, new in zip(items, named, strict=True)}
+        self._note_names(items, named)
         return named
+
+    def _note_names(self, items: Sequence[Mapping[str, Any]], named: Sequence[Mapping[str, Any]]) -> None:
+        self.names |= {str(item["source"]) + str(item["case"]): str(new["case"]) for item, new in zip(items, named, strict=True)}
 
     def start(self, evaluator: ScanEvaluator, items: Sequence[dict[str, Any]]) -> None:
         """Find out which cases are finished, and say why others are done again.
@@ -252,8 +255,12 @@ class RunRecord(CaseHandler):
             UserError: there are none.
         """
         found: dict[str, str] = {}
+        self.records.refresh()
+        others = [dict(item) for item in items if str(item["source"]) + str(item["case"]) not in self.names]
+        # those of other parts have the names that these gave them
+        self._note_names(others, named_apart(others, Shown(self.records, self.hidden)))
         for item in items:
-            entry = self.records.reread(self.names.get(str(item["source"]) + str(item["case"]), str(item["case"])))
+            entry = self.records.reread(self.names[str(item["source"]) + str(item["case"])])
             if entry is not None and entry["status"] == "ok" and not self.wanted.changed(entry) and entry.get("output"):
                 path = self.folder / str(entry["output"])
                 found |= {str(item["case"]): str(path)} if path.is_file() else {}

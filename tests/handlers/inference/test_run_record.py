@@ -221,6 +221,11 @@ def test_a_case_under_another_name_is_scored_under_its_own(tmp_path: Path, out: 
     engine = evaluator(tmp_path / "b", out)
     engine.run()
     assert engine.case_handlers[0].label_maps(engine.dataset.data) == {"ct": str(out / "b_ct_seg.nii.gz")}
+    # another part has done it, which alone gave it a name here
+    other = RunRecord(out, {"labels": LABELS})
+    other.named([])
+    other.wanted.settings["network"] = engine.case_handlers[0].wanted.settings["network"]
+    assert other.label_maps(engine.dataset.data) == {"ct": str(out / "b_ct_seg.nii.gz")}
 
 
 class Attention(CaseHandler):
