@@ -133,7 +133,12 @@ def is_past(folder: Path, entry: Mapping[str, Any]) -> bool:
     """Whether nothing is left of a case: its label map is gone, or it failed and its source is gone."""
     if entry["status"] == "ok":
         return not any((folder / name).is_file() for name in outputs.label_maps(entry["case"]))
-    return entry["status"] == "failed" and not entry.get("kept") and not os.path.lexists(entry["source"])
+    return entry["status"] == "failed" and not entry.get("kept") and not _is_there(entry["source"])
+
+
+def _is_there(source: str) -> bool:
+    """Whether something is at the path of a scan, or a file at the beginning of it: a scan in a zip file is at a place within it."""
+    return os.path.lexists(source) or any(parent.is_file() for parent in Path(source).parents)
 
 
 def result_files(folder: str | os.PathLike) -> set[str]:

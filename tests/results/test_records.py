@@ -63,6 +63,9 @@ def test_nothing_is_left_of_a_case_without_its_label_map_or_its_source(tmp_path:
     assert [records.is_past(tmp_path, entry(case)) for case in "abc"] == [False, False, True]
     failed = [{"status": "failed", "source": there}, {"status": "failed"}, {"status": "failed", "kept": {"files": []}}]
     assert [records.is_past(tmp_path, entry("c", **more)) for more in failed] == [False, True, False]
+    (tmp_path / "export.zip").touch()
+    places = [str(tmp_path / archive / "PA0" / "SE0") for archive in ("export.zip", "gone.zip")]
+    assert [records.is_past(tmp_path, entry("c", status="failed", source=place)) for place in places] == [False, True]
 
 
 def test_results_are_what_entries_name_and_what_they_keep(tmp_path: Path) -> None:
