@@ -138,7 +138,7 @@ def is_past(folder: Path, entry: Mapping[str, Any]) -> bool:
 
 def _is_there(source: str) -> bool:
     """Whether something is at the path of a scan, or a file at the beginning of it: a scan in a zip file is at a place within it."""
-    return os.path.lexists(source) or any(parent.is_file() for parent in Path(source).parents)
+    return os.path.lexists(source) or any(os.path.isfile(parent) for parent in Path(source).parents)
 
 
 def result_files(folder: str | os.PathLike) -> set[str]:
