@@ -109,8 +109,9 @@ class AttentionUnet(nn.Module):
         self.classes = None if classes is None else [int(number) for number in classes]
         self.num_gates, self.align_corners = num_gates, align_corners
         self.multiple = 2 ** len(widths)
-        # nothing but the two blocks of the finest level reads its features
-        self.own_finest_level = blocks == "plain" and not (align_corners or encoder_gates or decoder_gates or attention_features)
+        # nothing but the two blocks of the finest level reads its features, and there is a coarser one
+        alone = not (align_corners or encoder_gates or decoder_gates or attention_features)
+        self.own_finest_level = blocks == "plain" and alone and len(widths) > 1
         self.plain_blocks = blocks == "plain"
         block = BLOCKS[blocks]
         self.encoder = nn.ModuleList(
