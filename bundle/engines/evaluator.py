@@ -84,7 +84,7 @@ class ScanEvaluator(SupervisedEvaluator):
         non_blocking: as MONAI's; changes nothing here, as do `decollate` and `to_kwargs`.
 
     Raises:
-        UserError: no scans, or a key of MONAI's evaluators that has no place where scans come one by one.
+        UserError: no scans, an argument that there is not, or one of MONAI's evaluators that has no place where scans come one by one.
     """
 
     # an engine whose run ended in an error runs again from the start
@@ -120,7 +120,7 @@ class ScanEvaluator(SupervisedEvaluator):
     ) -> None:
         for name, value in others.items():
             if name not in _FIXES:
-                raise TypeError(f"ScanEvaluator has no {name}")
+                raise UserError("evaluator", f"it has no argument {name}", "correct the name, or leave it out")
             if value:
                 raise UserError("evaluator", f"{name} has no place where scans come one by one", _FIXES[name])
         self.dataset = dataset if val_data_loader is None else val_data_loader.dataset

@@ -59,6 +59,11 @@ def test_a_nested_key_shows_the_part_that_it_is_in() -> None:
     assert steps("cascade", crop_organs__pieces=0.5).keys() == {"crop_organs"}
 
 
+def test_of_the_engine_all_counts_but_what_looks_on() -> None:
+    assert steps(evaluator__key_val_metric={"a": 1}) is None and steps(evaluator__val_handlers=[]) is None
+    assert steps(evaluator__flips=True)["evaluator"]["flips"] is True
+
+
 def test_keys_of_ones_own_are_followed() -> None:
     own = {"inferer": {"_target_": "SlidingWindowInferer", "roi_size": "@roi_size", "overlap": "@mine"}, "mine": 0.5, "unused": 3}
     assert steps(own) == {"inferer": own["inferer"], "mine": 0.5}

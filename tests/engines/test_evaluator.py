@@ -190,6 +190,11 @@ def test_keys_of_monais_evaluators_without_a_place_here_are_one_line(key, value,
     assert bare(**{key: None})
 
 
+def test_an_argument_that_there_is_not_is_one_line() -> None:
+    with pytest.raises(UserError, match="^evaluator: it has no argument flipps"):
+        bare(flipps=True)
+
+
 def test_keys_of_monais_evaluators_that_change_nothing_are_taken() -> None:
     assert bare(non_blocking=True, decollate=True, to_kwargs={"memory_format": torch.channels_last_3d})
 
