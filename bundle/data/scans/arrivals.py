@@ -41,7 +41,7 @@ class Arrivals:
             raise UserError(self.folder, "this is no folder, and only a folder can be watched", "make it, or leave out --watch")
         self._seen: dict[str, tuple[tuple[int, ...], float]] = {}
         self._settled: frozenset[tuple[str, tuple[int, ...]]] = frozenset()
-        self._given: dict[str, str] = {}
+        self._given: set[tuple[str, str]] = set()
 
     def new(self) -> list[dict[str, Any]]:
         """Entries, as of `find_scans`, of scans that have settled since the last call."""
@@ -61,10 +61,10 @@ class Arrivals:
         new = []
         for item in self._found():
             files = identity.files_of(item)
-            stamp = identity.stamp(files)
-            whole = all(os.path.realpath(file) in quiet for file in files)
-            if whole and self._given.get(str(item["source"])) != stamp:
-                self._given[str(item["source"])] = stamp
+            # several series of one folder have the same source
+            this = str(item["source"]), identity.stamp(files)
+            if this not in self._given and all(os.path.realpath(file) in quiet for file in files):
+                self._given.add(this)
                 new.append(item)
         return new
 

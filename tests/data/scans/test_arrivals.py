@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import dicom_files
 import pytest
 from light_evaluator import scan
 
@@ -45,6 +46,21 @@ def test_a_scan_is_given_once_when_its_file_has_stopped_growing(tmp_path: Path, 
     assert watched.new() == []
     clock[0] += 5
     assert names(watched.new()) == ["a"], "it has changed since"
+
+
+def test_series_of_one_folder_are_given_once_each(tmp_path: Path, clock: list[float]) -> None:
+    inbox = tmp_path / "inbox" / "patient"
+    dicom_files.series(inbox, uid="1.2.3")
+    for path in dicom_files.series(tmp_path / "other", uid="1.2.4"):
+        path.rename(inbox / f"other_{path.name}")
+    watched = Arrivals(tmp_path / "inbox", settle=5)
+    watched.new()
+    clock[0] += 5
+    assert len(watched.new()) == 2
+    scan(tmp_path / "inbox" / "ct.nii")
+    watched.new()
+    clock[0] += 5
+    assert names(watched.new()) == ["ct"], "the others are as they were"
 
 
 def test_hidden_files_and_results_are_no_arrivals_and_others_go_on_without_those_that_grow(tmp_path: Path, clock: list[float]) -> None:
