@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from bundle.arguments.mistakes import out_of_memory
 from bundle.errors import counted
 
 
@@ -60,7 +61,9 @@ def of_config(config: Mapping[str, Any]) -> dict[str, Any]:
     where = f"CPU, {counted(torch.get_num_threads(), 'thread')}" if device == "cpu" else torch.cuda.get_device_name(device)
     try:
         seconds: float | None = forward_seconds(parser.get_parsed_content("network_def"), size, device=device)
-    except (MemoryError, torch.OutOfMemoryError):
+    except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
+            raise
         print(f"The forward pass of {'x'.join(map(str, size))} was not timed: not enough memory")
         seconds = None
     return {"seconds": seconds, "size": size, "device": where}

@@ -11,6 +11,7 @@ import torch
 from monai.inferers import Inferer, sliding_window_inference
 from torch.nn import functional as F
 
+from bundle.arguments.mistakes import out_of_memory
 from bundle.errors import UserError
 from bundle.inferers.memory import choose_window, free_bytes, least_window, require
 from bundle.inferers.precision import choose_precision
@@ -131,7 +132,7 @@ class VolumeInferer(Inferer):
                 return self._run(image, window, dtype, network, *args, **kwargs)
             except RuntimeError as error:  # torch.OutOfMemoryError on GPUs, a plain one on CPUs
                 smaller = window_of(network) or self._window(image, dtype, per_voxel, share / 2)
-                if not _out_of_memory(error) or (smaller == window and share < 0.1):
+                if not out_of_memory(error) or (smaller == window and share < 0.1):
                     raise
             # outside the block above, so that the error no longer holds what was computed so far
             share, window = share / 2, smaller
@@ -220,10 +221,6 @@ def _refuse_not_finite(logits: torch.Tensor) -> None:
     if not torch.isfinite(logits.sum()) and not torch.isfinite(logits).all():
         fix = "use --precision fp32; if that does not help, the weights or the values of the scan are damaged"
         raise UserError("network", "its output has values that are not finite", fix)
-
-
-def _out_of_memory(error: RuntimeError) -> bool:
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 def batch_norms(network: Callable[..., torch.Tensor]) -> list[torch.nn.Module]:

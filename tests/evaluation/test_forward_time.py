@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+import pytest
 import torch
 
 from bundle.evaluation.forward_time import forward_seconds, of_config
@@ -43,3 +44,20 @@ def test_of_a_configuration_whose_channels_are_counted() -> None:
     config = {"network_def": network | {"channels": [2, 4], "num_gates": 0}, "labels": {}, "patch_size": [16, 16, 32]}
     two = [{"name": "ct", "kind": "ct"}, {"name": "pet", "kind": "pet"}]
     assert of_config(config)["seconds"] > 0 and of_config(config | {"channels": two})["seconds"] > 0
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."), MemoryError()]
+)
+def test_without_memory_there_is_no_time(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    """The table of an experiment is not to wait for it."""
+
+    def full(*arguments: object, **options: object) -> float:
+        raise error
+
+    monkeypatch.setattr("bundle.evaluation.forward_time.forward_seconds", full)
+    config = {"network_def": {"_target_": "torch.nn.Identity"}, "labels": {}, "patch_size": [16, 16, 32]}
+    assert of_config(config)["seconds"] is None
+    monkeypatch.setattr("bundle.evaluation.forward_time.forward_seconds", lambda *_, **__: [][0])
+    with pytest.raises(IndexError):
+        of_config(config)
