@@ -46,9 +46,7 @@ def test_of_a_configuration_whose_channels_are_counted() -> None:
     assert of_config(config)["seconds"] > 0 and of_config(config | {"channels": two})["seconds"] > 0
 
 
-@pytest.mark.parametrize(
-    "error", [RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."), MemoryError()]
-)
+@pytest.mark.parametrize("error", [RuntimeError("DefaultCPUAllocator: can't allocate memory"), MemoryError()])
 def test_without_memory_there_is_no_time(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     """The table of an experiment is not to wait for it."""
 
