@@ -6,6 +6,7 @@ import time
 
 import pytest
 import torch
+from monai.networks import nets
 
 from bundle.evaluation.forward_time import forward_seconds, of_config
 
@@ -30,6 +31,11 @@ def test_the_best_of_the_passes_after_the_first() -> None:
     takes[:] = [0.0, 0.5, 0.05, 0.5]
     assert 0.05 <= forward_seconds(Sleeper(), (8, 7, 6)) < 0.5
     assert seen == [(1, 2, 8, 7, 6)] * 4
+
+
+def test_a_network_that_takes_multiples_gets_them() -> None:
+    """As in training and inference; MONAI's UNet does not take 36 voxels."""
+    assert forward_seconds(nets.UNet(3, 1, 2, (2, 2, 4, 4), (2, 2, 2)), (36, 36, 36), repeats=1) > 0
 
 
 def test_of_a_configuration() -> None:
