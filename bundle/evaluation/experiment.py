@@ -87,7 +87,9 @@ def experiment(
     inference = [*(config_path(item) for item in as_list(inference_config)), str(shared)]
     wanted = folds_to_do(folds, split.num_folds)
     held_out = held_out_cases(merged, split)
-    plan = {"name": name or output.name, "checkpoint": checkpoint, "config": merged}
+    blocks = {key: value for key, value in merged.items() if isinstance(value, dict) and key not in (*SHARED, *overrides)}
+    config = {key: value for key, value in merged.items() if key not in blocks}
+    plan = {"name": name or output.name, "checkpoint": checkpoint, "config": config, "blocks": blocks}
     if weights is not None:
         plan["weights"] = str(Path(weights).resolve())
     check_or_write_plan(output, plan)

@@ -119,18 +119,27 @@ def merged_config(files: Sequence[str], overrides: Mapping[str, Any]) -> tuple[d
 
 
 def check_or_write_plan(output: Path, plan: Mapping[str, Any]) -> None:
-    """Write the plan of a new experiment; refuse a folder that holds another one."""
+    """Write the plan of a new experiment; refuse a folder that holds another one.
+
+    Blocks of which a plan of an earlier version says nothing count as unchanged.
+    """
     path = output / "plan.json"
     plan = json.loads(json.dumps(plan))
     if path.is_file():
-        found = read_object(path, '{"name": ..., "config": {...}}')
+        found = {name: plan[name] for name in ("blocks",) if name in plan} | read_object(path, '{"name": ..., "config": {...}}')
         if found != plan:
-            ours, theirs = ({**part, **(part["config"] if isinstance(part.get("config"), dict) else {})} for part in (plan, found))
-            changed = sorted(key for key in ours.keys() | theirs.keys() if key != "config" and ours.get(key) != theirs.get(key))
+            ours, theirs = (_flat(part) for part in (plan, found))
+            changed = sorted(key for key in ours.keys() | theirs.keys() if ours.get(key) != theirs.get(key))
             text = ", ".join(_change(key, theirs.get(key), ours.get(key)) for key in changed[:5])
             raise UserError(output, f"holds another experiment ({text})", "choose another folder, or remove this one")
     output.mkdir(parents=True, exist_ok=True)
     write_json(path, plan)
+
+
+def _flat(plan: Mapping[str, Any]) -> dict[str, Any]:
+    """A plan with the keys of its parts beside its own."""
+    parts = [plan[name] for name in ("config", "blocks") if isinstance(plan.get(name), dict)]
+    return {key: value for part in (plan, *parts) for key, value in part.items() if part is not plan or key not in ("config", "blocks")}
 
 
 def _change(key: str, before: Any, now: Any) -> str:

@@ -82,6 +82,8 @@ def test_a_folder_holds_one_plan(tmp_path):
     check_or_write_plan(tmp_path / "out", {**plan, "config": {"spacing": [2, 2, 2], "max_epochs": 5}})
     with pytest.raises(UserError, match=r"another experiment \(max_epochs was 5, is 9 now\)"):
         check_or_write_plan(tmp_path / "out", {**plan, "config": {**plan["config"], "max_epochs": 9}})
-    with pytest.raises(UserError, match=r"another experiment \(loss is another block now\)"):
-        check_or_write_plan(tmp_path / "out", {**plan, "config": {**plan["config"], "loss": {"_target_": "DiceLoss"}}})
     assert json.loads((tmp_path / "out" / "plan.json").read_text()) == json.loads(json.dumps(plan))
+    plan["blocks"] = {"loss": {"_target_": "DiceLoss"}}
+    check_or_write_plan(tmp_path / "out", plan), "a plan of an earlier version says nothing of blocks"
+    with pytest.raises(UserError, match=r"another experiment \(loss is another block now\)"):
+        check_or_write_plan(tmp_path / "out", {**plan, "blocks": {}})
