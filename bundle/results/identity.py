@@ -44,13 +44,13 @@ def stamp(files: Sequence[str], *, written: bool = False) -> str:
 
     Args:
         files: paths.
-        written: only what changes when a file is written or replaced, and not with its permissions or links.
+        written: size and time of writing alone: others change with permissions and links, and where a network drive numbers anew.
     """
     digest = hashlib.sha256()
     for file in files:
         try:
             s = os.stat(file)
-            found = (s.st_size, s.st_mtime_ns, *(() if written else (s.st_ctime_ns,)), s.st_ino)
+            found = (s.st_size, s.st_mtime_ns, *(() if written else (s.st_ctime_ns, s.st_ino)))
         except OSError:
             found = None
         digest.update(os.fsencode(f"{os.path.basename(file)}\0{found}\0"))
