@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from monai.inferers import Inferer
@@ -66,6 +66,10 @@ class _LogitsAndMaps:
 
     def __init__(self, network: AttentionUnet) -> None:
         self.network, self.multiple = network, network.multiple
+        gates: Any = network.skips
+        self.out_channels = network.out_channels + sum(skip.coefficients_per_voxel for skip in gates)
+        # logits and coefficients, before and after they are joined, in float32
+        self.bytes_per_voxel = network.bytes_per_voxel + 8.0 * self.out_channels
         self.counts: dict[int, int] = {}
 
     def __call__(self, x: Tensor) -> Tensor:

@@ -52,6 +52,7 @@ class OpenVinoNetwork:
         self.network, self.cache_dir, self.precision, self.threads = network.eval(), Path(cache_dir), precision, threads
         # as a module of this bundle says that it takes any size
         self.multiple: int = network.multiple  # type: ignore[assignment]  # modules may have anything
+        self.out_channels = int(getattr(network, "out_channels", 4))
         self._compiled: Callable[[Any], Any] | None = None
 
     def __call__(self, x: Tensor) -> Tensor:
