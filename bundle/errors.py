@@ -1,9 +1,12 @@
-"""The error that a user's own input can cause, and words for messages: any error in one line, numbers of things."""
+"""The error that a user's own input can cause, and words for messages: any error in one line, numbers of things, saying them."""
 
 from __future__ import annotations
 
 import os
 import re
+import sys
+from contextlib import suppress
+from typing import TextIO
 
 # what MONAI says of a transform that fails, in place of why
 _TRANSFORM = re.compile(r"applying transform <(?:bound method )?(?:[\w.]*\.)?(\w+)")
@@ -47,3 +50,21 @@ def reason(error: BaseException) -> str:
 def counted(number: int, one: str, several: str | None = None) -> str:
     """A number of things, such as "1 case" or "3 cases"; `several` is the plural where it is not `one` with an s: "class", "classes"."""
     return f"{number} {one}" if number == 1 else f"{number} {several or one + 's'}"
+
+
+def say(text: str, stream: TextIO | None = None) -> None:
+    """Print a line at once. Where nobody reads any more, as after `| head`, nothing more is said: no work fails for want of a reader.
+
+    Args:
+        text: the line.
+        stream: None: standard output.
+    """
+    stream = stream or sys.stdout
+    try:
+        print(text, file=stream, flush=True)
+    except BrokenPipeError:
+        # what is still in the buffer goes nowhere, too: Python would end with exit code 120
+        with suppress(OSError, ValueError), open(os.devnull, "w") as nowhere:
+            os.dup2(nowhere.fileno(), stream.fileno())
+    except OSError:  # a full disk that the stream is written to
+        pass

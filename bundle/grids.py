@@ -105,6 +105,11 @@ def axes_onto(shape: Sequence[int], affine: np.ndarray, target_shape: Sequence[i
     return axes if np.abs(corners(target_shape) @ (across - exact).T).max() <= SAME_GRID_VOXELS else None
 
 
+def same_grid(shape: Sequence[int], affine: np.ndarray, other_shape: Sequence[int], other: np.ndarray) -> bool:
+    """Whether two grids have the same voxels in the same places, in the same order of axes."""
+    return axes_onto(shape, affine, other_shape, other) == [(0, 1), (1, 1), (2, 1)]
+
+
 def reorder(array: np.ndarray, axes: Axes) -> np.ndarray:
     """The array with its axes in the order and direction that `axes_onto` found (a view)."""
     return array.transpose([axis for axis, _ in axes])[tuple(slice(None, None, direction) for _, direction in axes)]

@@ -189,8 +189,20 @@ def channel_def(labels: Labels) -> dict[str, str]:
     return {str(channel): name for channel, name in enumerate(names(labels))}
 
 
+def check_known(known: Iterable[str], labels: Labels, where: str | os.PathLike) -> None:
+    """Refuse a file about structures of which none is in the `labels` block: it would change nothing.
+
+    Raises:
+        UserError: there is none; with the names on both sides.
+    """
+    wanted, known = names(labels)[1:], list(known)
+    if known and not set(known) & set(wanted):
+        problem = f"it is about {', '.join(known[:5])}, and the labels are {', '.join(wanted[:5])}"
+        raise UserError(where, problem, "learn it from label maps of these structures, under the same names")
+
+
 def check(labels: Labels) -> None:
-    """Raise `UserError` unless the background comes first and every value is a whole number in 0..255, used once."""
+    """Raise `UserError` unless the background comes first and every value is a whole number in 0..255, used once, 0 by no structure."""
     if not isinstance(labels, Mapping):
         raise UserError("labels", f"is {kind(labels)}, not a block of names and values", 'write {"background": 0, "pancreas": 1}')
     if len(labels) < 2:
@@ -208,6 +220,9 @@ def check(labels: Labels) -> None:
         for item in channel:
             if isinstance(item, bool) or not isinstance(item, int) or not 0 <= item <= 255:
                 raise UserError("labels", f"'{name}' has the value {item!r}", "use whole numbers from 0 to 255")
+            if item == 0 and name != "background":
+                # measurements and scores take voxels of 0 for nothing
+                raise UserError("labels", f"'{name}' has the value 0", "0 is the background's; give structures values from 1 to 255")
             if item in seen:
                 raise UserError("labels", f"'{seen[item]}' and '{name}' share the value {item}", "give each value to one structure")
             seen[item] = name

@@ -43,6 +43,7 @@ MOVED: dict[str, str | None] = {
     "bundle.handlers.validation": "bundle.handlers.training.validation",
     "bundle.inferers.case": "bundle.engines.case",
     "bundle.inferers.evaluator": "bundle.engines.evaluator",
+    "bundle.inferers.fit": "bundle.networks.sizes",
     "bundle.inferers.prediction": "bundle.engines.prediction",
     "bundle.inferers.segment": "bundle.engines.segment",
     "bundle.inferers.setup": "bundle.inferers.begin",

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import errno
+import io
+import os
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from bundle.errors import UserError, counted, reason
+from bundle.errors import UserError, counted, reason, say
 
 
 def test_a_mistake_names_file_problem_and_fix() -> None:
@@ -56,3 +60,19 @@ def test_of_a_transform_that_fails_the_error_is_said_and_not_its_address(problem
     with pytest.raises(RuntimeError, match="applying transform <") as found:
         Compose([Compose([Lambdad("pred", fails)])])({"pred": 1})
     assert reason(found.value) == said
+
+
+class Full(io.StringIO):
+    def write(self, text: str) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_no_work_fails_for_want_of_a_reader(capsys: pytest.CaptureFixture) -> None:
+    say("one"), say("two", sys.stderr), say("three", Full())
+    assert capsys.readouterr() == ("one\n", "two\n")
+    reader, writer = os.pipe()
+    os.close(reader)
+    program = "from bundle.errors import say; say('a'); say('b'); print('done')"
+    ended = subprocess.run([sys.executable, "-c", program], stdout=writer, stderr=subprocess.PIPE)
+    os.close(writer)
+    assert (ended.returncode, ended.stderr) == (0, b"")

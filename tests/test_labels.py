@@ -32,6 +32,7 @@ def test_names_values_and_output_values_follow_the_order_of_the_block():
         ({"background": 0, "pancreas": "1"}, "'1'"),
         ({"background": 0, "pancreas": []}, "'pancreas' has no value"),
         ({"background": 0, "pancreas": 2, "kidney": [1, 2]}, "share the value 2"),
+        ({"background": 1, "pancreas": 2, "kidney": [3, 0]}, "'kidney' has the value 0. Fix: 0 is the background's"),
     ],
 )
 def test_mistakes_are_named(block, words):
@@ -134,3 +135,10 @@ def test_structures_that_a_case_leaves_out_by_name():
     assert labels.left_open(["s7"], many, "x") == 128 + 64
     with pytest.raises(UserError, match=r"a\.nii: s8 is left open"):
         labels.unlabelled(many[1:8], many, "a.nii")
+
+
+def test_a_file_about_other_structures_is_refused():
+    labels.check_known(["liver", "kidney"], MERGED, "file.json")
+    labels.check_known([], MERGED, "file.json")
+    with pytest.raises(UserError, match=r"file\.json: it is about liver, Pancreas, and the labels are pancreas, kidney\. Fix: learn it"):
+        labels.check_known(["liver", "Pancreas"], MERGED, "file.json")

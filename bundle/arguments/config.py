@@ -89,6 +89,22 @@ def shipped_path(name: str) -> Path:
     return next(configs.glob(f"overlays/*/{glob.escape(name)}.json"), configs / f"{name}.json")
 
 
+def combined(names: Iterable[str]) -> ConfigParser:
+    """The configs of this bundle of these names, one over the other, nothing of them evaluated; names of others are left out."""
+    files = [str(path) for name in names if (path := shipped_path(name)).is_file()]
+    return ConfigParser(ConfigParser.load_config_files(files))
+
+
+def is_other(value: Any, usual: Any) -> bool:
+    """Whether two values of a config differ; an object that was handed over in Python is told by its class."""
+    return as_json(value) != as_json(usual)
+
+
+def as_json(value: Any) -> str:
+    """A value of a config as JSON."""
+    return json.dumps(value, sort_keys=True, default=lambda thing: type(thing).__qualname__)
+
+
 def shipped_names() -> list[str]:
     """Names of the configs of this bundle."""
     configs = Path(bundle.root()) / "configs"

@@ -116,6 +116,11 @@ def device(value: Any) -> Any:
         found = torch.device(value)
     except (RuntimeError, TypeError, ValueError):
         raise Wrong("cpu, cuda, or cuda and a number such as cuda:0") from None
+    if found.type not in ("cpu", "cuda"):
+        try:
+            torch.zeros(1, device=found)
+        except Exception:  # of every kind, from PyTorch's parts for other machines
+            raise Wrong("cpu, cuda, or another device that PyTorch finds on this machine") from None
     count = torch.cuda.device_count() if found.type == "cuda" and torch.cuda.is_available() else 0
     if found.type == "cuda" and (found.index or 0) >= count:
         raise Wrong(f"cuda:0 to cuda:{count - 1}" if count else "cpu, as PyTorch finds no GPU on this machine")

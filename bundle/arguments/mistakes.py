@@ -143,10 +143,16 @@ def _of_the_disk(error: BaseException) -> UserError | None:
     return None
 
 
+def out_of_memory(error: BaseException) -> bool:
+    """Whether memory was not given: Python's own error, PyTorch's of a GPU, or its plain one of a CPU."""
+    of_torch = isinstance(error, RuntimeError) and (type(error).__name__ == "OutOfMemoryError" or NO_MEMORY.search(str(error)) is not None)
+    return of_torch or isinstance(error, MemoryError)
+
+
 def _of_memory(error: BaseException) -> UserError | None:
     """Memory that the system or the GPU did not give; in the words of PyTorch also where a process of its data loader met it."""
     text = str(error)
-    if not isinstance(error, MemoryError) and not (isinstance(error, RuntimeError) and NO_MEMORY.search(text)):
+    if not out_of_memory(error):
         return None
     found = re.search(r"tried to allocate ([\d.]+ ?\w+)|Unable to allocate ([\d.]+ \w+)", text, re.IGNORECASE)
     wanted = f" ({found[1] or found[2]} were asked for at once)" if found else ""

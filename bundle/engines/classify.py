@@ -32,16 +32,18 @@ class ClassEvaluator(ScanEvaluator):
             raise UserError("flips", "a classifier has none", "leave it out")
         super().__init__(inferer=inferer, **keys)
 
+    def _check_gates(self) -> None:
+        if not hasattr(self.network, "attention"):
+            raise UserError("attention", "this network has no gates to show", "leave it out, or use an AttentionSononet")
+
     def _predict(self, case: Case, network: Callable[[torch.Tensor], torch.Tensor]) -> None:
         volume = case.data["image"].as_tensor()[None].to(self.state.device)
         if not self.attention:
             logits = self.inferer(volume, network)
-        elif hasattr(network, "attention"):
+        else:
             inferer: Any = self.inferer
             logits, maps = inferer.attention(volume, network)
             case.attention = {level: alpha[0].cpu() for level, alpha in maps.items()}
-        else:
-            raise UserError("attention", "this network has no gates to show", "leave it out, or use an AttentionSononet")
         probabilities = logits[0].float().softmax(0).cpu()
         if not bool(torch.isfinite(probabilities).all()):
             raise UserError(case.source, "the network's output is not finite", "look at the scan, and at the weights")

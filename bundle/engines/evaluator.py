@@ -27,7 +27,9 @@ from bundle.engines.events import SEES_LABELS, ScanEvents, guarded
 from bundle.engines.prediction import Calibrate, predict
 from bundle.engines.stages import Stages
 from bundle.errors import UserError
+from bundle.inferers.attention import check_gates
 from bundle.inferers.memory import reserved
+from bundle.inferers.volume import batch_norms
 from bundle.networks import weights
 
 __all__ = ["CaseHandler", "ScanEvaluator", "ScanEvents"]
@@ -82,7 +84,7 @@ class ScanEvaluator(SupervisedEvaluator):
         non_blocking: as MONAI's; changes nothing here, as do `decollate` and `to_kwargs`.
 
     Raises:
-        UserError: no scans, or a key of MONAI's evaluators that has no place where scans come one by one.
+        UserError: no scans, an argument that there is not, or one of MONAI's evaluators that has no place where scans come one by one.
     """
 
     # an engine whose run ended in an error runs again from the start
@@ -118,7 +120,7 @@ class ScanEvaluator(SupervisedEvaluator):
     ) -> None:
         for name, value in others.items():
             if name not in _FIXES:
-                raise TypeError(f"ScanEvaluator has no {name}")
+                raise UserError("evaluator", f"it has no argument {name}", "correct the name, or leave it out")
             if value:
                 raise UserError("evaluator", f"{name} has no place where scans come one by one", _FIXES[name])
         self.dataset = dataset if val_data_loader is None else val_data_loader.dataset
@@ -186,7 +188,13 @@ class ScanEvaluator(SupervisedEvaluator):
         return now if now != self._digest else None
 
     def run(self, global_epoch: int = 1) -> list[Case]:  # type: ignore[override]  # MONAI's returns nothing
-        """Work through the dataset; return the cases of this run, without their voxels."""
+        """Work through the dataset; return the cases of this run, without their voxels.
+
+        Raises:
+            UserError: an entry of the dataset without an image; coefficients of gates are to be kept, and the network has none.
+        """
+        if self.attention:
+            self._check_gates()
         items = entries(self.dataset.data)
         for handler in self.case_handlers:
             items = handler.named(items)
@@ -261,6 +269,9 @@ class ScanEvaluator(SupervisedEvaluator):
         self.fire_event(IterationEvents.MODEL_COMPLETED)
         return [] if case.error is not None else self.state.output
 
+    def _check_gates(self) -> None:
+        check_gates(self.network)
+
     def _predict(self, case: Case, network: Callable[[torch.Tensor], torch.Tensor]) -> None:
         """Put what the network says of a scan into its case."""
         wanted = {"flips": self.flips, "attention": self.attention}
@@ -275,7 +286,7 @@ class ScanEvaluator(SupervisedEvaluator):
     def _ready_to_run(self) -> Iterator[Callable[[torch.Tensor], torch.Tensor]]:
         """The network in its mode; without batch norms where it can be."""
         if self._prepared is None:
-            foldable = self.mode is eval_mode and _has_batch_norms(self.network)
+            foldable = self.mode is eval_mode and bool(batch_norms(self.network))
             self._prepared = self.prepare(self.network) if foldable and self.prepare is not None else self.network
         network = self._prepared
         mode: AbstractContextManager = self.mode(network) if isinstance(network, torch.nn.Module) else nullcontext()
@@ -299,11 +310,6 @@ class ScanEvaluator(SupervisedEvaluator):
             self.fire_event(event)
         finally:
             self._here.case = before
-
-
-def _has_batch_norms(network: Any) -> bool:
-    norms = torch.nn.modules.batchnorm._BatchNorm
-    return isinstance(network, torch.nn.Module) and any(isinstance(module, norms) for module in network.modules())
 
 
 def _not_the_end(record: logging.LogRecord) -> bool:

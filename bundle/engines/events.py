@@ -11,7 +11,7 @@ from ignite.engine import EventEnum, Events
 from monai.engines.utils import IterationEvents
 
 from bundle.engines.case import noting_failure
-from bundle.errors import reason
+from bundle.errors import reason, say
 from bundle.files import spelled
 
 if TYPE_CHECKING:
@@ -111,4 +111,4 @@ def _finished(engine: ScanEvaluator, call: Callable[[], None]) -> None:
     except Exception as error:
         engine.log.debug("a handler could not finish", exc_info=error)
         engine.problems.append(reason(error))
-        print(f"error: {spelled(reason(error))}", file=sys.stderr, flush=True)
+        say(f"error: {spelled(reason(error))}", sys.stderr)

@@ -17,7 +17,8 @@ from monai.transforms import LoadImaged
 
 from bundle.arguments import overlays as combined
 from bundle.arguments import values
-from bundle.arguments.command_line import CommandLine
+from bundle.arguments.command_line import CommandLine, normal
+from bundle.arguments.config import config_of, reached, touches
 from bundle.arguments.config_files import Names, as_list, config_path
 from bundle.arguments.mistakes import users_mistake
 from bundle.engines.case import Case
@@ -34,6 +35,8 @@ from bundle.results.identity import stamp
 KEPT = 4
 # the network as the engine runs it
 FOLDED = "_folded"
+# what is taken from the configs; handlers and the engine are those of a run
+USED = "channels preprocessing network inferer device flips calibrated postprocessing labels reference_ranges".split()
 # keys of the configs that name files by an expression, or files that may come later
 OF_FILES = ("ckpt_path", "coarse_ckpt_path", "calibration", "shape_prior", "reference_ranges")
 
@@ -98,7 +101,7 @@ def segment(image: Any, affine: Any = None, *, details: bool = False, overlays: 
         details: give what `cases.csv` says about a scan, too.
         overlays: over `configs/inference.json`, by name or path, such as `cascade`, `crf` or `pet_ct`; several in a list.
         options: keys of `configs/inference.json` to change, such as `ckpt_path`, `device`, `precision`, `memory_gb`, `flips`,
-            `spacing` or `keep_pieces`.
+            `spacing` or `keep_pieces`. Those of what only a run does, such as `attention` or `scan_classifier`, are refused.
 
     Returns:
         uint8 (X, Y, Z) on the grid of the scan, with the values of the `labels` block; with `details` a
@@ -138,7 +141,7 @@ def _segment_one(image: Any, affine: Any, details: bool, files: tuple[str, ...],
     case.postprocess(get("postprocessing"))
     if not details:
         return np.asarray(case.label_map().as_tensor()[0])
-    return details_of(case_result(case, get("labels"), case.source, load_ranges(get("reference_ranges"))))
+    return details_of(case_result(case, get("labels"), case.source, load_ranges(get("reference_ranges"), get("labels"))))
 
 
 def _parser(files: tuple[str, ...], options: Mapping[str, Any]) -> ConfigParser:
@@ -175,6 +178,9 @@ def _parsed(files: Sequence[str], options: Mapping[str, Any]) -> ConfigParser:
     parser.update(pairs={**options, FOLDED: "$bundle.networks.fold_batch_norm(@network)"})
     parser.parse(reset=True)
     values.check(parser, line)
+    used = reached(config_of(parser), USED)
+    if idle := [name for name in options if not any(touches(normal(name), key) for key in used)]:
+        raise UserError(idle[0], "this key has no effect in segment", "leave it out; it is for a run (python -m bundle run inference)")
     return parser
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from bundle import distributed, files
 from bundle.data.scans.find import FoundScans
-from bundle.errors import UserError, counted
+from bundle.errors import UserError, counted, say
 from bundle.results import identity, outputs
 from bundle.results.parts import Part, Parts, even_parts, part_of, told
 
@@ -89,11 +89,11 @@ class Share:
             return
         before = self.parts.begin(self.part.number, {"run": dict(run), "process": _process()})
         if before and before.get("alive"):
-            print(f"part {self.part} is being done by another process too ({before.get('process')}): the two share its scans", flush=True)
+            say(f"part {self.part} is being done by another process too ({before.get('process')}): the two share its scans")
         elif before and before.get("state") == "finished":
-            print(f"part {self.part} was finished before, {(before.get('run') or {}).get('finished')}: what is unchanged is left as it is")
+            say(f"part {self.part} was finished before, {(before.get('run') or {}).get('finished')}: what is unchanged is left as it is")
         elif before:
-            print(f"part {self.part} was begun before and did not end ({before.get('process')}): it continues", flush=True)
+            say(f"part {self.part} was begun before and did not end ({before.get('process')}): it continues")
 
     def end(self, run: Mapping[str, Any], over: bool) -> bool:
         """Note that this process has ended; gives whether it is the one that makes the tables and the page now.
@@ -109,12 +109,9 @@ class Share:
             self.ended = not self.waits_for
             if self.waits_for:
                 waits = told(self.waits_for, self.part.count)
-                print(
-                    f"{waits}: the part that ends last makes the tables, or: python -m bundle merge {files.spelled(self.folder)}",
-                    flush=True,
-                )
+                say(f"{waits}: the part that ends last makes the tables, or: python -m bundle merge {files.spelled(self.folder)}")
             else:
-                print(f"all {self.part.count} parts have ended")
+                say(f"all {self.part.count} parts have ended")
         return self.ended
 
     def only_the_last(self) -> None:

@@ -14,6 +14,7 @@ from bundle.errors import UserError
 from bundle.tables import write_csv
 
 if TYPE_CHECKING:
+    import torch
     from monai.bundle import ConfigParser
 
 COLUMNS = ("inside", "outside", "enrichment", "auc")
@@ -151,14 +152,21 @@ def _of_scan(parser: ConfigParser, item: Mapping[str, Any], reference: Path | No
         organs = {name: predicted == channel for channel, name in enumerate(names, start=1)}
     else:
         organs = {name: np.isin(label, values) for name, values in zip(names, label_block.values(block)[1:], strict=True)}
-    # preprocessing has clipped what is not denser than the lower end of hu_range to one value, the least
-    tissue = (scan[0] > scan.min() + 1e-3).numpy()
+    tissue = tissue_of(scan).numpy()
     rows = []
     for level, both in maps.items():
         for gate, alpha in enumerate(both.float().cpu().unflatten(0, (network.num_gates, -1)).mean(1).numpy(), start=1):
             measured = measure(alpha, tissue, organs)
             rows += [{"level": level, "gate": gate, "structure": name, **found} for name, found in measured.items()]
     return rows
+
+
+def tissue_of(scan: torch.Tensor) -> torch.Tensor:
+    """Where the first channel of a preprocessed scan (C, X, Y, Z), the CT, is denser than the lower end of `hu_range`.
+
+    Preprocessing has clipped everything else to one value, the least of the channel.
+    """
+    return scan[0] > scan[0].min() + 1e-3
 
 
 def _references(scans: Sequence[Mapping[str, Any]], references: str | None) -> dict[str, Path]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy.optimize import minimize
@@ -12,6 +13,7 @@ from scipy.optimize import minimize
 from bundle.errors import UserError, counted
 from bundle.files import write_json
 from bundle.inferers.calibration import Line, calibrated, logit
+from bundle.json_input import read_object
 from bundle.results import outputs
 from bundle.tables import read_table
 
@@ -19,6 +21,9 @@ from bundle.tables import read_table
 LEAST_CASES = 5
 # what stands for "the network is right about itself", in cases
 PRIOR = 1.0
+SCORES = "metrics.csv"
+# of one label map, volumes in both tables may differ by rounding of the grid and of the figures
+SAME_VOLUME, SAME_ML = 0.01, 0.01
 
 
 def fit_line(expected: Sequence[float], dice: Sequence[float]) -> Line:
@@ -53,17 +58,21 @@ def calibrate(results: str | Sequence[str], out: str = "calibration.json") -> No
         out: the JSON file to write.
 
     Raises:
-        UserError: a file is missing, the folders are of different weights or were made with a calibration, or a structure has fewer than
-            five cases.
+        UserError: a file is missing, the scores are of other label maps, cases are of different weights or were made with a
+            calibration, or a structure has fewer than five cases.
     """
     folders = [Path(folder) for folder in ([results] if isinstance(results, str) else results)]
-    weights = {folder: _weights(folder) for folder in folders}
-    if len(set(weights.values())) > 1:
-        raise UserError(str(folders[-1]), f"its weights are not those of {folders[0]}", "give results of one file of weights")
+    settings = {folder: _settings(folder) for folder in folders}
     pairs: dict[str, list[tuple[float, float]]] = {}
+    weights: dict[str, Path] = {}
     for folder in folders:
-        for structure, values in _pairs(folder).items():
-            pairs.setdefault(structure, []).extend(values)
+        for (case, structure), pair in _pairs(folder).items():
+            pairs.setdefault(structure, []).append(pair)
+            weights.setdefault(_weights(folder, case, settings[folder]), folder)
+    if len(weights) > 1:
+        first, other = list(weights.values())[:2]
+        problem = f"its weights are not those of {first}" if first != other else "its cases are of several files of weights"
+        raise UserError(str(other), problem, "give results of one file of weights")
     few = [structure for structure, values in pairs.items() if len(values) < LEAST_CASES]
     if few or not pairs:
         there = f"{few[0]} has an expected and a measured Dice in {counted(len(pairs[few[0]]), 'case')}" if few else "no case has both"
@@ -76,45 +85,74 @@ def calibrate(results: str | Sequence[str], out: str = "calibration.json") -> No
         before, after = (float(np.mean(np.abs(np.subtract(one, dice)))) for one in (expected, said))
         structures[structure] = {"slope": round(slope, 4), "intercept": round(intercept, 4), "cases": len(values)}
         print(f"{structure}: mean distance to the Dice {before:.3f} before, {after:.3f} after, {counted(len(values), 'case')}")
-    write_json(out, {"weights": next(iter(weights.values())), "structures": structures})
+    write_json(out, {"weights": next(iter(weights)), "structures": structures})
     print(f"the calibration is in {out}")
 
 
-def _weights(folder: Path) -> str:
+def _settings(folder: Path) -> dict[str, Mapping[str, Any]]:
+    """What each case of a folder was made with; under "" what the last run had, for cases that do not say it."""
     try:
-        settings = json.loads((folder / outputs.RECORD).read_text(encoding="utf-8"))["settings"]
-        weights, calibration = str(settings["weights"]), settings.get("calibration")
-    except (OSError, ValueError, KeyError, TypeError):
+        content = json.loads((folder / outputs.RECORD).read_text(encoding="utf-8"))
+        found = {"": {"weights": content["settings"]["weights"], **content["settings"]}}
+        return found | {entry["case"]: entry["settings"] for entry in content.get("cases", []) if entry.get("settings")}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise UserError(str(folder), f"there is no {outputs.RECORD} that names its weights", "give a folder that inference wrote") from None
-    if calibration is not None:
+
+
+def _weights(folder: Path, case: str, settings: Mapping[str, Mapping[str, Any]]) -> str:
+    """The digest of the weights that a case was made with."""
+    made = settings.get(case, settings[""])
+    if made.get("calibration") is not None:
         # what is said there has been corrected already, and a line through it would be laid over the network's own word
-        problem = "its expected Dice is that of a calibration already"
+        problem = f"the expected Dice of case {case} is that of a calibration already"
         raise UserError(str(folder), problem, "run inference on these scans again with --calibration None, into another --output_dir")
-    return weights
+    return str(made.get("weights"))
 
 
-def _pairs(folder: Path) -> dict[str, list[tuple[float, float]]]:
-    """Expected and measured Dice of each structure that was found and whose reference is not empty."""
-    for name in (outputs.TABLE, "metrics.csv"):
+def _pairs(folder: Path) -> dict[tuple[str, str], tuple[float, float]]:
+    """Expected and measured Dice by case and structure, where the structure was found and its reference is not empty.
+
+    A case that failed has the figures of an earlier result, and does not count.
+
+    Raises:
+        UserError: a table is missing or cannot be used, or the scores are of other label maps than the table of cases.
+    """
+    for name in (outputs.TABLE, SCORES):
         if not (folder / name).is_file():
             fix = "score the results: the overlay evaluate, or python -m bundle score"
             raise UserError(str(folder), f"there is no {name}", fix)
-    expected = _numbers(folder / outputs.TABLE, "expected_dice", "run inference on that folder again")
-    dice = _numbers(folder / "metrics.csv", "dice", "score the results again")
-    pairs: dict[str, list[tuple[float, float]]] = {}
-    for (case, structure), value in expected.items():
-        if (case, structure) in dice:
-            pairs.setdefault(structure, []).append((value, dice[case, structure]))
+    again = "score the results again"
+    expected = _numbers(folder / outputs.TABLE, ("expected_dice", "volume_ml"), "run inference on that folder again")
+    dice = _numbers(folder / SCORES, ("dice", "volume_ml"), again)
+    pairs = {}
+    for (case, structure), (value, volume) in expected.items():
+        measured, scored = dice.get((case, structure), (None, None))
+        if value is None or measured is None:
+            continue
+        if volume is not None and scored is not None and abs(volume - scored) > SAME_VOLUME * volume + SAME_ML and not _left_out(folder):
+            problem = f"case {case} has {volume:g} ml of {structure} in {outputs.TABLE} and {scored:g} ml here"
+            raise UserError(folder / SCORES, f"{problem}: the scores are of another label map", again)
+        pairs[case, structure] = value, measured
     return pairs
 
 
-def _numbers(table: Path, column: str, fix: str) -> dict[tuple[str, str], float]:
-    """A column of a table by case and structure; empty cells are left out."""
-    found: dict[tuple[str, str], float] = {}
-    for row in read_table(table, ("case", "structure", column), fix):
-        try:
-            if row[column]:
-                found[row["case"], row["structure"]] = float(row[column])
-        except ValueError:
-            raise UserError(table, f"case {row['case']}: {column} is {row[column]!r}", fix) from None
+def _left_out(folder: Path) -> bool:
+    """Whether voxels that the references mark with `ignore` are in no score, so that volumes there are smaller."""
+    path = folder / "summary.json"
+    return path.is_file() and bool(read_object(path, '{"ignored_values": []}').get("ignored_values"))
+
+
+def _numbers(table: Path, columns: tuple[str, str], fix: str) -> dict[tuple[str, str], tuple[float | None, float | None]]:
+    """Two columns of a table, of which the first must be there, by case and structure; empty cells are None, and failed cases left out."""
+    found = {}
+    for row in read_table(table, ("case", "structure", columns[0]), fix):
+        if row.get("status") != "failed":
+            found[row["case"], row["structure"]] = (_number(row, columns[0], table, fix), _number(row, columns[1], table, fix))
     return found
+
+
+def _number(row: Mapping[str, str], column: str, table: Path, fix: str) -> float | None:
+    try:
+        return float(row[column]) if row.get(column) else None
+    except ValueError:
+        raise UserError(table, f"case {row['case']}: {column} is {row[column]!r}", fix) from None

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bundle import root
+from bundle.arguments.config import shipped_path
 from bundle.arguments.config_files import Names, as_list, config_path
 from bundle.data.splits import Split
 from bundle.errors import UserError, counted
@@ -86,19 +87,25 @@ def experiment(
     inference = [*(config_path(item) for item in as_list(inference_config)), str(shared)]
     wanted = folds_to_do(folds, split.num_folds)
     held_out = held_out_cases(merged, split)
-    plan = {"name": name or output.name, "checkpoint": checkpoint, "config": merged}
+    blocks = {key: value for key, value in merged.items() if isinstance(value, dict) and key not in (*SHARED, *overrides)}
+    config = {key: value for key, value in merged.items() if key not in blocks}
+    plan = {"name": name or output.name, "checkpoint": checkpoint, "config": config, "blocks": blocks}
     if weights is not None:
         plan["weights"] = str(Path(weights).resolve())
     check_or_write_plan(output, plan)
     write_json(shared, {key: merged[key] for key in SHARED if key in merged})
+    folders = {fold: output / f"fold_{fold}" for fold in held_out}
+
+    def is_scored(fold: int) -> bool:
+        return _is_scored(folders[fold], _scored(_weights(folders[fold], plan), held_out[fold], inference), held_out[fold])
+
     for fold in wanted:
-        folder, own = output / f"fold_{fold}", replace(split, fold=fold)
+        folder, own = folders[fold], replace(split, fold=fold)
         if weights is None and not _is_trained(folder, merged):
             _train(folder, own, files, overrides, merged)
-        if not train_only and not _is_scored(folder, _weights(folder, plan), held_out[fold]):
+        if not train_only and not is_scored(fold):
             _evaluate(folder, own, merged, inference, _weights(folder, plan), held_out[fold])
-    folders = {fold: output / f"fold_{fold}" for fold in held_out}
-    missing = [fold for fold, folder in folders.items() if not _is_scored(folder, _weights(folder, plan), held_out[fold])]
+    missing = [fold for fold in folders if not is_scored(fold)]
     if missing:
         print(f"Folds still to do before the table: {', '.join(map(str, missing))}")
         return None
@@ -150,10 +157,10 @@ def _evaluate(folder: Path, split: Split, merged: Mapping[str, Any], inference: 
     keys |= {"section": split.held_out, "ckpt_path": str(weights), "output_dir": str(output)}
     keys["previews"] = False  # the table is wanted here; `misses` draws cases
     if (folder / "scored.json").is_file() and not weights.is_file():
-        problem = "these weights are gone, and the fold is to be scored anew: its references, scans or weights have changed"
+        problem = "these weights are gone, and the fold is to be scored anew: its references, scans, weights or configs have changed"
         raise UserError(weights, problem, "put the file back, or use another folder to train anew")
     (folder / "scored.json").unlink(missing_ok=True)
-    scored = _scored(weights, held_out)
+    scored = _scored(weights, held_out, inference)
     try:
         _run("inference", inference, keys, folder / "evaluation_keys.json", what)
     except UserError as error:
@@ -170,8 +177,8 @@ def _evaluate(folder: Path, split: Split, merged: Mapping[str, Any], inference: 
     write_json(folder / "scored.json", {"fold": split.fold, "cases": len(held_out), **scored})
 
 
-def _is_scored(folder: Path, weights: Path, held_out: Cases) -> bool:
-    """Whether the evaluation of a fold ended well, was of these weights, scans and references, and its table holds every case.
+def _is_scored(folder: Path, scored: Mapping[str, Any], held_out: Cases) -> bool:
+    """Whether the evaluation of a fold ended well, was of these weights, scans, references and configs, and its table holds every case.
 
     What a record of an earlier version does not say counts as unchanged.
     """
@@ -179,21 +186,32 @@ def _is_scored(folder: Path, weights: Path, held_out: Cases) -> bool:
     if not path.is_file():
         return False
     made = read_object(path, '{"fold": 0}')
-    if any(made.get(name, value) != value for name, value in _scored(weights, held_out).items()):
+    if any(made.get(name, value) != value for name, value in scored.items()):
         return False
     return set(held_out) <= _scored_cases(folder / "evaluation")
 
 
-def _scored(weights: Path, held_out: Cases) -> dict[str, Any]:
-    """What scores depend on, the same on every machine: digests of the weights, where they are still there, and of the references, and
-    how many bytes the scans have."""
+def _scored(weights: Path, held_out: Cases, inference: Sequence[str]) -> dict[str, Any]:
+    """What scores depend on, the same on every machine: digests of the weights, where they are still there, and of the references, how
+    many bytes the scans have, and the configs of inference: this bundle's by name, others with a digest of what they hold.
+
+    Args:
+        weights: file.
+        held_out: what is scored.
+        inference: configs, the last of which the experiment itself has written.
+    """
     scans = [file for *scan, _ in held_out.values() for file in scan]
-    known: dict[str, Any] = {"scan_bytes": identity.size(scans)}
+    known: dict[str, Any] = {"scan_bytes": identity.size(scans), "inference": [_named(Path(config)) for config in inference[:-1]]}
     if all(Path(reference).is_file() for *_, reference in held_out.values()):
         known["references"] = identity.content_digest([reference for *_, reference in held_out.values()])
     if weights.is_file():
         known["weights"] = identity.file_digest(weights)
     return known
+
+
+def _named(config: Path) -> str:
+    """The name of a config, with a digest of what it holds where it is not this bundle's."""
+    return config.stem if config == shipped_path(config.stem).resolve() else f"{config.stem} {identity.file_digest(config)}"
 
 
 def _segmented(evaluation: Path) -> set[str]:

@@ -77,11 +77,15 @@ def held_out_cases(merged: Mapping[str, Any], split: Split) -> dict[int, dict[st
 
 
 def merged_config(files: Sequence[str], overrides: Mapping[str, Any]) -> tuple[dict, Split]:
-    """The training configuration as it is in the files, overrides laid over it and nothing evaluated; and its split."""
+    """The training configuration as it is in the files, overrides laid over it and nothing evaluated; and its split.
+
+    Blocks that are those of this bundle's configs are left out, but for `SHARED`.
+    """
     from monai.bundle import ConfigParser
 
     from bundle.arguments import keys, overlays
     from bundle.arguments.command_line import CommandLine, normal
+    from bundle.arguments.config import as_json, combined, is_other
 
     words: dict[str, str | None] = {normal(key): str(value) for key, value in overrides.items()}
     line = CommandLine(words | {"config_file": json.dumps(list(files))})
@@ -95,6 +99,10 @@ def merged_config(files: Sequence[str], overrides: Mapping[str, Any]) -> tuple[d
     overlays.check(parser, line)
     keys.check(parser, new)
     config = dict(parser.get())
+    usual: Any = combined(config.get("overlays") or ()).get()
+    blocks = {key: value for key, value in config.items() if isinstance(value, dict) and key not in {"overlays", *SHARED, *overrides}}
+    # as they are written: evaluating a key below changes them
+    own = {key: json.loads(as_json(value)) for key, value in blocks.items() if is_other(value, usual.get(key))}
     for key in ("num_folds", "dataset_dir"):
         if key not in config:
             raise UserError(files[0], f"has no '{key}'", "give configs/train.json first, then overlays")
@@ -106,20 +114,35 @@ def merged_config(files: Sequence[str], overrides: Mapping[str, Any]) -> tuple[d
         if str(config.get(key)).startswith(("$", "@", "%")):
             config[key] = parser.get_parsed_content(key)
     split = Split.of({name: config[key] for key, name in names.items() if key in config and key != "fold"})
-    kept = {key: value for key, value in config.items() if key in (*SHARED, *names) or key in overrides or not isinstance(value, dict)}
+    kept = {key: value for key, value in config.items() if key not in {"overlays", *blocks}} | own
     return kept, split
 
 
 def check_or_write_plan(output: Path, plan: Mapping[str, Any]) -> None:
-    """Write the plan of a new experiment; refuse a folder that holds another one."""
+    """Write the plan of a new experiment; refuse a folder that holds another one.
+
+    Blocks of which a plan of an earlier version says nothing count as unchanged.
+    """
     path = output / "plan.json"
     plan = json.loads(json.dumps(plan))
     if path.is_file():
-        found = read_object(path, '{"name": ..., "config": {...}}')
+        found = {name: plan[name] for name in ("blocks",) if name in plan} | read_object(path, '{"name": ..., "config": {...}}')
         if found != plan:
-            ours, theirs = ({**part, **(part["config"] if isinstance(part.get("config"), dict) else {})} for part in (plan, found))
-            changed = sorted(key for key in ours.keys() | theirs.keys() if key != "config" and ours.get(key) != theirs.get(key))
-            text = ", ".join(f"{key} was {theirs.get(key)}, is {ours.get(key)} now" for key in changed[:5])
+            ours, theirs = (_flat(part) for part in (plan, found))
+            changed = sorted(key for key in ours.keys() | theirs.keys() if ours.get(key) != theirs.get(key))
+            text = ", ".join(_change(key, theirs.get(key), ours.get(key)) for key in changed[:5])
             raise UserError(output, f"holds another experiment ({text})", "choose another folder, or remove this one")
     output.mkdir(parents=True, exist_ok=True)
     write_json(path, plan)
+
+
+def _flat(plan: Mapping[str, Any]) -> dict[str, Any]:
+    """A plan with the keys of its parts beside its own."""
+    parts = [plan[name] for name in ("config", "blocks") if isinstance(plan.get(name), dict)]
+    return {key: value for part in (plan, *parts) for key, value in part.items() if part is not plan or key not in ("config", "blocks")}
+
+
+def _change(key: str, before: Any, now: Any) -> str:
+    """A difference between two plans in words; blocks are too long for a line."""
+    blocks = (isinstance(before, dict) and "_target_" in before) or (isinstance(now, dict) and "_target_" in now)
+    return f"{key} is another block now" if blocks else f"{key} was {before}, is {now} now"

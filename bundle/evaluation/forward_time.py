@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from bundle.arguments.mistakes import out_of_memory
 from bundle.errors import counted
 
 
@@ -18,13 +19,14 @@ def forward_seconds(network: nn.Module, size: Sequence[int], *, device: str | to
     The network is prepared as inference does it: batch norms folded, channels-last memory, no gradients. One pass before is not timed.
 
     Args:
-        network: with `in_channels`, or of one channel; it stays as it is.
+        network: with `in_channels`, or of one channel; it stays as it is. One that takes multiples of some number gets the next ones.
         size: spatial size; 160, 160, 96 in the paper.
         device: where.
         repeats: passes that are timed.
     """
     from bundle.networks import fold_batch_norm
     from bundle.networks.fast.convolve import channels_last
+    from bundle.networks.sizes import fitted
 
     layout = torch.channels_last_3d if len(size) == 3 else torch.channels_last
     ready = fold_batch_norm(network).to(device=device).eval()
@@ -34,7 +36,7 @@ def forward_seconds(network: nn.Module, size: Sequence[int], *, device: str | to
     with torch.inference_mode():
         for _ in range(repeats + 1):
             start = time.perf_counter()
-            ready(volume)
+            fitted(ready, volume)
             if volume.is_cuda:
                 torch.cuda.synchronize(volume.device)
             seconds.append(time.perf_counter() - start)
@@ -60,7 +62,9 @@ def of_config(config: Mapping[str, Any]) -> dict[str, Any]:
     where = f"CPU, {counted(torch.get_num_threads(), 'thread')}" if device == "cpu" else torch.cuda.get_device_name(device)
     try:
         seconds: float | None = forward_seconds(parser.get_parsed_content("network_def"), size, device=device)
-    except (MemoryError, torch.OutOfMemoryError):
+    except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
+            raise
         print(f"The forward pass of {'x'.join(map(str, size))} was not timed: not enough memory")
         seconds = None
     return {"seconds": seconds, "size": size, "device": where}

@@ -81,8 +81,12 @@ def score(
     if workers is not None and (isinstance(workers, bool) or not isinstance(workers, int) or workers < 1):
         raise UserError("workers", f"its value is {workers!r}", "use a whole number from 1 up")
     predicted, expected = label_maps.find(predictions), label_maps.find(references)
-    folder = Path(references) if isinstance(references, (str, os.PathLike)) and Path(references).is_dir() else None
-    block, origin, ignore = resolve(labels, [folder, folder.parent] if folder else [])
+    if isinstance(references, (str, os.PathLike)) and Path(references).is_dir():
+        folders = {Path(references)}
+    else:
+        folders = {path.absolute().parent for path in expected.values()}
+    # files of several folders have no block in common
+    block, origin, ignore = resolve(labels, [near for folder in folders for near in (folder, folder.parent)] if len(folders) == 1 else [])
     if all(isinstance(item, (str, os.PathLike)) and Path(item).is_file() for item in (predictions, references)):
         predicted = dict(zip(expected, predicted.values(), strict=True))  # two files are one case, whatever their names
     predicted = _by_reference(predicted, expected)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from monai.inferers import Inferer
@@ -33,8 +33,7 @@ def with_attention(volume: Tensor, network: Callable[[Tensor], Tensor], inferer:
     Raises:
         UserError: the network has no gates to look at.
     """
-    if not getattr(network, "num_gates", 0) or not hasattr(network, "attention"):
-        raise UserError("attention", "this network has no gates to show", FIX)
+    check_gates(network)
     gated = cast("AttentionUnet", network)
     both = _LogitsAndMaps(gated)
     # the inferer lays out modules, not functions
@@ -48,6 +47,16 @@ def with_attention(volume: Tensor, network: Callable[[Tensor], Tensor], inferer:
     return logits, found
 
 
+def check_gates(network: Callable[[Tensor], Tensor]) -> None:
+    """Refuse a network without gates to look at.
+
+    Raises:
+        UserError: it is such a one.
+    """
+    if not getattr(network, "num_gates", 0) or not hasattr(network, "attention"):
+        raise UserError("attention", "this network has no gates to show", FIX)
+
+
 class _LogitsAndMaps:
     """Logits and coefficients of a network as channels of one volume; of any size, in the steps that the network itself takes.
 
@@ -57,6 +66,10 @@ class _LogitsAndMaps:
 
     def __init__(self, network: AttentionUnet) -> None:
         self.network, self.multiple = network, network.multiple
+        gates: Any = network.skips
+        self.out_channels = network.out_channels + sum(skip.coefficients_per_voxel for skip in gates)
+        # logits and coefficients, before and after they are joined, in float32
+        self.bytes_per_voxel = network.bytes_per_voxel + 8.0 * self.out_channels
         self.counts: dict[int, int] = {}
 
     def __call__(self, x: Tensor) -> Tensor:

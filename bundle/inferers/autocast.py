@@ -11,9 +11,9 @@ from monai.data.meta_tensor import MetaTensor
 from monai.inferers import SimpleInferer
 
 from bundle.errors import UserError
-from bundle.inferers.fit import fitted
 from bundle.inferers.gradients import cpu_gradients_are_right
 from bundle.inferers.precision import choose_precision
+from bundle.networks.sizes import fitted
 from bundle.networks.small_convolutions import SmallConvolutionsInFloat32
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -13,6 +14,8 @@ from bundle import labels as label_block
 from bundle.errors import UserError
 from bundle.inferers.confidence import Confidence
 from bundle.results.identity import stamp
+
+logger = logging.getLogger("bundle.inference")
 
 NAME = "calibration.json"
 # expected Dice that the logarithm of the odds still takes
@@ -48,15 +51,16 @@ class Calibration:
 
     Args:
         path: file of the verb `calibrate`; None changes nothing, and so does the one beside the weights where it is missing.
-        weights: checkpoint, or list of them, that runs. A file that was fitted to other weights changes nothing.
+        weights: checkpoint, or list of them, that runs. A file that was fitted to other weights changes nothing; of one that is not the
+            one beside the weights, that is told.
         labels: the `labels` block, whose order is that of the channels.
 
     Raises:
-        UserError: no such file, or no calibration in it; also when called, where it has become one.
+        UserError: no such file, no calibration in it, or one of other structures; also when called, where it has become one.
     """
 
     def __init__(self, path: str | os.PathLike | None, weights: Any, labels: label_block.Labels) -> None:
-        self.path, self.weights, self.names = path, weights, label_block.names(labels)
+        self.path, self.weights, self.labels, self.names = path, weights, labels, label_block.names(labels)
         several = weights if isinstance(weights, (list, tuple)) else [weights]
         self._files = [os.fspath(file) for file in (path, *several) if isinstance(file, (str, os.PathLike))]
         self._stamp: str | None = None
@@ -64,8 +68,16 @@ class Calibration:
         self._lines: dict[str, Line] = {}
 
     def _read(self) -> Mapping[str, Any]:
-        is_missing = self.path is not None and str(self.path) == beside(self.weights) and not os.path.exists(self.path)
-        return {} if self.path is None or is_missing else _read(self.path)
+        if self.path is None or (not self._is_given() and not os.path.exists(self.path)):
+            return {}
+        content = _read(self.path)
+        if self._is_given():
+            label_block.check_known(content["structures"], self.labels, self.path)
+        return content
+
+    def _is_given(self) -> bool:
+        """Whether somebody asked for this very file; the one beside the weights is there for all."""
+        return self.path is not None and str(self.path) != beside(self.weights)
 
     @property
     def lines(self) -> dict[str, Line]:
@@ -78,6 +90,8 @@ class Calibration:
             if self._stamp is not None:
                 self.content = self._read()
             fits = bool(self.content) and self.content["weights"] == weights_digest(self.weights)
+            if self.content and not fits and self._is_given():
+                logger.warning("%s was fitted to other weights than those that run: it changes nothing", self.path)
             structures = self.content["structures"].items() if fits else ()
             self._lines = {name: (one["slope"], one["intercept"]) for name, one in structures}
             self._stamp = now

@@ -12,6 +12,7 @@ from monai.transforms import EnsureChannelFirstd, Orientationd, ScaleIntensityRa
 from torch import Tensor, nn
 
 from bundle.data.load_scan import LoadScand
+from bundle.errors import UserError
 from bundle.networks.blocks import resize
 from bundle.networks.weights.classifier import read_classifier
 from bundle.transforms import CropBodyd, ResampleSpacingd
@@ -127,13 +128,13 @@ class Classifier:
     """The classifier of a file with everything that it needs: network, transforms, inferer, classes.
 
     Args:
-        path: the `model.pt` of a training with `classify.json`.
+        path: the `model.pt` of a training with `classify.json`; a list of files is refused.
         device: where the network runs.
         memory_gb: GB that loading and resampling may take.
         network: to fill, where the file is of a network that is not this bundle's.
 
     Raises:
-        UserError: as `read_classifier`.
+        UserError: as `read_classifier`, or several files.
     """
 
     def __init__(
@@ -143,6 +144,8 @@ class Classifier:
         memory_gb: float | None = None,
         network: nn.Module | None = None,
     ) -> None:
+        if isinstance(path, (list, tuple)):
+            raise UserError("ckpt_path", "it is a list, and a classifier is one file: there is no ensemble of them", "give one file")
         found, self.learnt = read_classifier(path, network)
         self.path, self.device = os.fspath(path), torch.device(device)
         self.network = found.to(self.device)

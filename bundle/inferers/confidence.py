@@ -7,8 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-# voxels whose probabilities of all classes are held at once
-SLAB_VOXELS = 2**21
+# probabilities that are held at once, with what is computed of them some 50 MB: of half a million voxels with four classes
+SLAB_VALUES = 2**21
 
 
 class Confidence(NamedTuple):
@@ -60,4 +60,4 @@ def disagreement(first: Tensor, second: Tensor) -> list[float]:
 
 
 def _slabs(logits: Tensor) -> tuple[Tensor, ...]:
-    return logits.split(max(1, SLAB_VOXELS // max(1, logits[0, 0].numel())), dim=1)
+    return logits.split(max(1, SLAB_VALUES // max(1, logits[:, 0].numel())), dim=1)

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from bundle.errors import UserError
 from bundle.telemetry import quiet_openvino
 
-# spatial sizes that the exported network takes: whole steps of its deepest pooling
+# the network is traced with volumes of 3, 4 and 5 times so many voxels, or more where it takes multiples of more
 STEP = 16
 HINTS = {"auto": None, "fp32": "f32", "bf16": "bf16"}
 
@@ -26,17 +26,17 @@ HINTS = {"auto": None, "fp32": "f32", "bf16": "bf16"}
 class OpenVinoNetwork:
     """A network that OpenVINO runs: called with (B, C, X, Y, Z) of any size it gives the same logits as the PyTorch module.
 
-    The first call exports the module for any size in steps of 16 (seconds) and keeps the export in a folder, under a name
+    The first call exports the module for any size in the steps that it takes (seconds) and keeps the export in a folder, under a name
     that follows from weights and version, so that other weights never get an old export. Needs the extra `openvino`.
 
     Args:
-        network: the module, in evaluation mode, its batch norms folded.
+        network: the module, one of this bundle's, in evaluation mode, its batch norms folded.
         cache_dir: where exports are kept.
         precision: "auto" (what OpenVINO takes for this CPU), "fp32" or "bf16".
         threads: CPU threads; 0 takes what PyTorch takes.
 
     Raises:
-        UserError: OpenVINO is not installed.
+        UserError: OpenVINO is not installed, or the network is another one, whose trace may hold for one size only.
         ValueError: an unknown precision.
     """
 
@@ -47,16 +47,19 @@ class OpenVinoNetwork:
             quiet_openvino()
         except ImportError as error:
             raise UserError("openvino", "this package is not installed", "pip install -e '.[openvino]'") from error
+        if not hasattr(network, "multiple"):
+            raise UserError("network_def", f"{type(network).__name__} is none of this bundle's networks", "leave inference_openvino out")
         self.network, self.cache_dir, self.precision, self.threads = network.eval(), Path(cache_dir), precision, threads
         # as a module of this bundle says that it takes any size
-        self.multiple = STEP
+        self.multiple: int = network.multiple  # type: ignore[assignment]  # modules may have anything
+        self.out_channels = int(getattr(network, "out_channels", 4))
         self._compiled: Callable[[Any], Any] | None = None
 
     def __call__(self, x: Tensor) -> Tensor:
         """Logits (B, K, X, Y, Z), float32."""
         sizes = x.shape[2:]
         # as the module itself does: the last voxels repeated up to a whole step, and cut off again
-        padding = [side for n in reversed(sizes) for side in (0, -n % STEP)]
+        padding = [side for n in reversed(sizes) for side in (0, -n % self.multiple)]
         padded = F.pad(x, padding, mode="replicate") if any(padding) else x
         if self._compiled is None:
             self._compiled = self._compile()
@@ -83,17 +86,24 @@ class OpenVinoNetwork:
         if not folder.is_dir():
             self.cache_dir.mkdir(parents=True, exist_ok=True)
             aside = Path(tempfile.mkdtemp(prefix=".unfinished", dir=self.cache_dir))
-            channels = next(p for p in self.network.parameters() if p.ndim == 5).shape[1]
-            # three sizes that differ, so that none is taken for another
-            example = torch.zeros(1, channels, 3 * STEP, 4 * STEP, 5 * STEP)
-            shape = openvino.PartialShape([-1, channels, -1, -1, -1])
-            with warnings.catch_warnings():
-                # tracing warns of every size it sees; the test with other sizes decides
-                warnings.simplefilter("ignore")
-                model = openvino.convert_model(self.network, example_input=example, input=[shape])
-            openvino.save_model(model, aside / "network.xml", compress_to_fp16=False)
             try:
+                self._export(openvino, aside / "network.xml")
                 os.rename(aside, folder)
-            except OSError:  # another process was faster
-                shutil.rmtree(aside)
+            except OSError:
+                if not folder.is_dir():  # else another process was faster
+                    raise
+            finally:
+                shutil.rmtree(aside, ignore_errors=True)
         return folder / "network.xml"
+
+    def _export(self, openvino: Any, path: Path) -> None:
+        channels = next(module for module in self.network.modules() if isinstance(module, torch.nn.Conv3d)).in_channels
+        # three sizes that differ, so that none is taken for another
+        step = max(STEP, self.multiple)
+        example = torch.zeros(1, channels, 3 * step, 4 * step, 5 * step)
+        shape = openvino.PartialShape([-1, channels, -1, -1, -1])
+        with warnings.catch_warnings():
+            # tracing warns of every size it sees; the test with other sizes decides
+            warnings.simplefilter("ignore")
+            model = openvino.convert_model(self.network, example_input=example, input=[shape])
+        openvino.save_model(model, path, compress_to_fp16=False)

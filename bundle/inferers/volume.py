@@ -11,20 +11,23 @@ import torch
 from monai.inferers import Inferer, sliding_window_inference
 from torch.nn import functional as F
 
+from bundle.arguments.mistakes import out_of_memory
 from bundle.errors import UserError
-from bundle.inferers.fit import fitted, halves, sides, window_of
 from bundle.inferers.memory import choose_window, free_bytes, least_window, require
 from bundle.inferers.precision import choose_precision
 from bundle.kept_memory import give_back
+from bundle.networks.attention_unet import BYTES_OF_A_CLASS
 from bundle.networks.fast.convolve import channels_last
+from bundle.networks.sizes import classes_of, fitted, halves, sides, window_of
 
-# bytes per voxel of the volume that windows take for four classes: 20 while they are blended (a sum for each class, and the weights), and
-# 28 when confidence is read off the logits
-BLENDING = 28.0
+# bytes per voxel of the volume that windows take while they are blended: 4 for each class, and these for the weights and what comes after
+BLENDING = 12.0
+# of networks that do not say it (attribute `out_channels`)
+CLASSES = 4
 # peak memory of one pass for each voxel of its input, in float32: of `AttentionUnet` on a CPU, where large volumes go through it a
 # slab at a time, and on a GPU; and what is taken for networks that say nothing (attribute `bytes_per_voxel`), as MONAI's
 OURS, OURS_ON_GPU, OTHERS = 60.0, 300.0, 1000.0
-# the same for each voxel of a window on a CPU, which is too small for slabs
+# the same for each voxel of a window on a CPU, which is too small for slabs, of four classes
 OURS_IN_WINDOWS = 120.0
 
 
@@ -34,7 +37,7 @@ class VolumeInferer(Inferer):
     MONAI's `SlidingWindowInferer` always cuts windows, whose overlaps multiply the work (2.4 times at 0.25 in 3-D), and its
     window is fixed, whatever memory there is. This one decides from the budget, takes the window that costs least work, lays
     tensors out channels-last (about 6 times faster convolutions on CPUs), and computes in bfloat16 where the hardware does.
-    Volumes of few slices are padded on both sides (`bundle.inferers.fit.sides`), and every volume for networks that take multiples of
+    Volumes of few slices are padded on both sides (`bundle.networks.sizes.sides`), and every volume for networks that take multiples of
     some number only; a network that takes one size (attribute `window`) always gets windows of this size. Keeps no state between calls.
     A network in training mode keeps its dropout (samples for uncertainty), but its batch norms are put into evaluation mode.
 
@@ -90,7 +93,7 @@ class VolumeInferer(Inferer):
             inputs: preprocessed volumes.
             network: called as `network(inputs, *args, **kwargs)`; a module is laid out channels-last in place.
         """
-        norms = _batch_norms(network)
+        norms = batch_norms(network)
         if isinstance(network, torch.nn.Module) and norms and network.training:
             # samples with dropout, say: one scan is not a batch, so its norms keep what they learnt
             for norm in norms:
@@ -125,13 +128,13 @@ class VolumeInferer(Inferer):
         """Logits of a volume of at least the least size; where memory gives out in spite of the budget, with less at once."""
         dtype = choose_precision(self.precision, image.device)
         per_voxel = self._bytes(network, image.is_cuda)
-        share, window = 1.0, window_of(network) or self._window(image, dtype, per_voxel)
+        share, window = 1.0, window_of(network) or self._window(image, dtype, per_voxel, network)
         while True:
             try:
                 return self._run(image, window, dtype, network, *args, **kwargs)
             except RuntimeError as error:  # torch.OutOfMemoryError on GPUs, a plain one on CPUs
-                smaller = window_of(network) or self._window(image, dtype, per_voxel, share / 2)
-                if not _out_of_memory(error) or (smaller == window and share < 0.1):
+                smaller = window_of(network) or self._window(image, dtype, per_voxel, network, share / 2)
+                if not out_of_memory(error) or (smaller == window and share < 0.1):
                     raise
             # outside the block above, so that the error no longer holds what was computed so far
             share, window = share / 2, smaller
@@ -174,35 +177,45 @@ class VolumeInferer(Inferer):
         added = sides(network, image.shape[2:], self.MIN_SIZE)
         shape = [n + before + behind for n, (before, behind) in zip(image.shape[2:], added, strict=True)]
         dtype, per_voxel = choose_precision(self.precision, image.device), self._bytes(network, image.is_cuda)
-        return image.shape[0] * self._least(shape, _in(dtype, per_voxel), _in(dtype, self._bytes_in_windows(per_voxel, image.is_cuda)))[1]
+        in_window = _in(dtype, self._bytes_in_windows(per_voxel, network, image.is_cuda))
+        return image.shape[0] * self._least(shape, _in(dtype, per_voxel), in_window, _blending(network))[1]
 
-    def _bytes_in_windows(self, float32: float, on_gpu: bool) -> float:
+    def _bytes_in_windows(self, float32: float, network: Callable[..., torch.Tensor], on_gpu: bool) -> float:
         """Memory in bytes for each voxel of a window, from that for each voxel of the volume in one pass."""
-        return float32 if on_gpu or self.bytes_per_voxel is not None else max(float32, OURS_IN_WINDOWS)
+        more = BYTES_OF_A_CLASS * max(0, classes_of(network, CLASSES) - CLASSES)
+        return float32 if on_gpu or self.bytes_per_voxel is not None else max(float32, OURS_IN_WINDOWS + more)
 
-    def _window(self, image: torch.Tensor, dtype: torch.dtype, float32: float, share: float = 1.0) -> tuple[int, ...]:
+    def _window(
+        self, image: torch.Tensor, dtype: torch.dtype, float32: float, network: Callable[..., torch.Tensor], share: float = 1.0
+    ) -> tuple[int, ...]:
         """How much of the image (B, C, X, Y, Z) the network sees at once, with a share of the memory that is free."""
         if not self.whole:
             return self.roi_size
-        per_voxel, in_window = _in(dtype, float32), _in(dtype, self._bytes_in_windows(float32, image.is_cuda))
+        per_voxel, blending = _in(dtype, float32), _blending(network)
+        in_window = _in(dtype, self._bytes_in_windows(float32, network, image.is_cuda))
         shape, room = image.shape[2:], share * free_bytes(self.memory_gb, image.device) / image.shape[0]
         if prod(shape) * per_voxel <= room:
             return tuple(shape)
-        window = choose_window(shape, self.roi_size, int((room - BLENDING * prod(shape)) / in_window), self.overlap)
+        window = choose_window(shape, self.roi_size, int((room - blending * prod(shape)) / in_window), self.overlap)
         if window is not None:
             return window
-        window, needed = self._least(shape, per_voxel, in_window)
+        window, needed = self._least(shape, per_voxel, in_window, blending)
         # where memory gave out in spite of the budget (a share of it) the least is tried, and says itself that it does not fit
         if share == 1:
             what = f"a volume of {_by(shape)} voxels" + (f" in windows of {_by(window)}" if window != tuple(shape) else "")
             require(needed * image.shape[0], self.memory_gb, image.device, f"{what}, the least in which it sees enough")
         return window
 
-    def _least(self, shape: Sequence[int], per_voxel: float, in_window: float) -> tuple[tuple[int, ...], float]:
+    def _least(self, shape: Sequence[int], per_voxel: float, in_window: float, blending: float) -> tuple[tuple[int, ...], float]:
         """The window that takes least memory of those in which the network sees enough, and the bytes it takes."""
         window, whole = least_window(shape, self.roi_size), per_voxel * prod(shape)
-        cut = in_window * prod(window) + BLENDING * prod(shape)
+        cut = in_window * prod(window) + blending * prod(shape)
         return (tuple(shape), whole) if whole <= cut else (window, cut)
+
+
+def _blending(network: Callable[..., torch.Tensor]) -> float:
+    """Bytes per voxel of the volume that windows take."""
+    return 4.0 * classes_of(network, CLASSES) + BLENDING
 
 
 def _in(dtype: torch.dtype, float32: float) -> float:
@@ -222,11 +235,7 @@ def _refuse_not_finite(logits: torch.Tensor) -> None:
         raise UserError("network", "its output has values that are not finite", fix)
 
 
-def _out_of_memory(error: RuntimeError) -> bool:
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
-
-
-def _batch_norms(network: Callable[..., torch.Tensor]) -> list[torch.nn.Module]:
+def batch_norms(network: Callable[..., torch.Tensor]) -> list[torch.nn.Module]:
     """The batch norms of a network; none of what is not a module."""
     modules = network.modules() if isinstance(network, torch.nn.Module) else ()
     return [module for module in modules if isinstance(module, torch.nn.modules.batchnorm._BatchNorm)]

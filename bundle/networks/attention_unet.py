@@ -18,6 +18,9 @@ from bundle.networks.skips import BareSkip, GatedSkip, OpenSkip
 from bundle.networks.unet_arguments import check_choice, check_classes, check_gates, check_sizes, widened
 from bundle.networks.variants import GATES
 
+# peak memory of a pass on a CPU for each class beyond four, for each voxel of its input in float32
+BYTES_OF_A_CLASS = 6.0
+
 
 class AttentionMaps(NamedTuple):
     """The coefficients of the gates of one level: on the gates' own grid, and resampled to that of the input.
@@ -109,8 +112,9 @@ class AttentionUnet(nn.Module):
         self.classes = None if classes is None else [int(number) for number in classes]
         self.num_gates, self.align_corners = num_gates, align_corners
         self.multiple = 2 ** len(widths)
-        # nothing but the two blocks of the finest level reads its features
-        self.own_finest_level = blocks == "plain" and not (align_corners or encoder_gates or decoder_gates or attention_features)
+        # nothing but the two blocks of the finest level reads its features, and there is a coarser one
+        alone = not (align_corners or encoder_gates or decoder_gates or attention_features)
+        self.own_finest_level = blocks == "plain" and alone and len(widths) > 1
         self.plain_blocks = blocks == "plain"
         block = BLOCKS[blocks]
         self.encoder = nn.ModuleList(
@@ -158,9 +162,10 @@ class AttentionUnet(nn.Module):
 
         Only plain blocks go through a slab at a time, and the whole of the finest level only without dropout.
         """
+        more = BYTES_OF_A_CLASS * max(0, self.out_channels - 4)
         if not self.plain_blocks:
-            return 400.0
-        return 60.0 if self.own_finest_level and not self.training else 120.0
+            return 400.0 + more
+        return more + (60.0 if self.own_finest_level and not self.training else 120.0)
 
     def forward(self, x: Tensor) -> Tensor:
         """Image (B, in_channels, *spatial), every spatial size at least 16, to logits (B, out_channels, *spatial).

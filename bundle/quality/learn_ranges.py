@@ -37,6 +37,9 @@ def ranges(dataset: str, out: str = "ranges.json", labels: Mapping | str | None 
         out: the JSON file to write; give it to inference as `reference_ranges`.
         labels: name to value, or a JSON file with such a block; by default the data set's dataset.json.
         images: folder of the scans, for the HU; by default imagesTr next to labelsTr, else no HU.
+
+    Raises:
+        UserError: no structure is whole in five cases, or has HU in five.
     """
     base = Path(dataset)
     folder = base / "labelsTr" if (base / "labelsTr").is_dir() else base
@@ -45,6 +48,9 @@ def ranges(dataset: str, out: str = "ranges.json", labels: Mapping | str | None 
     maps = label_maps.find(folder)
     found = {_case(path): path for path in label_maps.find(scans, "scans").values()} if images or scans.is_dir() else {}
     learned = learn_ranges(_measure(maps, found, block), list(block)[1:])
+    if not any(entry.keys() - {"cases"} for entry in learned["structures"].values()):
+        there = f"{counted(learned['cases'], 'case')} with too few structures that do not reach the border of the scan"
+        raise UserError(folder, f"nothing is learnt from {there}", f"give {MIN_CASES} label maps or more")
     write_json(out, learned)
     print(f"what is usual in {counted(learned['cases'], 'case')} is in {out}")
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from bundle.errors import UserError
 from bundle.json_input import kind, read_object
+from bundle.labels import Labels, check_known
 
 Range = tuple[float, float]
 
@@ -72,11 +73,15 @@ def usual_offsets(name: str, other: str, ranges: Mapping[str, Any] | None) -> tu
     return ADULT_OFFSET_MM.get((_words(name), _words(other)), ()), IN_ADULTS
 
 
-def load_ranges(path: str | os.PathLike | None) -> dict[str, Any] | None:
+def load_ranges(path: str | os.PathLike | None, labels: Labels | None = None) -> dict[str, Any] | None:
     """Read a file that the verb `ranges` wrote; None or "" gives None, which means the literature's ranges.
 
+    Args:
+        path: the file.
+        labels: the `labels` block of what it is for.
+
     Raises:
-        UserError: there is no such file, it is no ranges file, or a value in it is not what it must be.
+        UserError: there is no such file, it is no ranges file, a value in it is not what it must be, or it knows none of the structures.
     """
     if path is None or str(path) == "":
         return None
@@ -97,6 +102,8 @@ def load_ranges(path: str | os.PathLike | None) -> dict[str, Any] | None:
         if not isinstance(pieces, int) or isinstance(pieces, bool) or pieces < 1:
             raise UserError(path, f"{name}, pieces is {kind(pieces)}", "write a whole number from 1 up")
     _check_offsets(path, ranges.get("offsets_mm", {}))
+    if labels is not None:
+        check_known(ranges["structures"], labels, path)
     return ranges
 
 

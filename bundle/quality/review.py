@@ -18,7 +18,7 @@ CALIBRATED_DICE = 0.70
 FLIP_DISAGREEMENT = 0.15
 # pieces beyond the usual number count when together they hold more than this part of the structure
 STRAY_FRACTION = 0.03
-# of a centre against another one's, along x, y, z in RAS+: for more and for less; and where there is no other word after it
+# where a centre is against another one's, along x, y, z in RAS+: for a larger coordinate and for a smaller one
 SIDES = (("to the right of", "to the left of"), ("in front of", "behind"), ("above", "below"))
 
 

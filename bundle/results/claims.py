@@ -13,6 +13,8 @@ from bundle import files
 ENDING = ".claim"
 # seconds between two signs of life, and without one after which a claim of another machine counts as given up
 BEAT, ABANDONED = 30.0, 180.0
+# all claims of this process: one that only has its number is of a process before it, as in a container that was started again
+_held: set[Path] = set()
 
 
 class Claims:
@@ -52,6 +54,7 @@ class Claims:
             # without a claim the case may be done twice, which harms nothing
             return True
         self._mine.add(path)
+        _held.add(path.absolute())
         if self._over is None:
             self._over = threading.Event()
             threading.Thread(target=self._beat, args=(self._over,), name="claims", daemon=True).start()
@@ -67,6 +70,7 @@ class Claims:
         path = self._path(case)
         if path in self._mine:
             self._mine.discard(path)
+            _held.discard(path.absolute())
             with suppress(OSError):
                 path.unlink(missing_ok=True)
 
@@ -96,6 +100,8 @@ class Claims:
             owner = json.loads(text)
             if owner["place"] != files.place():
                 return self._now() - written < ABANDONED
+            if int(owner["pid"]) == os.getpid():
+                return path.absolute() in _held
             return files.lives(owner["place"], int(owner["pid"]), written, ABANDONED)
         except (OSError, ValueError, KeyError, TypeError):
             return False

@@ -40,17 +40,29 @@ def _files_of(image: str | os.PathLike | Sequence[str | os.PathLike]) -> list[st
     return files + companions(Path(files[0])) if len(files) == 1 else files
 
 
-def stamp(files: Sequence[str]) -> str:
-    """A short text that changes when size, times or inode of any of the files change, or one is missing: costs no reading."""
+def stamp(files: Sequence[str], *, written: bool = False) -> str:
+    """A short text that changes when size, times or inode of any of the files change, or one is missing: costs no reading.
+
+    Args:
+        files: paths.
+        written: size and time of writing alone: others change with permissions and links, and where a network drive numbers anew.
+    """
     digest = hashlib.sha256()
     for file in files:
         try:
             s = os.stat(file)
-            found = (s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino)
+            found = (s.st_size, s.st_mtime_ns, *(() if written else (s.st_ctime_ns, s.st_ino)))
         except OSError:
             found = None
         digest.update(os.fsencode(f"{os.path.basename(file)}\0{found}\0"))
     return digest.hexdigest()[:32]
+
+
+def as_written(item: Mapping[str, Any]) -> str | None:
+    """`stamp` of a scan's files, of what changes when one is written; None where they cannot be asked."""
+    with suppress(OSError):
+        return stamp(files_of(item), written=True)
+    return None
 
 
 def size(files: Sequence[str]) -> int:

@@ -99,6 +99,23 @@ class Records:
         return self.hidden / f"{case}.json"
 
 
+class Shown:
+    """The entries of a folder without the cases of which nothing is left.
+
+    Args:
+        records: of the folder.
+        hidden: names of these cases.
+    """
+
+    def __init__(self, records: Records, hidden: set[str]) -> None:
+        self._records, self._hidden = records, hidden
+
+    def get(self, case: str) -> Entry | None:
+        """The entry of a case; None where there is none to show."""
+        entry = self._records.get(case)
+        return None if entry is None or entry["case"] in self._hidden else entry
+
+
 def key(case: str) -> str:
     """A name as file systems compare it that ignore case and the way accents are stored."""
     return unicodedata.normalize("NFC", case).casefold()

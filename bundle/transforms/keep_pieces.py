@@ -52,11 +52,11 @@ class KeepPiecesd(MapTransform):
         for name, number in wanted.items():
             if name not in value_of:
                 raise UserError("keep_pieces", f"'{name}' is not a structure of this bundle", f"use {', '.join(value_of)}")
-            whole = isinstance(number, int) and not isinstance(number, bool) and number >= 1
-            if not whole and not (isinstance(number, float) and 0 < number < 1):
+            real = isinstance(number, (int, float)) and not isinstance(number, bool)
+            if not real or not (0 < number < 1 or (number >= 1 and number == int(number))):
                 fix = "give the number of pieces to keep, from 1 up, or a share of the largest piece, between 0 and 1"
                 raise UserError("keep_pieces", f"'{name}' has the value {number!r}", fix)
-            self.pieces[value_of[name]] = number
+            self.pieces[value_of[name]] = number if number < 1 else int(number)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Replace every key by its cleaned label map; the one given stays as it is."""

@@ -18,7 +18,7 @@ from scipy.special import chdtri, stdtrit
 from bundle import grids
 from bundle.errors import UserError
 from bundle.json_input import read_json
-from bundle.labels import Labels, names, output_values
+from bundle.labels import Labels, check_known, names, output_values
 from bundle.transforms.keep_pieces import LEFT_OUT
 
 # under this name the meta data of a label map may have reasons to review it: (weight, words)
@@ -83,12 +83,14 @@ class ShapePriord(MapTransform):
         allow_missing_keys: do not raise where a key is missing.
 
     Raises:
-        UserError: the file is missing, or is not what `shapes` writes.
+        UserError: the file is missing, is not what `shapes` writes, or knows none of the structures.
     """
 
     def __init__(self, keys: KeysCollection, prior: str | None, labels: Labels, allow_missing_keys: bool = False) -> None:
         super().__init__(keys, allow_missing_keys)
         self.prior = {} if prior is None else load_prior(prior)
+        if prior is not None:
+            check_known(self.prior, labels, prior)
         self.values = dict(zip(names(labels)[1:], output_values(labels)[1:], strict=True))
         self.background = output_values(labels)[0]
 

@@ -29,7 +29,7 @@ from bundle.arguments.kinds import Wrong, device, mixed_precision, number, one_o
         (rising, {(-200, 300): [-200, 300]}, [(300, -200), (1, 1), (1,), 5]),
         (part, {None: None, "3/8": "3/8"}, ["0/8", "3", 0.375]),
         (pieces, {None: None, 2: 2, 0.1: 0.1, 3.0: 3.0}, [0, -1, 1.5, True, "2"]),
-        (device, {"cpu": "cpu"}, ["gpu", "cuda:99", 1.5]),
+        (device, {"cpu": "cpu"}, ["gpu", "cuda:99", 1.5, "hpu"]),
     ],
 )
 def test_each_kind_takes_what_it_says_and_nothing_else(kind: Callable[[Any], Any], good: dict, bad: list) -> None:

@@ -323,6 +323,18 @@ def test_pieces_that_are_kept_by_number_count_where_they_are_kept(tmp_path: Path
     assert caplog.text.count("largest_component changed: 1 case is done again") == 2
 
 
+def test_steps_of_ones_own_make_results_new(tmp_path: Path, infer, caplog) -> None:
+    data, out = tmp_path / "data", tmp_path / "out"
+    nifti(data / "ct.nii.gz")
+    infer(data, out)
+    for _ in range(2):
+        record, _ = infer(data, out, **{"crop#margin": 30})
+    assert caplog.text.count("own_steps changed: 1 case is done again") == 1
+    assert record["cases"][0]["settings"]["own_steps"]["crop"]["margin"] == 30
+    infer(data, out)
+    assert caplog.text.count("own_steps changed: 1 case is done again") == 2
+
+
 def test_evaluate_keeps_cases_apart_whose_labels_have_one_name(tmp_path: Path, infer) -> None:
     """KiTS: every case is a folder with imaging.nii.gz and segmentation.nii.gz."""
     data, out = tmp_path / "data", tmp_path / "out"

@@ -68,6 +68,14 @@ class NoRoom(CaseHandler):
             case.no_picture(Path("b_preview.png"), "previews", OSError(errno.ENOSPC, "No space left on device"))
 
 
+def test_gates_are_asked_for_of_a_network_that_has_them_before_anything_is_loaded(tmp_path: Path, data: Path) -> None:
+    engine = evaluator(data, tmp_path / "out")
+    engine.attention = True
+    with pytest.raises(UserError, match="attention: this network has no gates to show"):
+        engine.run()
+    assert engine.cases == [] and not (tmp_path / "out").exists()
+
+
 def test_a_picture_that_could_not_be_written_is_an_exit_code(tmp_path: Path, data: Path) -> None:
     out = tmp_path / "out"
     engine = evaluator(data, out, NoRoom())
@@ -180,6 +188,11 @@ def test_keys_of_monais_evaluators_without_a_place_here_are_one_line(key, value,
     with pytest.raises(UserError, match=f"^evaluator: {key} has no place where scans come one by one.*{fix}"):
         bare(**{key: value})
     assert bare(**{key: None})
+
+
+def test_an_argument_that_there_is_not_is_one_line() -> None:
+    with pytest.raises(UserError, match="evaluator: it has no argument flipps"):
+        bare(flipps=True)
 
 
 def test_keys_of_monais_evaluators_that_change_nothing_are_taken() -> None:

@@ -112,6 +112,15 @@ def test_options_are_those_of_the_config(options: dict) -> None:
 
 @pytest.mark.parametrize(
     ("key", "value"),
+    [("scan_classifier", "classifier.pt"), ("attention", True), ("format", "seg.nrrd"), ("threads", 1), ("output_dir", "out")],
+)
+def test_options_of_what_only_a_run_does_are_refused(options: dict, key: str, value: object) -> None:
+    with pytest.raises(UserError, match=f"{key}: this key has no effect in segment"):
+        segment(body(), AFFINE, **{**options, key: value})
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
     [
         ("spacing", [1e9, 2.0, 2.0]),
         ("spacing", [2.0, 2.0, 0.0]),

@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from bundle.errors import UserError
-from bundle.evaluation.attention import attention, markdown, measure, summarise
-from bundle.inferers.fit import sides
+from bundle.evaluation.attention import attention, markdown, measure, summarise, tissue_of
 from bundle.networks import AttentionUnet
+from bundle.networks.sizes import sides
 
 CHANNELS = (2, 4, 8)
 
@@ -138,3 +138,8 @@ def test_mistakes_are_named(arguments: dict[str, str], tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no gates to show"):
         attention(str(tmp_path / "scans"), tmp_path / "out", **arguments)
     assert not (tmp_path / "out").exists()
+
+
+def test_tissue_is_that_of_the_ct_whatever_the_other_channels_hold():
+    ct, other = torch.tensor([-2.0, -2.0, 0.0, 1.0]), torch.tensor([-5.0, 0.0, 0.0, 0.0])
+    assert tissue_of(torch.stack([ct, other]).view(2, 4, 1, 1)).flatten().tolist() == [False, False, True, True]

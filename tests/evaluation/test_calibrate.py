@@ -64,7 +64,7 @@ def test_what_cannot_be_fitted_is_one_line(tmp_path):
     calibrated_already = tmp_path / "c"
     _results(calibrated_already, [0.5] * 6)
     (calibrated_already / "run.json").write_text(json.dumps({"settings": {"weights": "d1", "calibration": "abc"}}))
-    with pytest.raises(UserError, match=r"c: its expected Dice is that of a calibration already\. Fix: run .*--calibration None"):
+    with pytest.raises(UserError, match=r"c: .* of case c0 is that of a calibration already\. Fix: run .*--calibration None"):
         calibrate(str(calibrated_already), str(tmp_path / "out.json"))
     (tmp_path / "a" / "metrics.csv").unlink()
     with pytest.raises(UserError, match=r"there is no metrics.csv"):
@@ -86,3 +86,49 @@ def test_tables_that_another_program_saved_are_named(tmp_path, name):
     table.write_text(content.replace("0.8\n", "80 %\n").replace("0.5\n", "50 %\n"))
     with pytest.raises(UserError, match=rf"{name}: case c0: \w+ is '[58]0 %'"):
         calibrate(folder, str(tmp_path / "out.json"))
+
+
+def _recorded(folder, **of_case):
+    """A run.json of the weights d1, and one of its cases that was made with others settings."""
+    settings = {"weights": "d1", "calibration": None}
+    cases = [{"case": f"c{i}", "settings": {**settings, **(of_case if i == 3 else {})}} for i in range(6)]
+    (folder / "run.json").write_text(json.dumps({"settings": settings, "cases": cases}))
+
+
+def test_each_case_counts_by_what_it_was_made_with(tmp_path):
+    """The run that came last says nothing about results of earlier ones in its folder."""
+    folder, out = _results(tmp_path / "a", [0.5] * 6), str(tmp_path / "out.json")
+    _recorded(tmp_path / "a", weights="d0")
+    with pytest.raises(UserError, match=r"a: its cases are of several files of weights\. Fix: give results of one"):
+        calibrate(folder, out)
+    _recorded(tmp_path / "a", calibration="abc")
+    with pytest.raises(UserError, match=r"a: the expected Dice of case c3 is that of a calibration already"):
+        calibrate(folder, out)
+    _recorded(tmp_path / "a")
+    calibrate(folder, out)
+
+
+def test_a_case_that_failed_does_not_count(tmp_path):
+    folder, out = _results(tmp_path / "a", [0.5] * 6), str(tmp_path / "out.json")
+    rows = [{"case": f"c{i}", "status": "ok" if i else "failed", "structure": "pancreas", "expected_dice": 0.8} for i in range(6)]
+    write_csv(tmp_path / "a" / "cases.csv", ["case", "status", "structure", "expected_dice"], rows)
+    _recorded(tmp_path / "a")
+    calibrate(folder, out)
+    assert json.loads((tmp_path / "out.json").read_text())["structures"]["pancreas"]["cases"] == 5
+
+
+def test_scores_of_the_label_maps_before_are_refused(tmp_path):
+    """Inference came again with other weights, and nobody has scored its label maps."""
+    folder, out = _results(tmp_path / "a", [0.5] * 6), str(tmp_path / "out.json")
+    rows = [{"case": f"c{i}", "structure": "pancreas", "expected_dice": 0.8, "volume_ml": 70.004 + i} for i in range(6)]
+    write_csv(tmp_path / "a" / "cases.csv", ["case", "structure", "expected_dice", "volume_ml"], rows)
+    scores = [{"case": f"c{i}", "structure": "pancreas", "dice": 0.5, "volume_ml": 70 + i} for i in range(6)]
+    write_csv(tmp_path / "a" / "metrics.csv", ["case", "structure", "dice", "volume_ml"], scores)
+    calibrate(folder, out)
+    scores[4]["volume_ml"] = 60
+    write_csv(tmp_path / "a" / "metrics.csv", ["case", "structure", "dice", "volume_ml"], scores)
+    match = r"metrics.csv: case c4 has 74.004 ml of pancreas in cases.csv and 60 ml here: .* label map\. Fix: score the results again"
+    with pytest.raises(UserError, match=match):
+        calibrate(folder, out)
+    (tmp_path / "a" / "summary.json").write_text('{"ignored_values": [255]}')
+    calibrate(folder, out)

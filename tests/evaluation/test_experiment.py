@@ -260,6 +260,26 @@ def test_a_folder_holds_one_experiment(runs: Runs, configs: dict, tmp_path: Path
         experiment(str(tmp_path / "out"), max_epochs=9, **configs)
 
 
+def test_a_block_of_ones_own_is_another_experiment(runs: Runs, configs: dict, tmp_path: Path) -> None:
+    experiment(str(tmp_path / "out"), **configs)
+    (tmp_path / "mine.json").write_text(json.dumps({"optimizer": {"_target_": "torch.optim.SGD"}}))
+    with pytest.raises(UserError, match=r"holds another experiment \(optimizer is another block now\)"):
+        experiment(str(tmp_path / "out"), overlays=str(tmp_path / "mine.json"), **configs)
+
+
+def test_other_configs_of_inference_score_anew(runs: Runs, configs: dict, tmp_path: Path) -> None:
+    experiment(str(tmp_path / "out"), **configs)
+    runs.calls.clear()
+    (tmp_path / "mine.json").write_text("{}")
+    both = {**configs, "inference_config": [configs["inference_config"], str(tmp_path / "mine.json")]}
+    for _ in range(2):
+        experiment(str(tmp_path / "out"), **both)
+    assert [what for what, _ in runs.calls] == ["inference"] * 3
+    (tmp_path / "mine.json").write_text('{"keep_pieces": {}}')
+    experiment(str(tmp_path / "out"), **both)
+    assert [what for what, _ in runs.calls] == ["inference"] * 6
+
+
 def test_mistakes_are_named(runs: Runs, configs: dict, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="there is no such config"):
         experiment(str(tmp_path / "out"), overlays="nonsense", **configs)

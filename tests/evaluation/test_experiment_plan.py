@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from bundle.arguments.config_files import config_path
 from bundle.data.splits import Split
 from bundle.errors import UserError
-from bundle.evaluation.experiment_plan import check_or_write_plan, folds_to_do, held_out_cases, split_keys
+from bundle.evaluation.experiment_plan import check_or_write_plan, folds_to_do, held_out_cases, merged_config, split_keys
 
 
 def test_a_split_as_the_keys_of_the_configs():
@@ -61,6 +62,20 @@ def test_lists_whose_folds_do_not_fit(data):
         held_out_cases(merged, Split(num_folds=2))
 
 
+def test_blocks_count_where_they_are_not_this_bundles(tmp_path):
+    def config(*overlays: str, **keys: object) -> dict:
+        files = [config_path(name) for name in ("configs/train.json", *overlays)]
+        return merged_config(files, {"dataset_dir": str(tmp_path), **keys})[0]
+
+    (tmp_path / "mine.json").write_text(json.dumps({"optimizer": {"_target_": "torch.optim.SGD", "lr": 0.1}, "notes": {"by": "me"}}))
+    usual = config()
+    assert not {"optimizer", "train", "overlays", "loss"} & usual.keys() and usual["network_def"]["num_gates"] == 2
+    assert not {"loss", "overlays"} & config("loss_dice_ce").keys(), "an overlay of this bundle, with its own keys"
+    own = config(str(tmp_path / "mine.json"))
+    assert {key: own[key] for key in own.keys() - usual.keys()} == json.loads((tmp_path / "mine.json").read_text())
+    assert config(**{"optimizer#weight_decay": 0.5})["optimizer"]["weight_decay"] == 0.5
+
+
 def test_a_folder_holds_one_plan(tmp_path):
     plan = {"name": "a", "config": {"max_epochs": 5, "spacing": (2, 2, 2)}}
     check_or_write_plan(tmp_path / "out", plan)
@@ -68,3 +83,7 @@ def test_a_folder_holds_one_plan(tmp_path):
     with pytest.raises(UserError, match=r"another experiment \(max_epochs was 5, is 9 now\)"):
         check_or_write_plan(tmp_path / "out", {**plan, "config": {**plan["config"], "max_epochs": 9}})
     assert json.loads((tmp_path / "out" / "plan.json").read_text()) == json.loads(json.dumps(plan))
+    plan["blocks"] = {"loss": {"_target_": "DiceLoss"}}
+    check_or_write_plan(tmp_path / "out", plan), "a plan of an earlier version says nothing of blocks"
+    with pytest.raises(UserError, match=r"another experiment \(loss is another block now\)"):
+        check_or_write_plan(tmp_path / "out", {**plan, "blocks": {}})

@@ -253,6 +253,14 @@ def test_labels_come_from_the_data_set_where_it_says_them(cohort: Path) -> None:
     (cohort / "dataset.json").write_text(json.dumps({"labels": {"background": 0, "gland": 1}}))
     summary = score(cohort / "predictions", cohort / "labelsTr", cohort / "out", progress=False)
     assert list(summary["structures"]) == ["gland"]
+    one = cohort / "labelsTr" / "case_a.nii.gz"
+    for references in (one, [one], {"case_a": one}):
+        predictions = cohort / "predictions" / one.name.replace(".nii", "_seg.nii")
+        summary = score([predictions], references, cohort / "out", progress=False)
+        assert list(summary["structures"]) == ["gland"], "the block beside a file counts as that beside its folder"
+    _save(_map(0), cohort / "elsewhere" / "case_b.nii.gz")
+    two = [one, cohort / "elsewhere" / "case_b.nii.gz"]
+    assert "gland" not in score(two, two, cohort / "out", progress=False)["structures"]
 
 
 def test_values_without_a_label_are_told(cohort: Path, capsys: pytest.CaptureFixture) -> None:

@@ -8,8 +8,8 @@ from monai.inferers import SimpleInferer
 
 from bundle.errors import UserError
 from bundle.inferers import VolumeInferer
-from bundle.inferers.attention import with_attention
-from bundle.networks import AttentionUnet
+from bundle.inferers.attention import _LogitsAndMaps, with_attention
+from bundle.networks import AttentionUnet, fold_batch_norm
 
 
 @pytest.mark.parametrize(("gate", "channels"), [("additive", 2), ("channelwise", 2 * 4)])
@@ -43,6 +43,14 @@ def test_a_slab_has_the_same_logits_with_and_without_coefficients() -> None:
     logits, found = with_attention(volume, network, inferer)
     torch.testing.assert_close(logits, inferer(volume, network)[0], rtol=1e-4, atol=1e-5)
     assert found[2].shape == (2, 64, 70, 11)
+
+
+def test_memory_is_planned_for_logits_and_coefficients() -> None:
+    """Three classes, and two gates on each of two levels."""
+    network = AttentionUnet(3, 1, 3, channels=(2, 4, 8, 8)).eval()
+    for one in (network, fold_batch_norm(network)):
+        both = _LogitsAndMaps(one)
+        assert (both.out_channels, both.bytes_per_voxel) == (7, network.bytes_per_voxel + 8 * 7)
 
 
 @pytest.mark.parametrize("network", [AttentionUnet(3, 1, 3, channels=(2, 4), num_gates=0), torch.nn.Identity()])

@@ -34,6 +34,20 @@ def test_one_structure_of_the_weights_that_it_was_fitted_to(tmp_path, monkeypatc
     assert Calibration(None, "mine.pt", LABELS)(found) == found
 
 
+def test_a_file_that_was_asked_for_and_changes_nothing_is_told(tmp_path, caplog):
+    weights = tmp_path / "model.pt"
+    torch.save({"a": torch.zeros(1)}, weights)
+    for name in ("calibration.json", "other.json"):
+        line = {"slope": 1.0, "intercept": 0.0}
+        (tmp_path / name).write_text(json.dumps({"weights": "those of another", "structures": {"pancreas": line}}))
+    assert Calibration(str(tmp_path / "calibration.json"), str(weights), LABELS).lines == {} and not caplog.text
+    assert Calibration(str(tmp_path / "other.json"), str(weights), LABELS).lines == {}
+    assert "other.json was fitted to other weights than those that run: it changes nothing" in caplog.text
+    with pytest.raises(UserError, match=r"other\.json: it is about pancreas, and the labels are liver"):
+        Calibration(str(tmp_path / "other.json"), str(weights), {"background": 0, "liver": 1})
+    assert Calibration(str(tmp_path / "calibration.json"), str(weights), {"background": 0, "liver": 1}).lines == {}
+
+
 def test_files_that_change_count_from_the_next_call_on(tmp_path):
     """As in a server, which lives on while weights are trained; even odds of odds of 9."""
     from bundle.networks.weights import weights_digest

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from bundle.errors import UserError
 from bundle.inferers.classifier import Classifier, ClassInferer, classifier_transforms, patch_of, with_body
 from bundle.networks import AttentionSononet
 from bundle.networks.weights import write_checkpoint
@@ -75,6 +76,12 @@ def test_a_classifier_is_one_file(tmp_path: Path, dims: int) -> None:
         shown = image[0].movedim(-1, 0)
         expected = network(shown[shown.flatten(1).amax(1) > -1]).softmax(1).mean(0)
     assert torch.allclose(torch.tensor(list(found.values())), expected, atol=1e-6)
+
+
+def test_several_files_are_refused() -> None:
+    """As `ckpt_path` of a segmentation they are an ensemble."""
+    with pytest.raises(UserError, match="ckpt_path: it is a list, and a classifier is one file"):
+        Classifier(["a.pt", "b.pt"])
 
 
 @pytest.mark.parametrize("dims", [2, 3])

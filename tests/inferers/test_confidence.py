@@ -31,7 +31,7 @@ def test_slabs_do_not_change_it(monkeypatch):
     generator = torch.Generator().manual_seed(0)
     logits, other = torch.randn(2, 4, 13, 6, 5, generator=generator)
     whole, apart = confidence(logits), disagreement(logits, other)
-    monkeypatch.setattr(module, "SLAB_VOXELS", 90)
+    monkeypatch.setattr(module, "SLAB_VALUES", 360)
     for one, two in zip(confidence(logits), whole, strict=True):
         assert one == pytest.approx(two, abs=1e-6)
     assert disagreement(logits, other) == apart

@@ -106,6 +106,14 @@ def test_a_budget_without_room_for_windows_that_show_enough_is_refused(monkeypat
     VolumeInferer((32, 32, 32), precision="fp32", memory_gb=0.4)(x, network)
 
 
+def test_classes_beyond_four_take_memory_of_their_own() -> None:
+    """14 classes: 60 bytes for each voxel of a pass become 120, 120 in windows 180, and 28 of the volume while they are blended 68."""
+    network, x = AttentionUnet(3, 1, 14, (2, 2, 2)).eval(), torch.zeros(1, 1, 160, 150, 144)
+    assert network.bytes_per_voxel == 60 + 6 * 10
+    assert VolumeInferer(precision="fp32").least_bytes(x, network) == 68 * 3_456_000 + 180 * 96**3
+    assert VolumeInferer(precision="fp32").least_bytes(x[..., :100], network) == 120 * 160 * 150 * 100
+
+
 def test_in_need_what_is_kept_free_is_taken_and_no_smaller_window(monkeypatch: pytest.MonkeyPatch) -> None:
     network, x = Recorder(), torch.zeros(1, 1, 160, 150, 144)
     have_free(monkeypatch, 1e6, 202_936_320)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+from monai.networks import nets
 from torch import Tensor, nn
 
 from bundle.errors import UserError
+from bundle.inferers import VolumeInferer
 from bundle.networks import AttentionUnet, fold_batch_norm
 from bundle.networks.zoomed import Zoomed
 
@@ -52,6 +54,24 @@ def test_a_network_inside_is_folded():
         assert torch.allclose(folded(x), zoomed(x), atol=1e-5)
         assert not [module for module in folded.modules() if isinstance(module, nn.BatchNorm3d)]
         assert not torch.allclose(zoomed(x), network(x), atol=1e-3)
+
+
+def test_a_network_that_takes_multiples_gets_them_in_each_size():
+    """MONAI's UNet halves three times here: 64 voxels become 58, and 96 in steps of 32 from 64 up."""
+    torch.manual_seed(0)
+    network, seen = nets.UNet(3, 1, 2, (2, 2, 4, 4), (2, 2, 2)).eval(), []
+    network.register_forward_pre_hook(lambda _, given: seen.append(tuple(given[0].shape[2:])))
+    with torch.no_grad():
+        logits = VolumeInferer(memory_gb=4, precision="fp32")(torch.randn(1, 1, 64, 64, 70), Zoomed(network, [0.9, 1.1]))
+    assert logits.shape == (1, 2, 64, 64, 70) and torch.isfinite(logits).all()
+    assert seen == [(64, 64, 96), (64, 64, 96), (96, 96, 128)]
+
+
+def test_a_network_of_one_size_is_refused():
+    network = nn.Identity()
+    network.window = (32, 32, 16)
+    with pytest.raises(UserError, match="network_def: it takes volumes of 32x32x16 only"):
+        Zoomed(network, [0.9])
 
 
 @pytest.mark.parametrize("zooms", [[], [1], [0.9, 3.0], [0.1], ["0.9"], [True], 0.9, None])

@@ -81,3 +81,11 @@ def test_scans_on_another_grid_and_a_folder_without_scans_are_refused(tmp_path, 
     with pytest.raises(UserError, match=r"empty: holds no label maps\. Fix: .*\.nii\.gz"):
         ranges(str(tmp_path / "empty"), **given)
     assert not (tmp_path / "r.json").exists()
+
+
+def test_a_file_that_would_say_nothing_is_not_written(tmp_path, abdomen):
+    for index in range(4):
+        nibabel.save(nibabel.Nifti1Image(abdomen.labels, abdomen.affine), tmp_path / f"c{index}.nii.gz")
+    with pytest.raises(UserError, match=r"nothing is learnt from 4 cases .*Fix: give 5 label maps or more"):
+        ranges(str(tmp_path), str(tmp_path / "r.json"), labels=abdomen.structures)
+    assert not (tmp_path / "r.json").exists()

@@ -55,6 +55,9 @@ def test_what_is_well_formed_is_taken_as_it_is(tmp_path):
     content = {"cases": 9, "structures": {"node": node, "spleen": [50, 600], "cyst": [0.01, 0.01]}}
     content["offsets_mm"] = {"spleen": {"liver": [[-280, -60.5], [-9, 9], [0, 1]]}}
     (tmp_path / "r.json").write_text(json.dumps(content), encoding="utf-8-sig")
+    assert load_ranges(tmp_path / "r.json", {"background": 0, "spleen": 1}) == content
+    with pytest.raises(UserError, match=r"r\.json: it is about node, spleen, cyst, and the labels are Spleen"):
+        load_ranges(tmp_path / "r.json", {"background": 0, "Spleen": 1})
     assert load_ranges(tmp_path / "r.json") == content and usual("spleen", content)["volume_ml"] == (50, 600)
 
 

@@ -69,6 +69,7 @@ def test_another_machine_lives_as_long_as_it_shows_it_and_this_one_as_its_proces
         ("0" * 8, 1, 300.0, False),  # three minutes without a sign of life
         (place(), os.getppid(), 0.0, True),
         (place(), gone.pid, 0.0, False),
+        (place(), os.getpid(), 0.0, False),  # of a process with this one's number, such as 1 in a container that was started again
     ):
         claim_of(tmp_path, where, pid, age)
         assert Claims(tmp_path).others("a") is alive, (where, age)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 from pathlib import Path
 
-from bundle.results.identity import content_digest, files_of, scan_digest, size, stamp
+from bundle.results.identity import as_written, content_digest, files_of, scan_digest, size, stamp
 
 
 def a_file(path: Path, content: bytes = b"voxels") -> str:
@@ -51,6 +52,16 @@ def test_a_stamp_sees_bytes_put_in_place_with_the_old_time(tmp_path: Path) -> No
     os.utime(slices[1], ns=(times.st_atime_ns, times.st_mtime_ns))
     assert stamp(slices) != before, "same size and time of change as before, another time of the entry"
     assert stamp(slices[:2]) != stamp(slices)
+
+
+def test_what_is_written_is_told_from_what_is_linked_or_locked(tmp_path: Path) -> None:
+    item = {"image": str(a_file(tmp_path / "a.nii", b"old"))}
+    before, touched = as_written(item), stamp([item["image"]])
+    time.sleep(0.05)  # more than a tick of the clock of file systems
+    os.link(item["image"], tmp_path / "b.nii")
+    assert as_written(item) == before and stamp([item["image"]]) != touched
+    Path(a_file(tmp_path / "new.nii", b"new")).rename(item["image"])
+    assert as_written(item) != before
 
 
 def test_a_header_stands_for_the_files_that_it_names(tmp_path: Path) -> None:

@@ -43,8 +43,9 @@ def test_keeps_pieces_of_a_share_of_the_largest() -> None:
 def test_one_number_stands_for_all_structures() -> None:
     kept = KeepPiecesd("pred", 0.3, LABELS)({"pred": pieces()})["pred"]
     assert [(kept == value).sum().item() for value in (1, 2, 5)] == [4, 4, 14]
-    kept = KeepPiecesd("pred", 1, LABELS)({"pred": pieces()})["pred"]
-    assert [(kept == value).sum().item() for value in (1, 2, 5)] == [4, 3, 8]
+    for one in (1, 1.0):  # JSON and the command line know both
+        kept = KeepPiecesd("pred", one, LABELS)({"pred": pieces()})["pred"]
+        assert [(kept == value).sum().item() for value in (1, 2, 5)] == [4, 3, 8]
 
 
 def test_nothing_asked_nothing_changed_and_absent_structures_are_no_matter() -> None:

@@ -124,3 +124,8 @@ def test_another_file_is_refused(tmp_path: Path, content: str) -> None:
     path.write_text(content, encoding="utf-8")
     with pytest.raises(UserError, match="bundle shapes"):
         ShapePriord("pred", str(path), LABELS)
+
+
+def test_a_prior_of_other_structures_is_refused(prior: str) -> None:
+    with pytest.raises(UserError, match=r"shapes\.json: it is about spleen, kidney, and the labels are liver"):
+        ShapePriord("pred", prior, {"background": 0, "liver": 1})

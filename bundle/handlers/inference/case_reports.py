@@ -53,7 +53,7 @@ class CaseReports(CaseHandler):
     ) -> None:
         self.colours, self.share = colours(label_block.names(labels)[1:], structures), share
         self.output_dir, self.labels, self.previews = Path(output_dir).expanduser(), labels, previews
-        self.reference_ranges = load_ranges(reference_ranges)
+        self.reference_ranges = load_ranges(reference_ranges, labels)
 
     def completed(self, case: Case) -> None:
         """Measure the case and draw it."""

@@ -16,6 +16,8 @@ from bundle.errors import UserError, reason
 logger = logging.getLogger(__name__)
 # of the reason in the score of a case
 WEIGHT = 0.3
+# the same where the classifier could not look
+UNSEEN = 0.95
 
 
 class ClassCheck(CaseHandler):
@@ -51,13 +53,14 @@ class ClassCheck(CaseHandler):
             raise UserError("expected_classes", problem, "give those of its classes that are as they should be")
 
     def predicted(self, case: Case) -> None:
-        """Ask about the scan as it was loaded; what goes wrong there costs no result."""
+        """Ask about the scan as it was loaded; what goes wrong there costs no result, and is a reason to look."""
         if case.scan is None:
             return
         try:
             found = self.classifier(case.scan)
         except Exception as error:
             logger.warning("%s: the classifier could not look at it (%s)", case.name, reason(error))
+            case.notes.append((UNSEEN, "the classifier of scans could not look at it"))
             return
         case.notes += doubts(found, self.expected, self.sure)
 

@@ -16,7 +16,7 @@ from bundle.distributed import rank, size
 from bundle.engines.case import Case
 from bundle.engines.case_handler import CaseHandler
 from bundle.engines.evaluator import ScanEvaluator
-from bundle.errors import counted, reason
+from bundle.errors import counted, reason, say
 from bundle.files import spelled
 from bundle.results import outputs
 
@@ -54,10 +54,9 @@ class Console(CaseHandler):
         text = f"{counted(len(items), 'scan')} found"
         if self.earlier:
             text += f", {self.earlier} of them finished by an earlier run"
-        print(f"{text}; results go to {self.output_dir}")
+        say(f"{text}; results go to {self.output_dir}")
         for line in getattr(getattr(evaluator.dataset, "data", None), "left_alone", ()):
-            print(line)
-        sys.stdout.flush()
+            say(line)
         if self.todo and sys.stderr.isatty() and not self.who:
             self.bar = tqdm(total=self.todo, unit="scan", desc="scans", file=sys.stderr)
 
@@ -68,21 +67,22 @@ class Console(CaseHandler):
         done = sum(str(item["case"]) not in known and engine.done(item) for item in items)
         self.earlier += done
         self.todo += len(items) - done
-        print(f"{counted(len(items), 'scan')} arrived" + (f", {done} of them finished by an earlier run" if done else ""), flush=True)
+        say(f"{counted(len(items), 'scan')} arrived" + (f", {done} of them finished by an earlier run" if done else ""))
         if self.bar is not None:
             self.bar.total = self.todo
             self.bar.refresh()
 
     def waiting(self) -> None:
         """Say that the run stays."""
-        print("waiting for scans; Ctrl-C ends the run", flush=True)
+        say("waiting for scans; Ctrl-C ends the run")
 
     def ended(self, case: Case) -> None:
         """Move the bar on, or write a line; name a failed case at once."""
         self.over.append(case)
         if self.bar is not None:
             if case.error is not None:
-                tqdm.write(f"failed: {case.name}: {_why(case.error)}", file=sys.stdout)
+                with tqdm.external_write_mode():
+                    say(f"failed: {case.name}: {_why(case.error)}")
             self.bar.update()
             return
         said = f"{self.result} written, {sum(case.seconds.values()):.1f} s"
@@ -91,7 +91,7 @@ class Console(CaseHandler):
         elif case.skipped:
             said = "left to another process"
         if not (case.skipped and self.who):
-            print(f"{time.strftime('%H:%M:%S')} {self.who}[{len(self.over)}/{self.todo}] {case.name}: {said}", flush=True)
+            say(f"{time.strftime('%H:%M:%S')} {self.who}[{len(self.over)}/{self.todo}] {case.name}: {said}")
 
     def finish(self, evaluator: ScanEvaluator) -> None:
         """Say what was written where, how many failed and why, and what to look at next."""
@@ -103,25 +103,24 @@ class Console(CaseHandler):
         written = len(self.over) - len(failed) - skipped
         spent = f"{time.monotonic() - self.began:.0f} s"
         how = _stages(self.over) or ("nothing was finished" if self.todo else "nothing to do")
-        print(f"{self.who}{counted(written, self.result)} written to {self.output_dir} in {spent} ({how})", flush=True)
+        say(f"{self.who}{counted(written, self.result)} written to {self.output_dir} in {spent} ({how})")
         if rank() > 0:
             return
         if len(self.over) < self.todo:
-            print(f"stopped after {len(self.over)} of {counted(self.todo, 'scan')}: the same command does the others")
+            say(f"stopped after {len(self.over)} of {counted(self.todo, 'scan')}: the same command does the others")
         if self.earlier:
-            print(f"{counted(self.earlier, 'case')} of an earlier run left as {'it was' if self.earlier == 1 else 'they were'}")
+            say(f"{counted(self.earlier, 'case')} of an earlier run left as {'it was' if self.earlier == 1 else 'they were'}")
         if skipped:
-            print(f"{counted(skipped, 'case')} left to {'the others' if self.who else 'another process that works on this folder'}")
+            say(f"{counted(skipped, 'case')} left to {'the others' if self.who else 'another process that works on this folder'}")
         if failed:
-            print(f"{counted(len(failed), 'case')} failed (all errors are in {self.errors}):")
+            say(f"{counted(len(failed), 'case')} failed (all errors are in {self.errors}):")
             for case in failed:
                 # a user's mistake names the file itself
                 why, source = _why(case.error), spelled(case.source)
-                print(f"  {case.name}{'' if source in why else f' ({source})'}: {why}")
+                say(f"  {case.name}{'' if source in why else f' ({source})'}: {why}")
         if lacking := sum(case.error is None and bool(case.lacking) for case in self.over):
-            print(f"pictures of {counted(lacking, 'case')} are missing (the warnings say why); run the same command again")
+            say(f"pictures of {counted(lacking, 'case')} are missing (the warnings say why); run the same command again")
         self._what_next()
-        sys.stdout.flush()
 
     def _what_next(self) -> None:
         """Where the page is, and how many of the folder's cases it asks a person to look at."""
@@ -132,7 +131,7 @@ class Console(CaseHandler):
         review = {row["case"]: row.get("review") == "yes" for row in read_cases_csv(self.folder)}
         number = sum(review.values())
         marked = f"{number} of {counted(len(review), 'case')}" if number else "no case"
-        print(f"look at {spelled(self.folder / outputs.PAGE)}: {marked} marked for review")
+        say(f"look at {spelled(self.folder / outputs.PAGE)}: {marked} marked for review")
 
 
 def _why(error: Exception | None) -> str:

@@ -26,7 +26,7 @@ from bundle.networks.weights import weights_digest
 from bundle.results import identity, outputs
 from bundle.results.claims import Claims
 from bundle.results.parts import whole_run
-from bundle.results.records import Entry, Records, past
+from bundle.results.records import Entry, Records, Shown, past
 
 logger = logging.getLogger("bundle.inference")
 
@@ -89,6 +89,7 @@ class RunRecord(CaseHandler):
         self.tables = RunTables(self.records)
         self.claims = Claims(self.records.hidden)
         self.finished: set[str] = set()
+        self.unread: dict[str, str | None] = {}
         self.mine: dict[str, Entry] = {}
         self.names: dict[str, str] = {}
         self.hidden: set[str] = set()
@@ -110,10 +111,13 @@ class RunRecord(CaseHandler):
         except OSError as error:
             raise self._not_writable(error) from error
         self.hidden = past(self.folder, self.records, sees_scans=True)
-        named = named_apart(items, _Shown(self.records, self.hidden))
+        named = named_apart(items, Shown(self.records, self.hidden))
         warn_of_former_names(named, [entry for entry in self.records if entry["case"] not in self.hidden])
-        self.names |= {str(item["source"]) + str(item["case"]): str(new["case"]) for item, new in zip(items, named, strict=True)}
+        self._note_names(items, named)
         return named
+
+    def _note_names(self, items: Sequence[Mapping[str, Any]], named: Sequence[Mapping[str, Any]]) -> None:
+        self.names |= {str(item["source"]) + str(item["case"]): str(new["case"]) for item, new in zip(items, named, strict=True)}
 
     def start(self, evaluator: ScanEvaluator, items: Sequence[dict[str, Any]]) -> None:
         """Find out which cases are finished, and say why others are done again.
@@ -173,6 +177,7 @@ class RunRecord(CaseHandler):
                 self._rename(item)
                 continue
             if not self._done_meanwhile(item):
+                self.unread[name] = identity.as_written(item)
                 return True
             self.claims.give_back(name)
             break
@@ -202,10 +207,17 @@ class RunRecord(CaseHandler):
         return []
 
     def loaded(self, case: Case) -> None:
-        """Take the digest of the bytes that were just read, which the system still has in memory."""
+        """Take the digest of the bytes that were just read, which the system still has in memory.
+
+        Raises:
+            UserError: they are not those that were there before, so that nobody knows which of them were read.
+        """
+        before = self.unread.pop(case.name, None)
         with suppress(OSError):
             found = identity.files_of(case.item)
             case.identity = {"stamp": identity.stamp(found), "digest": identity.scan_digest(case.item), "bytes": identity.size(found)}
+        if before is not None and before != identity.as_written(case.item):
+            raise UserError(case.source, "it changed while it was read", "run the same command again when it is whole")
 
     def replacing(self, case: Case) -> None:
         """Note that new files are about to take the place of those that the record lists."""
@@ -257,8 +269,12 @@ class RunRecord(CaseHandler):
             UserError: there are none.
         """
         found: dict[str, str] = {}
+        self.records.refresh()
+        others = [dict(item) for item in items if str(item["source"]) + str(item["case"]) not in self.names]
+        # those of other parts have the names that these gave them
+        self._note_names(others, named_apart(others, Shown(self.records, self.hidden)))
         for item in items:
-            entry = self.records.reread(self.names.get(str(item["source"]) + str(item["case"]), str(item["case"])))
+            entry = self.records.reread(self.names[str(item["source"]) + str(item["case"])])
             if entry is not None and entry["status"] == "ok" and not self.wanted.changed(entry) and entry.get("output"):
                 path = self.folder / str(entry["output"])
                 found |= {str(item["case"]): str(path)} if path.is_file() else {}
@@ -309,17 +325,6 @@ class RunRecord(CaseHandler):
 
     def _write_tables(self, run: Mapping[str, Any]) -> None:
         self.tables.write(run, self.hidden, wait=LOCKED if run["finished"] else 0.0)
-
-
-class _Shown:
-    """The records without the cases of which nothing is left."""
-
-    def __init__(self, records: Records, hidden: set[str]) -> None:
-        self.folder, self._records, self._hidden = records.folder, records, hidden
-
-    def get(self, case: str) -> Entry | None:
-        entry = self._records.get(case)
-        return None if entry is None or entry["case"] in self._hidden else entry
 
 
 def _spelled(weights: str | os.PathLike | Sequence[str | os.PathLike] | None) -> str | list[str] | None:

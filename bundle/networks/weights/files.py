@@ -291,9 +291,11 @@ def _remember(stamp: tuple | None, path: str | os.PathLike, state_dict: Mapping[
 
 
 def _verify(path: Path) -> None:
-    """Compare the checksums that `torch.save` writes, which `torch.load` does not; older formats have none."""
+    """Compare the checksums that `torch.save` writes, which `torch.load` does not; older formats have none. Refuse an export."""
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()
+            if any(name.endswith("/constants.pkl") for name in archive.namelist()):
+                raise ValueError("it is an export (TorchScript), not the weights that it was made of")
         if damaged:
             raise ValueError(f"wrong checksum of {damaged}")

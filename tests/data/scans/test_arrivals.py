@@ -48,6 +48,21 @@ def test_a_scan_is_given_once_when_its_file_has_stopped_growing(tmp_path: Path, 
     assert names(watched.new()) == ["a"], "it has changed since"
 
 
+def test_series_of_one_folder_are_given_once_each(tmp_path: Path, clock: list[float]) -> None:
+    inbox = tmp_path / "inbox" / "patient"
+    dicom_files.series(inbox, uid="1.2.3")
+    for path in dicom_files.series(tmp_path / "other", uid="1.2.4"):
+        path.rename(inbox / f"other_{path.name}")
+    watched = Arrivals(tmp_path / "inbox", settle=5)
+    watched.new()
+    clock[0] += 5
+    assert len(watched.new()) == 2
+    scan(tmp_path / "inbox" / "ct.nii")
+    watched.new()
+    clock[0] += 5
+    assert names(watched.new()) == ["ct"], "the others are as they were"
+
+
 def test_hidden_files_and_results_are_no_arrivals_and_others_go_on_without_those_that_grow(tmp_path: Path, clock: list[float]) -> None:
     scan(tmp_path / "ct.nii")
     shutil.copy(tmp_path / "ct.nii", tmp_path / ".coming.nii")
@@ -61,20 +76,6 @@ def test_hidden_files_and_results_are_no_arrivals_and_others_go_on_without_those
     watched.new()
     clock[0] += 5
     assert names(watched.new()) == ["half", "here"]
-
-
-def test_series_of_one_folder_are_given_once_each(tmp_path: Path, clock: list[float]) -> None:
-    for uid in ("1.2.3", "1.2.4"):
-        for file in dicom_files.series(tmp_path / "study", uid=uid):
-            file.rename(file.with_stem(f"{file.stem}_{uid[-1]}"))
-    watched = Arrivals(tmp_path, settle=5)
-    assert watched.new() == []
-    clock[0] += 5
-    assert len(watched.new()) == 2
-    scan(tmp_path / "later.nii")
-    assert watched.new() == []
-    clock[0] += 5
-    assert names(watched.new()) == ["later"]
 
 
 def test_only_a_folder_can_be_watched(tmp_path: Path) -> None:

@@ -74,7 +74,8 @@ def test_what_goes_wrong_costs_no_result(weights: Path, caplog: pytest.LogCaptur
     case = a_case()
     case.scan = MetaTensor(torch.zeros(3, 3))
     ClassCheck(weights, ["abdomen"]).predicted(case)
-    assert case.notes == [] and "the classifier could not look at it" in caplog.text
+    assert "the classifier could not look at it" in caplog.text
+    assert case.notes == [(0.95, "the classifier of scans could not look at it")], "a check that was asked for and not made is told"
 
 
 def test_classes_that_the_weights_do_not_know(weights: Path) -> None:

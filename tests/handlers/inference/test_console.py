@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import csv
+import errno
+import io
 from pathlib import Path
 from types import SimpleNamespace
 
+import light_evaluator
 import pytest
 
 from bundle.data.scans import FoundScans
@@ -88,3 +91,16 @@ def test_nothing_to_do_is_said(tmp_path: Path, capsys: pytest.CaptureFixture) ->
     console.start(evaluator(console, data), list(data))
     console.finish(evaluator(console, data))
     assert f"0 label maps written to {tmp_path} in 0 s (nothing to do)" in capsys.readouterr().out
+
+
+def test_a_console_that_is_gone_costs_no_case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`... | head -3`: the results are written, and so says the exit code."""
+
+    class Gone(io.StringIO):
+        def write(self, text: str) -> int:
+            raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+    engine = light_evaluator.evaluator(light_evaluator.scans(tmp_path / "data", ["a", "b"]), tmp_path / "out", Console(tmp_path / "out"))
+    monkeypatch.setattr("sys.stdout", Gone())
+    cases = engine.run()
+    assert [case.error for case in cases] == [None, None] and not engine.problems

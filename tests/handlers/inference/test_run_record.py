@@ -14,6 +14,7 @@ import pytest
 import torch
 from light_evaluator import LABELS, evaluator, logits, scan, spleen_voxels
 
+from bundle.data.load_scan import LoadScand
 from bundle.errors import UserError
 from bundle.files import place
 from bundle.handlers.inference.run_record import RunRecord
@@ -100,6 +101,26 @@ def test_a_wider_dataset_dir_names_the_scans_that_now_count_twice(tmp_path: Path
     caplog.clear()
     assert done(tmp_path / "seq", out) == [] and set(table(out)) == {"patA_ct", "patB_ct"}
     assert "another name" not in caplog.text
+
+
+def test_a_scan_that_is_replaced_while_it_is_read_has_no_result_of_unknown_bytes(tmp_path: Path, out: Path) -> None:
+    path = scan(tmp_path / "data" / "ct.nii", 4)
+
+    class Synced(LoadScand):
+        """A newer file takes the place of the one that was just read."""
+
+        def __call__(self, data, reader=None):
+            found = super().__call__(data, reader)
+            scan(tmp_path / "new.nii", 7).rename(path)
+            return found
+
+    engine = evaluator(path.parent, out)
+    engine.dataset.transform.transforms = (Synced("image"), *engine.dataset.transform.transforms[1:])
+    (case,) = engine.run()
+    assert "ct.nii: it changed while it was read. Fix: run the same command again" in str(case.error)
+    assert done(path.parent, out) == ["ct"] and spleen_voxels(out / "ct_seg.nii.gz") == 7
+    path.chmod(0o444)
+    assert done(path.parent, out) == [], "permissions are no content"
 
 
 def test_changed_bytes_are_seen_whatever_size_and_time_say(tmp_path: Path, out: Path, caplog) -> None:
@@ -250,6 +271,11 @@ def test_a_case_under_another_name_is_scored_under_its_own(tmp_path: Path, out: 
     engine = evaluator(tmp_path / "b", out)
     engine.run()
     assert engine.case_handlers[0].label_maps(engine.dataset.data) == {"ct": str(out / "b_ct_seg.nii.gz")}
+    # another part has done it, which alone gave it a name here
+    other = RunRecord(out, {"labels": LABELS})
+    other.named([])
+    other.wanted.settings["network"] = engine.case_handlers[0].wanted.settings["network"]
+    assert other.label_maps(engine.dataset.data) == {"ct": str(out / "b_ct_seg.nii.gz")}
 
 
 class Attention(CaseHandler):

@@ -115,3 +115,13 @@ def test_not_where_dropout_or_norms_learn(blocks, monkeypatch):
         network = AttentionUnet(3, 1, 3, CHANNELS, dropout=0.5).eval()
         assert network.bytes_per_voxel == 60.0 and network.train().bytes_per_voxel == 120.0
         assert network._finest_planes(x) == 0 and network.eval()._finest_planes(x) == 2
+
+
+def test_a_network_of_two_levels_has_no_coarser_decoder_and_goes_as_a_whole(monkeypatch):
+    torch.manual_seed(0)
+    network, x = AttentionUnet(3, 1, 3, (4, 8), init="authors").eval(), image(*GRID)
+    with torch.no_grad():
+        expected = network(x)
+        monkeypatch.setattr(slabs, "SLAB_BYTES", 1)
+        torch.testing.assert_close(network(x), expected, rtol=1e-4, atol=1e-5)
+    assert network.bytes_per_voxel == 120.0

@@ -120,6 +120,7 @@ def _cut(path):
         (lambda path: path.write_text("epoch,loss"), "cannot be read as a checkpoint: torch.save has not written it, or it is damaged"),
         (_cut, "cannot be read as a checkpoint: it is cut off or damaged"),
         (_damaged, "wrong checksum"),
+        (lambda path: torch.jit.script(torch.nn.Linear(2, 1)).save(str(path)), r"it is an export \(TorchScript\), not the weights"),
         (
             lambda path: torch.save(torch.nn.Linear(2, 1), path),
             r"it holds other objects than tensors \(torch\.nn\.modules\.linear\.Linear\)",

@@ -70,6 +70,11 @@ def window_of(network: Callable[..., Any]) -> tuple[int, ...] | None:
     return None if window is None else tuple(int(n) for n in window)
 
 
+def classes_of(network: Callable[..., Any], usual: int) -> int:
+    """How many channels a network gives, where it says it (attribute `out_channels`); otherwise the usual number."""
+    return int(getattr(_module(network), "out_channels", usual))
+
+
 def halves(network: Callable[..., Any]) -> bool:
     """Whether a module has layers that make the grid coarser: convolutions or pooling in steps of more than one voxel."""
     module = _module(network)

@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 from bundle.inferers import AutocastInferer, VolumeInferer
-from bundle.inferers.fit import fitted, halves, sides, window_of
 from bundle.networks import AttentionUnet, fold_batch_norm
+from bundle.networks.sizes import fitted, halves, sides, window_of
 
 
 class Halving(nn.Module):
@@ -95,6 +95,6 @@ def test_memory_that_other_networks_do_not_state_is_taken_for_large() -> None:
     assert VolumeInferer(bytes_per_voxel=1.0)._bytes(network, False) == 1.0
     network.bytes_per_voxel = 7.0
     assert VolumeInferer()._bytes(network, False) == 7.0
-    assert VolumeInferer()._bytes(AttentionUnet(channels=(2, 2)).eval(), False) == 60.0
+    assert VolumeInferer()._bytes(AttentionUnet(channels=(2, 2, 2)).eval(), False) == 60.0
     assert VolumeInferer()._bytes(AttentionUnet(channels=(2, 2)), True) == 300.0
     assert VolumeInferer()._bytes(AttentionUnet(channels=(2, 2), blocks="dense"), False) == 400.0
