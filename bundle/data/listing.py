@@ -10,7 +10,6 @@ from bundle.data.datalist import ENDINGS, Case, Listing
 from bundle.data.list_file import Mistakes, value_names
 from bundle.data.listed_channels import check_modalities
 from bundle.data.listed_files import stem
-from bundle.data.scans.walk import file_problem
 from bundle.errors import UserError
 from bundle.json_input import read_object
 
@@ -118,6 +117,9 @@ def _links_to_nowhere(folder: Path) -> list[UserError]:
     """Links by the name of a NIfTI file to what is not there, as of a disk that is not mounted: their cases would be missed by nobody."""
     links = sorted(path for path in folder.absolute().iterdir() if path.is_symlink() and not path.exists()) if folder.is_dir() else ()
     named = (path for path in links if path.name.lower().endswith(ENDINGS) and not path.name.startswith("."))
+    # here, as it imports numpy, and a list of cases is read where that is not wanted
+    from bundle.data.scans.walk import file_problem
+
     return [UserError(path, problem.words, problem.fix) for path in named if (problem := file_problem(path))]
 
 
