@@ -7,7 +7,6 @@ import runpy
 import sys
 import warnings
 from collections.abc import Sequence
-from inspect import getdoc
 from pathlib import Path
 from textwrap import fill
 
@@ -21,16 +20,17 @@ from bundle.errors import UserError
 
 # run -> the config that has it
 CONFIGS = {"training": "train.json", "inference": "inference.json"}
+USAGE = """Train or infer: `python -m monai.bundle run` with this bundle's config where none is given.
+
+    python -m bundle run training --dataset_dir DATASET
+    python -m bundle run inference --dataset_dir SCANS --output_dir RESULTS
+    python -m bundle run inference --config_file "['configs/inference.json','mine.json']" ..."""
 # what users replace as a whole, of any shape
 COMPONENTS = ("loss", "network_def", "structures")
 
 
 def run(words: Sequence[str]) -> None:
-    """Train or infer: `python -m monai.bundle run` with this bundle's config where none is given.
-
-        python -m bundle run training --dataset_dir DATASET
-        python -m bundle run inference --dataset_dir SCANS --output_dir RESULTS
-        python -m bundle run inference --config_file "['configs/inference.json','mine.json']" ...
+    """Train or infer: `python -m monai.bundle run` with this bundle's config where none is given (`usage`).
 
     Files that are missing or broken end with one line here, where MONAI reads them before anything of the bundle is imported.
 
@@ -69,8 +69,7 @@ def run(words: Sequence[str]) -> None:
 
 def usage() -> str:
     """What `python -m bundle run --help` shows: how it is called, and the keys that may be given as `--key value`."""
-    doc = str(getdoc(run))
-    parts = [doc[: doc.index("\n\nFiles that")]]
+    parts = [USAGE]
     for name, file in CONFIGS.items():
         keys = [key for key in shipped(Path(file).stem) if key in {*KINDS, *NEEDED, *OPTIONAL, *COMPONENTS} - {"bundle_root"}]
         parts.append(fill(f"Keys of {name} (docs/{name}.md says what each does): {', '.join(keys)}.", 120))

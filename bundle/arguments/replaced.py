@@ -29,13 +29,15 @@ def own_steps() -> dict[str, Any] | None:
     parser = current()
     if parser is None:
         return None
-    config, usual = config_of(parser), combined(config_of(parser).get("overlays") or ())
-    usual.resolve_macro_and_relative_ids()
+    config = config_of(parser)
+    shipped = combined(config.get("overlays") or ())
+    shipped.resolve_macro_and_relative_ids()
+    usual = config_of(shipped)
     recorded = _tops(references(config.get("record")))
     parts = sorted((_tops(reached(config, STEPS)) & config.keys()) - recorded - NOT_THE_RESULT)
-    found = {key: config[key] for key in parts if is_other(config[key], config_of(usual).get(key))}
-    engine, usual_engine = (_engine(one) for one in (config, config_of(usual)))
-    found |= {"evaluator": engine} if is_other(engine, usual_engine) else {}
+    found = {key: config[key] for key in parts if is_other(config[key], usual.get(key))}
+    engine = _engine(config)
+    found |= {"evaluator": engine} if is_other(engine, _engine(usual)) else {}
     return json.loads(as_json(found)) or None
 
 

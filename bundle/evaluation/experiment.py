@@ -99,13 +99,16 @@ def experiment(
     def is_scored(fold: int) -> bool:
         return _is_scored(folders[fold], _scored(_weights(folders[fold], plan), held_out[fold], inference), held_out[fold])
 
+    scored = set()
     for fold in wanted:
         folder, own = folders[fold], replace(split, fold=fold)
         if weights is None and not _is_trained(folder, merged):
             _train(folder, own, files, overrides, merged)
-        if not train_only and not is_scored(fold):
+        if is_scored(fold):
+            scored.add(fold)
+        elif not train_only:
             _evaluate(folder, own, merged, inference, _weights(folder, plan), held_out[fold])
-    missing = [fold for fold in folders if not is_scored(fold)]
+    missing = [fold for fold in folders if fold not in scored and not is_scored(fold)]
     if missing:
         print(f"Folds still to do before the table: {', '.join(map(str, missing))}")
         return None

@@ -126,7 +126,7 @@ def check_or_write_plan(output: Path, plan: Mapping[str, Any]) -> None:
     path = output / "plan.json"
     plan = json.loads(json.dumps(plan))
     if path.is_file():
-        found = {name: plan[name] for name in ("blocks",) if name in plan} | read_object(path, '{"name": ..., "config": {...}}')
+        found = ({"blocks": plan["blocks"]} if "blocks" in plan else {}) | read_object(path, '{"name": ..., "config": {...}}')
         if found != plan:
             ours, theirs = (_flat(part) for part in (plan, found))
             changed = sorted(key for key in ours.keys() | theirs.keys() if ours.get(key) != theirs.get(key))

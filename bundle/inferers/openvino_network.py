@@ -13,9 +13,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from bundle.errors import UserError
+from bundle.networks.blocks import crop, pad_to_multiple
+from bundle.networks.sizes import classes_of
 from bundle.telemetry import quiet_openvino
 
 # the network is traced with volumes of 3, 4 and 5 times so many voxels, or more where it takes multiples of more
@@ -52,19 +53,16 @@ class OpenVinoNetwork:
         self.network, self.cache_dir, self.precision, self.threads = network.eval(), Path(cache_dir), precision, threads
         # as a module of this bundle says that it takes any size
         self.multiple: int = network.multiple  # type: ignore[assignment]  # modules may have anything
-        self.out_channels = int(getattr(network, "out_channels", 4))
+        self.out_channels = classes_of(network)
         self._compiled: Callable[[Any], Any] | None = None
 
     def __call__(self, x: Tensor) -> Tensor:
         """Logits (B, K, X, Y, Z), float32."""
-        sizes = x.shape[2:]
-        # as the module itself does: the last voxels repeated up to a whole step, and cut off again
-        padding = [side for n in reversed(sizes) for side in (0, -n % self.multiple)]
-        padded = F.pad(x, padding, mode="replicate") if any(padding) else x
+        padded = pad_to_multiple(x, self.multiple)
         if self._compiled is None:
             self._compiled = self._compile()
         logits = torch.from_numpy(self._compiled({0: padded.contiguous().numpy()})[0])
-        return logits[(slice(None), slice(None), *(slice(0, n) for n in sizes))]
+        return crop(logits, list(x.shape[2:]))
 
     def _compile(self) -> Callable[[Any], Any]:
         openvino = quiet_openvino()

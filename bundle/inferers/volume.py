@@ -16,14 +16,12 @@ from bundle.errors import UserError
 from bundle.inferers.memory import choose_window, free_bytes, least_window, require
 from bundle.inferers.precision import choose_precision
 from bundle.kept_memory import give_back
-from bundle.networks.attention_unet import BYTES_OF_A_CLASS
+from bundle.networks.attention_unet import bytes_of_classes
 from bundle.networks.fast.convolve import channels_last
 from bundle.networks.sizes import classes_of, fitted, halves, sides, window_of
 
 # bytes per voxel of the volume that windows take while they are blended: 4 for each class, and these for the weights and what comes after
 BLENDING = 12.0
-# of networks that do not say it (attribute `out_channels`)
-CLASSES = 4
 # peak memory of one pass for each voxel of its input, in float32: of `AttentionUnet` on a CPU, where large volumes go through it a
 # slab at a time, and on a GPU; and what is taken for networks that say nothing (attribute `bytes_per_voxel`), as MONAI's
 OURS, OURS_ON_GPU, OTHERS = 60.0, 300.0, 1000.0
@@ -182,8 +180,8 @@ class VolumeInferer(Inferer):
 
     def _bytes_in_windows(self, float32: float, network: Callable[..., torch.Tensor], on_gpu: bool) -> float:
         """Memory in bytes for each voxel of a window, from that for each voxel of the volume in one pass."""
-        more = BYTES_OF_A_CLASS * max(0, classes_of(network, CLASSES) - CLASSES)
-        return float32 if on_gpu or self.bytes_per_voxel is not None else max(float32, OURS_IN_WINDOWS + more)
+        in_windows = OURS_IN_WINDOWS + bytes_of_classes(classes_of(network))
+        return float32 if on_gpu or self.bytes_per_voxel is not None else max(float32, in_windows)
 
     def _window(
         self, image: torch.Tensor, dtype: torch.dtype, float32: float, network: Callable[..., torch.Tensor], share: float = 1.0
@@ -215,7 +213,7 @@ class VolumeInferer(Inferer):
 
 def _blending(network: Callable[..., torch.Tensor]) -> float:
     """Bytes per voxel of the volume that windows take."""
-    return 4.0 * classes_of(network, CLASSES) + BLENDING
+    return 4.0 * classes_of(network) + BLENDING
 
 
 def _in(dtype: torch.dtype, float32: float) -> float:

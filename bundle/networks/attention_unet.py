@@ -18,8 +18,10 @@ from bundle.networks.skips import BareSkip, GatedSkip, OpenSkip
 from bundle.networks.unet_arguments import check_choice, check_classes, check_gates, check_sizes, widened
 from bundle.networks.variants import GATES
 
-# peak memory of a pass on a CPU for each class beyond four, for each voxel of its input in float32
-BYTES_OF_A_CLASS = 6.0
+
+def bytes_of_classes(count: int) -> float:
+    """Peak memory of a pass on a CPU that classes beyond four take, for each voxel of its input in float32."""
+    return 6.0 * max(0, count - 4)
 
 
 class AttentionMaps(NamedTuple):
@@ -162,7 +164,7 @@ class AttentionUnet(nn.Module):
 
         Only plain blocks go through a slab at a time, and the whole of the finest level only without dropout.
         """
-        more = BYTES_OF_A_CLASS * max(0, self.out_channels - 4)
+        more = bytes_of_classes(self.out_channels)
         if not self.plain_blocks:
             return 400.0 + more
         return more + (60.0 if self.own_finest_level and not self.training else 120.0)

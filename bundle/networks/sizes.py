@@ -18,6 +18,8 @@ STEP, LEAST = 32, 64
 # voxels: axes below SHORT are those of slabs, whose organs lie by an end of the scan, where convolutions see zeros, which are soft
 # tissue here; MARGIN voxels beyond each end keep them from it (docs/measurements/inference.md)
 SHORT, MARGIN = 64, 6
+# classes of networks that do not say how many they have
+CLASSES = 4
 
 
 def fitted(network: Callable[..., Any], x: Tensor, *args: Any, **kwargs: Any) -> Any:
@@ -70,9 +72,9 @@ def window_of(network: Callable[..., Any]) -> tuple[int, ...] | None:
     return None if window is None else tuple(int(n) for n in window)
 
 
-def classes_of(network: Callable[..., Any], usual: int) -> int:
-    """How many channels a network gives, where it says it (attribute `out_channels`); otherwise the usual number."""
-    return int(getattr(_module(network), "out_channels", usual))
+def classes_of(network: Callable[..., Any]) -> int:
+    """How many channels a network gives, where it says it (attribute `out_channels`); otherwise `CLASSES`."""
+    return int(getattr(_module(network), "out_channels", CLASSES))
 
 
 def halves(network: Callable[..., Any]) -> bool:

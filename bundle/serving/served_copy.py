@@ -86,8 +86,9 @@ def update(source: Path, target: Path) -> None:
 
 
 def _hides_weights(name: str) -> bool:
-    """Whether a file, by its path from the bundle's folder, would be served in place of `model.pt`."""
-    return name.startswith("models/") and name.endswith(".pt") and name != WEIGHTS and len(Path(name).name) <= len("model.pt")
+    """Whether a file, by its path from the bundle's folder, would be served in place of `model.pt`; in folders of `models/` none would."""
+    path, served = Path(name), Path(WEIGHTS)
+    return path.parent == served.parent and path.suffix == ".pt" and path != served and len(path.name) <= len(served.name)
 
 
 def _read_record(target: Path) -> dict[str, str]:

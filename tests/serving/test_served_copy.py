@@ -77,9 +77,13 @@ def test_weights_that_would_be_served_in_place_of_the_models_are_not_copied(
 ) -> None:
     for name in ("best.pt", "model2.pt", "calibration.json"):
         (small_bundle / "models" / name).write_text(name)
+    (small_bundle / "models" / "fast").mkdir()
+    (small_bundle / "models" / "fast" / "model.pt").write_text("weights of an overlay")
     served = monai_label.prepare(tmp_path / "app", model="net") / "model" / "net" / "models"
-    assert sorted(path.name for path in served.iterdir()) == ["calibration.json", "model.pt", "model2.pt"]
-    assert f"not served: {small_bundle / 'models' / 'best.pt'}" in capsys.readouterr().out
+    assert sorted(path.name for path in served.iterdir()) == ["calibration.json", "fast", "model.pt", "model2.pt"]
+    said = capsys.readouterr().out
+    assert f"not served: {small_bundle / 'models' / 'best.pt'}" in said and said.count("not served") == 1
+    assert (served / "fast" / "model.pt").read_text() == "weights of an overlay"
 
 
 def test_edited_files_stay_and_are_named(small_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

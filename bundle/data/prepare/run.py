@@ -8,16 +8,15 @@ import json
 import shlex
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Mapping
 from importlib import import_module
-from multiprocessing import get_context
 from pathlib import Path
 from types import ModuleType
 
 from bundle.arguments.verbs import did_you_mean, switch
 from bundle.data.prepare import files
 from bundle.data.prepare.plan import SECTIONS, Convert, Plan, PlannedCase, Targets
+from bundle.data.processes import in_processes
 from bundle.errors import UserError, counted
 from bundle.files import ASIDE, remove_unfinished, write_json
 from bundle.limits import cpu_limit
@@ -149,6 +148,8 @@ def _targets(output: Path, case: PlannedCase) -> Targets:
 
 def _write_all(plan: Plan, output: Path, state: dict, num_workers: int | None) -> dict[str, str]:
     """Write the cases that are not there yet; gives error by case name. The state is kept also where it is interrupted."""
+    from tqdm import tqdm
+
     done = {case.name for case in plan.cases if _is_done(plan, case, output, state["cases"].get(case.name))}
     jobs = [(plan.convert, case, _targets(output, case), plan.options) for case in plan.cases if case.name not in done]
     output.mkdir(parents=True, exist_ok=True)
@@ -157,37 +158,23 @@ def _write_all(plan: Plan, output: Path, state: dict, num_workers: int | None) -
     # first of all: a run that is killed from here on knows its folder again
     write_json(output / STATE, state)
     written = 0.0
+    workers = (num_workers or cpu_limit()) if plan.convert is not None else 1  # links take no time
     try:
-        for name, entry in _results(jobs, num_workers):
-            state["cases"][name] = entry
-            if time.monotonic() > written + STATE_SECONDS:
-                write_json(output / STATE, state)
-                written = time.monotonic()
+        with (
+            tqdm(total=len(jobs), desc="preparing", delay=2) as bar,
+            contextlib.closing(in_processes(write_case, jobs, workers)) as results,
+        ):
+            for name, entry in results:
+                state["cases"][name] = entry
+                bar.update()
+                if time.monotonic() > written + STATE_SECONDS:
+                    write_json(output / STATE, state)
+                    written = time.monotonic()
     finally:
         write_json(output / STATE, state)
     if done:
         print(f"{len(done)} of {len(plan.cases)} cases were there already")
     return {case.name: error for case in plan.cases if (error := state["cases"][case.name].get("error"))}
-
-
-def _results(jobs: list[tuple], num_workers: int | None) -> Iterator[tuple[str, dict]]:
-    from tqdm import tqdm
-
-    workers = min(num_workers or cpu_limit(), len(jobs))
-    with tqdm(total=len(jobs), desc="preparing", delay=2) as bar:
-        if workers < 2 or jobs[0][0] is None:  # links take no time
-            for job in jobs:
-                yield write_case(*job)
-                bar.update()
-            return
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-            try:
-                for future in as_completed([pool.submit(write_case, *job) for job in jobs]):
-                    yield future.result()
-                    bar.update()
-            except BaseException:  # what has not begun is left, or Ctrl-C would end it after all of it
-                pool.shutdown(cancel_futures=True)
-                raise
 
 
 def write_case(convert: Convert | None, case: PlannedCase, targets: Targets, options: dict) -> tuple[str, dict]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import closing
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 
 from bundle.data.own_folder import claim
+from bundle.data.processes import in_processes
 from bundle.errors import UserError, counted
 from bundle.files import write_json
 from bundle.kept_memory import keep_memory
@@ -127,22 +127,12 @@ def run_parallel(
     jobs = cpu_limit() if jobs is None else jobs
     if isinstance(jobs, bool) or not isinstance(jobs, int) or jobs < 1:
         raise UserError("--jobs", f"{jobs!r} is not a whole number from 1", "for example --jobs 2")
-    with tqdm(total=len(todo), desc=title, unit="scan", disable=not progress or not todo) as bar:
-        if jobs == 1 or len(todo) < 2:
-            for case in todo:
-                work(case)
-                bar.update()
-                if after:
-                    after()
-            return
-        # spawn: forking a process that has started threads (torch, BLAS) may hang
-        with ProcessPoolExecutor(min(jobs, len(todo)), get_context("spawn"), keep_memory) as pool:
-            try:
-                for done in as_completed([pool.submit(work, case) for case in todo]):
-                    done.result()
-                    bar.update()
-                    if after:
-                        after()
-            except BaseException:  # what has not begun is left: an error would be said, and Ctrl-C would end it, after all of it
-                pool.shutdown(cancel_futures=True)
-                raise
+    calls = [(case,) for case in todo]
+    with (
+        tqdm(total=len(todo), desc=title, unit="scan", disable=not progress or not todo) as bar,
+        closing(in_processes(work, calls, jobs, keep_memory)) as results,
+    ):
+        for _ in results:
+            bar.update()
+            if after:
+                after()

@@ -117,7 +117,7 @@ class RunRecord(CaseHandler):
         return named
 
     def _note_names(self, items: Sequence[Mapping[str, Any]], named: Sequence[Mapping[str, Any]]) -> None:
-        self.names |= {str(item["source"]) + str(item["case"]): str(new["case"]) for item, new in zip(items, named, strict=True)}
+        self.names |= {_mark(item): str(new["case"]) for item, new in zip(items, named, strict=True)}
 
     def start(self, evaluator: ScanEvaluator, items: Sequence[dict[str, Any]]) -> None:
         """Find out which cases are finished, and say why others are done again.
@@ -270,11 +270,11 @@ class RunRecord(CaseHandler):
         """
         found: dict[str, str] = {}
         self.records.refresh()
-        others = [dict(item) for item in items if str(item["source"]) + str(item["case"]) not in self.names]
+        others = [dict(item) for item in items if _mark(item) not in self.names]
         # those of other parts have the names that these gave them
         self._note_names(others, named_apart(others, Shown(self.records, self.hidden)))
         for item in items:
-            entry = self.records.reread(self.names[str(item["source"]) + str(item["case"])])
+            entry = self.records.reread(self.names[_mark(item)])
             if entry is not None and entry["status"] == "ok" and not self.wanted.changed(entry) and entry.get("output"):
                 path = self.folder / str(entry["output"])
                 found |= {str(item["case"]): str(path)} if path.is_file() else {}
@@ -325,6 +325,11 @@ class RunRecord(CaseHandler):
 
     def _write_tables(self, run: Mapping[str, Any]) -> None:
         self.tables.write(run, self.hidden, wait=LOCKED if run["finished"] else 0.0)
+
+
+def _mark(item: Mapping[str, Any]) -> str:
+    """What tells the entries of a run apart, before they have names that no other scan has in the folder."""
+    return str(item["source"]) + str(item["case"])
 
 
 def _spelled(weights: str | os.PathLike | Sequence[str | os.PathLike] | None) -> str | list[str] | None:
